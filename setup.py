@@ -1,0 +1,38 @@
+"""Packaging of greensip; ``scripts/install`` makes a virtual environment with it and what its tests need."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name='greensip',
+    version='0.1.0',
+    description='SIP in Python: a call is a straight piece of code that blocks in its own greenlet',
+    long_description=(Path(__file__).parent / 'README.rst').read_text(encoding='utf-8'),
+    long_description_content_type='text/x-rst',
+    license='MIT',
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Telecommunications Industry',
+        'License :: OSI Approved :: MIT License',
+        'Operating System :: POSIX',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Communications :: Internet Phone',
+        'Topic :: Communications :: Telephony',
+        'Typing :: Typed',
+    ],
+    packages=find_packages(include=['greensip', 'greensip.*']),
+    package_data={'greensip': ['py.typed']},
+    zip_safe=False,
+    python_requires='>=3.11',
+    install_requires=['gevent>=23.9', 'greenlet>=3.0', 'dnspython>=2.4'],
+    extras_require={
+        'test': ['pytest>=7.4', 'hypothesis>=6.80', 'mypy>=1.8', 'ruff>=0.4'],
+        # Real peers of the interoperability tests and of scripts/bench that come from PyPI.
+        'peers': ['pjsua2-python', 'sippy'],
+    },
+    entry_points={'console_scripts': ['greensip-b2bua = greensip.cli.b2bua:main']},
+)

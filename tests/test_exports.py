@@ -1,0 +1,71 @@
+"""What is public says so: ``__all__`` in every module, correct and sorted, and a docstring on everything in it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from types import ModuleType
+
+import pytest
+
+import greensip
+
+#: packages whose classes are the public API: their methods need docstrings too
+API = ('greensip.ua', 'greensip.testing')
+
+
+def public_modules() -> list[str]:
+    names = ['greensip']
+    for info in pkgutil.walk_packages(greensip.__path__, 'greensip.'):
+        if not any(part.startswith('_') for part in info.name.split('.')):
+            names.append(info.name)
+    return names
+
+
+def sort_key(name: str) -> tuple[int, list[tuple[int, int | str]]]:
+    """Constants, then classes, then the rest, numbers by value (as ruff's RUF022 has it)."""
+    kind = 0 if name.isupper() else 1 if name.lstrip('_')[:1].isupper() else 2
+    return kind, [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r'(\d+)', name) if part]
+
+
+@pytest.fixture(params=public_modules())
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(request.param)
+
+
+def test_all_is_sorted_and_correct(module: ModuleType) -> None:
+    names = getattr(module, '__all__', None)
+    assert names is not None, 'no __all__'
+    assert list(names) == sorted(set(names), key=sort_key)
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_everything_public_is_documented(module: ModuleType) -> None:
+    missing = [] if (module.__doc__ or '').strip() else [module.__name__]
+    for name in getattr(module, '__all__', ()):
+        value = getattr(module, name)
+        if (inspect.isclass(value) or inspect.isroutine(value)) and not is_documented(value):
+            missing.append(name)
+    assert missing == []
+
+
+@pytest.mark.parametrize('name', API)
+def test_every_method_of_the_api_is_documented(name: str) -> None:
+    missing = []
+    for class_name, cls in inspect.getmembers(importlib.import_module(name), inspect.isclass):
+        if not cls.__module__.startswith('greensip.') or class_name not in importlib.import_module(name).__all__:
+            continue
+        for member, value in vars(cls).items():
+            if member.startswith('_') or not (inspect.isroutine(value) or isinstance(value, property)):
+                continue
+            if not inspect.getdoc(getattr(cls, member)):
+                missing.append(f'{class_name}.{member}')
+    assert missing == []
+
+
+def is_documented(value: object) -> bool:
+    doc = getattr(value, '__doc__', None) or ''
+    # A dataclass or NamedTuple without a docstring gets its signature as one.
+    return bool(doc.strip()) and not doc.startswith(f'{getattr(value, "__name__", "")}(')
