@@ -1,0 +1,479 @@
+"""The core of a user agent: RFC 3261 8, and the seam between the pure layers and whoever drives them.
+
+A ``Core`` is driven, it never calls out.  Give it what came in with ``receive(message, flow, now)``, call its verbs, and
+``handle_timers(now)`` when ``next_timer()`` has come.  After each of these drain ``outgoing`` (octets and the flow they go
+to), ``lookups`` (names to be turned into addresses, answered with ``located``) and ``events`` (what happened).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from greensip.errors import ParseError, TransportError, UsageError
+from greensip.message import (
+    METHODS,
+    MediaType,
+    NameAddr,
+    Request,
+    Response,
+    SipUri,
+    Uri,
+    check_request,
+    check_response,
+    make_response,
+    parse_name_addr,
+    parse_uri,
+)
+from greensip.message.digest import DigestClient
+from greensip.transaction.flow import Address, Flow, Hop, Point
+from greensip.transaction.layer import ServerTransaction, TransactionLayer
+from greensip.transaction.settings import Settings
+from greensip.transaction.timers import Timers
+
+from .dialog import Dialog, DialogId
+from .event import INCOMING, REQUEST, Event
+from .exchange import ClientRequest, Fields, InviteRequest
+from .invite import SDP, ClientInvite, InviteUsage, ServerInvite
+from .routing import Located, Lookup, Router, route_request
+
+__all__ = ['Core', 'Random', 'name_addr_text']
+
+log = logging.getLogger('greensip.dialog')
+
+#: Header fields that the core writes itself; a program changes them through arguments, not as extra fields.
+RESERVED = frozenset({'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'})
+
+#: methods whose body describes a session, so that its type matters (8.2.3)
+SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
+
+
+class Random(Protocol):
+    """Where tags, branches and Call-IDs come from; ``random.SystemRandom`` in a program (19.3)."""
+
+    def getrandbits(self, k: int, /) -> int: ...
+
+
+def name_addr_text(value: NameAddr | Uri | str) -> str:
+    """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own."""
+    if isinstance(value, NameAddr):
+        if 'tag' in value.params:
+            value = value.replace(params={name: text for name, text in value.params.items() if name != 'tag'})
+        return str(value)
+    text = str(value)
+    if '<' not in text:
+        return f'<{text}>'
+    return name_addr_text(parse_name_addr(text)) if 'tag=' in text else text
+
+
+class Core:
+    """A user agent without sockets and clock.  See the module's docstring for how it is driven."""
+
+    def __init__(self, settings: Settings | None = None, *, random: Random, user_agent: str = 'greensip') -> None:
+        self.settings = settings or Settings()
+        self.random = random
+        self.user_agent = user_agent
+        self.timers = Timers()
+        self.outgoing: deque[tuple[bytes, Flow]] = deque()
+        self.lookups: deque[Lookup] = deque()
+        self.events: deque[Event] = deque()
+        self.layer = TransactionLayer(self.settings, self.timers, self.outgoing)
+        self.router = Router()
+        #: calls that are not over, and the dialogs by which requests find them
+        self.usages: set[InviteUsage] = set()
+        self.dialogs: dict[DialogId, Dialog] = {}
+        #: what we understand (8.2.1, 8.2.2.3, 8.2.3); change them with ``configure``
+        self.allow: Sequence[str] = ('INVITE', 'ACK', 'CANCEL', 'BYE', 'OPTIONS', 'INFO', 'UPDATE', 'MESSAGE')
+        self.supported: Sequence[str] = ()
+        self.accept: Sequence[str] = (SDP,)
+        #: what an OPTIONS is answered with; None hands it to the program (11.2)
+        self.options_code: int | None = 200
+        self.contact_user = ''
+        self._contacts: dict[Point, str] = {}
+        self._handlers: dict[str, Callable[[Any, Any, float], None]] = {
+            'request': self._on_request,
+            'response': self._on_response,
+            'ack': self._on_ack,
+            'timeout': self._on_failure,
+            'transport_error': self._on_failure,
+            'stray': self._on_stray,
+        }
+        self.configure()
+
+    def configure(self, **changes: Any) -> None:
+        """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code`` or ``contact_user``."""
+        for name, value in changes.items():
+            if name not in ('allow', 'supported', 'accept', 'user_agent', 'options_code', 'contact_user'):
+                raise UsageError(f'a core has no setting {name!r}')
+            setattr(self, name, value)
+        self._methods = frozenset(self.allow)
+        self._extensions = frozenset(self.supported)
+        self._contacts.clear()
+        agent = [('User-Agent', self.user_agent)] if self.user_agent else []
+        server = [('Server', self.user_agent)] if self.user_agent else []
+        allow = [('Allow', ', '.join(self.allow))]
+        supported = [('Supported', ', '.join(self.supported))] if self.supported else []
+        # 13.2.1 and 13.3.1.4: an INVITE and its 2xx say what we can do; 20.5: so does a 405.
+        self._request_fields: dict[str, Fields] = {
+            method: [*allow, *supported, *agent] if method == 'INVITE' else agent for method in METHODS}
+        self._any_request_fields: Fields = agent
+        self._capabilities = [*allow, *supported]
+        self._server = server
+
+    @property
+    def points(self) -> list[Point]:
+        """The listening points, the preferred one first."""
+        return self.router.points
+
+    # -- the seam
+
+    def receive(self, message: Request | Response, flow: Flow, now: float) -> None:
+        """A message has come in.  A broken request is answered 400, a broken response dropped (8.1.3.3, 18.1.2)."""
+        try:
+            if isinstance(message, Request):
+                check_request(message)
+            else:
+                check_response(message)
+        except ParseError as error:
+            if error.message is None:
+                error.message = message
+            self.receive_broken(error, flow, now)
+            return
+        self.layer.receive(message, flow, now)
+        if self.layer.events:
+            self._settle(now)
+
+    def receive_broken(self, error: ParseError, flow: Flow, now: float) -> None:
+        """A message could not be read: a request that shows where its answer belongs gets one (21.4.1)."""
+        request = error.message
+        if not isinstance(request, Request) or request.method == 'ACK':
+            log.debug('! dropped a broken message from %s: %s', flow, error)
+            return
+        try:
+            if request.get('Via') is None:
+                return
+            response = make_response(request, error.status, to_tag=self.new_tag())
+        except ParseError:
+            return
+        response.add('Warning', f'399 greensip "{quotable(str(error.what))}"')
+        self.layer.respond_stateless(request, response, flow)
+
+    def transport_failed(self, flow: Flow, error: TransportError, now: float) -> None:
+        """Something sent on ``flow`` did not leave."""
+        self.layer.transport_failed(flow, error, now)
+        self._settle(now)
+
+    def located(self, lookup: Lookup, addresses: Sequence[Address], error: TransportError | None, now: float) -> None:
+        """The answer to a ``Lookup``: the addresses with their ports, best first, or why there are none."""
+        flow: Flow | None = None
+        if addresses:
+            for address in addresses:
+                try:
+                    flow = self.router.flow(lookup.hop, address, lookup.point)
+                    break
+                except TransportError as unreachable:
+                    error = unreachable
+        lookup.waiter.located(flow, None if flow else error, now)
+        self._settle(now)
+
+    def next_timer(self) -> float | None:
+        """When ``handle_timers`` is to be called next; None for never."""
+        return self.timers.next_timer()
+
+    def handle_timers(self, now: float) -> None:
+        """Perform what is due."""
+        self.timers.handle(now)
+        self._settle(now)
+
+    def counts(self) -> dict[str, int]:
+        """How many of each thing live; all zero when nothing is going on."""
+        return {'calls': len(self.usages), 'dialogs': len(self.dialogs), 'transactions': len(self.layer)}
+
+    # -- the verbs
+
+    def invite(self, uri: Uri | str, now: float, *, from_: NameAddr | Uri | str, to: NameAddr | Uri | str | None = None,
+               call_id: str | None = None, headers: Fields = (), body: bytes = b'', content_type: str | None = SDP,
+               route: Sequence[str] = (), point: Point | None = None, credentials: Any = None, auto_ack: bool = True,
+               contact: str | None = None, max_forwards: int = 70) -> ClientInvite:
+        """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
+
+        ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as the ACK then carries the answer.
+        """
+        digest = DigestClient(credentials) if credentials else None
+        call_id = call_id or self.new_call_id()
+        options = self._outside(uri, from_, to, call_id, headers, route)
+        usage = ClientInvite(self, call_id, digest)
+        if body:
+            usage.local_sdp = body
+        usage.invite = usage.inviting = InviteRequest(
+            self, usage, auto_ack=auto_ack, body=body, content_type=content_type, point=point, digest=digest,
+            contact=contact, max_forwards=max_forwards, **options)
+        usage.invite.start(now)
+        return usage
+
+    def request(self, method: str, uri: Uri | str, now: float, *, from_: NameAddr | Uri | str,
+                to: NameAddr | Uri | str | None = None, call_id: str | None = None, cseq: int = 1, headers: Fields = (),
+                body: bytes = b'', content_type: str | None = None, route: Sequence[str] = (), point: Point | None = None,
+                credentials: Any = None, contact: str | None = '', max_forwards: int = 70) -> ClientRequest:
+        """Send a request outside of dialogs: OPTIONS, MESSAGE, REGISTER ...; ``contact=None`` adds our default Contact."""
+        if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
+            raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
+        digest = DigestClient(credentials) if credentials else None
+        options = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route)
+        options['cseq'] = cseq
+        exchange = ClientRequest(self, method, None, body=body, content_type=content_type, point=point, digest=digest,
+                                 contact=contact, max_forwards=max_forwards, **options)
+        exchange.subject = exchange
+        exchange.start(now)
+        return exchange
+
+    def respond(self, transaction: ServerTransaction, code: int, now: float, *, reason: str = '', headers: Fields = (),
+                body: bytes = b'', content_type: str | None = SDP, contact: str | None = None,
+                to_tag: str | None = None) -> Response:
+        """Answer a request that came as a REQUEST event."""
+        request = transaction.request
+        usage = transaction.user
+        if isinstance(usage, ServerInvite) and transaction is usage.transaction:
+            return usage.respond(code, now, reason=reason, headers=headers, body=body, content_type=content_type,
+                                 contact=contact)
+        in_dialog = isinstance(usage, InviteUsage)
+        response = self.make_response(request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag()))
+        if in_dialog and code < 300 and usage.dialog is not None:
+            row = METHODS.get(request.method)
+            if row is not None and row.target_refresh:
+                response.add('Contact', contact or usage.dialog.contact)
+                if code >= 200:
+                    usage.dialog.refresh(request)
+        elif contact:
+            response.add('Contact', contact)
+        self.complete(response, request.method, headers, body, content_type)
+        if in_dialog and request.method == 'INVITE':
+            if 200 <= code < 300:
+                usage.send_success(transaction, response, now)
+                return response
+            if code >= 300 and usage.invited is transaction:
+                usage.invited = None
+        elif in_dialog and body and content_type == SDP:
+            usage.local_sdp = body
+        self.layer.respond(transaction, response, now)
+        return response
+
+    # -- what the layers below report
+
+    def _settle(self, now: float) -> None:
+        """Work off what the transaction layer reported."""
+        events = self.layer.events
+        while events:
+            kind, transaction, item = events.popleft()
+            self._handlers[kind](transaction, item, now)
+
+    def _on_response(self, transaction: Any, response: Response, now: float) -> None:
+        transaction.user.on_response(response, now)
+
+    def _on_stray(self, transaction: None, response: Response, now: float) -> None:
+        """A response to nothing we know, such as a 2xx repeated after 64*T1: its sender gives up by itself."""
+
+    def _on_failure(self, transaction: Any, error: Exception, now: float) -> None:
+        user = transaction.user
+        if user is None:
+            return
+        if isinstance(transaction, ServerTransaction):
+            user.on_transaction_failure(transaction, error, now)
+        else:
+            user.on_failure(error, now)
+
+    def _on_ack(self, transaction: Any, request: Request, now: float) -> None:
+        dialog = self._dialog_of(request)
+        if dialog is not None:
+            dialog.usage.on_ack(request, now)
+
+    def _on_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """8.2, the steps in their order; 12.2.2 inside dialogs."""
+        method = request.method
+        if method == 'CANCEL':
+            self._on_cancel(transaction, request, now)
+            return
+        # 8.2.1 method inspection: 501 for what nobody knows, 405 for what we do not do
+        if method not in self._methods:
+            self._refuse(transaction, 405 if method in METHODS else 501, now, ('Allow', ', '.join(self.allow)))
+            return
+        # 12.2.2: a To tag means a dialog
+        if request.to_tag:
+            self._on_dialog_request(transaction, request, now)
+            return
+        # 8.2.2.1 To and Request-URI
+        if not isinstance(request.uri, SipUri):
+            self._refuse(transaction, 416, now)
+            return
+        # 8.2.2.2 merged requests
+        if self.layer.is_merged(request):
+            self._refuse(transaction, 482, now)
+            return
+        # 15.1.2: a BYE without a dialog
+        if method == 'BYE':
+            self._refuse(transaction, 481, now)
+            return
+        if not self._understands(transaction, request, now):
+            return
+        # 8.2.5 processing the request
+        if method == 'INVITE':
+            self.events.append(Event(INCOMING, ServerInvite(self, transaction, request), request, now))
+        elif method == 'OPTIONS' and self.options_code is not None:
+            self._answer_options(transaction, now)
+        else:
+            self.events.append(Event(REQUEST, None, request, now, 0, transaction))
+
+    def _on_dialog_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """12.2.2."""
+        dialog = self._dialog_of(request)
+        if dialog is None:
+            self._refuse(transaction, 481, now)
+            return
+        if not dialog.in_order(request):
+            self._refuse(transaction, 500, now)
+            return
+        if not self._understands(transaction, request, now):
+            return
+        if request.method == 'OPTIONS' and self.options_code is not None:
+            self._answer_options(transaction, now)
+        else:
+            dialog.usage.on_request(transaction, request, now)
+
+    def _on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """9.2: 200 to the CANCEL first; the INVITE's 487 follows it."""
+        invite = self.layer.invite_server_of(request)
+        if invite is None:
+            self._refuse(transaction, 481, now)
+            return
+        usage = invite.user
+        tag = usage.local_tag() if isinstance(usage, InviteUsage) else None
+        response = self.make_response(request, 200, to_tag=None if request.to_tag else tag or self.new_tag())
+        self.layer.respond(transaction, response, now)
+        if isinstance(usage, InviteUsage):
+            usage.on_cancel(invite, request, now)
+
+    def _understands(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
+        """8.2.2.3 and 8.2.3: refuse what requires more than we know."""
+        if request.has('Require'):
+            unknown = [tag for tag in request.require if tag not in self._extensions]
+            if unknown:
+                self._refuse(transaction, 420, now, ('Unsupported', ', '.join(unknown)))
+                return False
+        if request.method in SESSION_METHODS:
+            if request.body and not self._reads(request):
+                self._refuse(transaction, 415, now, ('Accept', ', '.join(self.accept)))
+                return False
+            # 20.1: an INVITE whose Accept leaves no room for our answer
+            if request.has('Accept') and not self._is_acceptable(request):
+                self._refuse(transaction, 406, now, ('Warning', '399 greensip "only session descriptions are spoken here"'))
+                return False
+        return True
+
+    def _reads(self, request: Request) -> bool:
+        """8.2.3: whether the body is of a type, encoding and language that we know, or may be ignored."""
+        encoding = request.get('Content-Encoding')
+        kind = request.content_type
+        known = kind is not None and (kind.essence in self.accept or kind.type == 'multipart')
+        if known and (encoding is None or encoding.strip().lower() == 'identity'):
+            return True
+        disposition = request.get('Content-Disposition') or ''
+        return 'handling=optional' in disposition.replace(' ', '').lower()
+
+    def _is_acceptable(self, request: Request) -> bool:
+        ranges = request.values('Accept')
+        if not ranges:
+            return True
+        return any(isinstance(kind, MediaType) and (kind.type == '*' or (kind.type == 'application' and kind.subtype in ('*', 'sdp')))
+                   for kind in ranges)
+
+    def _answer_options(self, transaction: ServerTransaction, now: float) -> None:
+        """11.2: what the INVITE would be answered with, and what we can do."""
+        self.respond(transaction, self.options_code or 200, now,
+                     headers=[*self._capabilities, ('Accept', ', '.join(self.accept))])
+
+    def _refuse(self, transaction: ServerTransaction, code: int, now: float, *fields: tuple[str, str]) -> None:
+        response = self.make_response(transaction.request, code, to_tag=self.new_tag())
+        for name, text in fields:
+            response.add(name, text)
+        self.layer.respond(transaction, response, now)
+
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        return self.dialogs.get((request.call_id, request.to_tag or '', request.from_tag or ''))
+
+    # -- pieces that usages and exchanges share
+
+    def new_tag(self) -> str:
+        """19.3: at least 32 bits of randomness."""
+        return f'{self.random.getrandbits(64):016x}'
+
+    def new_branch(self) -> str:
+        """8.1.1.7: the magic cookie, and unique across space and time."""
+        return f'z9hG4bK{self.random.getrandbits(80):020x}'
+
+    def new_call_id(self) -> str:
+        """8.1.1.4: a cryptographically random identifier."""
+        return f'{self.random.getrandbits(128):032x}'
+
+    def contact(self, point: Point) -> str:
+        """Our Contact for messages that leave from ``point``, as text."""
+        text = self._contacts.get(point)
+        if text is None:
+            user = f'{self.contact_user}@' if self.contact_user else ''
+            text = self._contacts[point] = f'<sip:{user}{point.sent_by}{point.contact_params}>'
+        return text
+
+    def request_fields(self, method: str) -> Fields:
+        """What we add to every request of a method: Allow, Supported, User-Agent."""
+        return self._request_fields.get(method, self._any_request_fields)
+
+    def make_response(self, request: Request, code: int, reason: str = '', to_tag: str | None = None) -> Response:
+        """8.2.6."""
+        return make_response(request, code, reason, to_tag)
+
+    def complete(self, response: Response, method: str, headers: Fields, body: bytes, content_type: str | None) -> None:
+        """Give a response what its program and its kind ask for."""
+        if method == 'INVITE' and 200 <= response.code < 300:
+            for name, text in self._capabilities:
+                response.add(name, text)
+        for name, text in self._server:
+            response.add(name, text)
+        if headers:
+            self.check_headers(headers)
+            for name, text in headers:
+                response.add(name, text)
+        if body:
+            response.body = body
+            if content_type:
+                response.add('Content-Type', content_type)
+
+    def check_headers(self, headers: Fields) -> None:
+        """Extra fields may not be those that the core writes."""
+        for name, _ in headers:
+            if name.lower() in RESERVED:
+                raise UsageError(f'{name} is not an extra header field: the core writes it')
+
+    def look_up(self, hop: Hop, point: Point | None, waiter: Located) -> None:
+        """Have a name turned into addresses; ``waiter.located`` is called with the outcome."""
+        self.lookups.append(Lookup(hop, point, waiter))
+
+    def _outside(self, uri: Uri | str, from_: NameAddr | Uri | str, to: NameAddr | Uri | str | None, call_id: str,
+                 headers: Fields, route: Sequence[str]) -> dict[str, Any]:
+        """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields in the URI stay out of it."""
+        target = str(uri)
+        if '?' in target:
+            parsed = parse_uri(target)
+            if isinstance(parsed, SipUri):
+                target = str(parsed.replace(headers={}))
+        if headers:
+            self.check_headers(headers)
+        request_uri, routes, next_uri = route_request(target, route)
+        return {'uri': request_uri, 'from_': f'{name_addr_text(from_)};tag={self.new_tag()}',
+                'to': name_addr_text(to if to is not None else target), 'call_id': call_id, 'cseq': 1, 'routes': routes,
+                'next_uri': next_uri, 'headers': headers}
+
+
+def quotable(text: str) -> str:
+    """A text that is safe inside a quoted string."""
+    return ''.join(c for c in text[:100] if c.isprintable() and c not in '"\\')

@@ -1,0 +1,123 @@
+"""Dialogs: RFC 3261 12, a peer-to-peer relation of two user agents, as plain values.
+
+A dialog is made from an INVITE and a response to it that carries a To tag, by the UAC (12.1.2) or by the UAS (12.1.1).  It
+knows who the two parties are, which route requests take and which sequence numbers come next.  What the dialog is used for
+is the business of its usage (``invite.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from greensip.message import Request, Response
+from greensip.transaction.flow import Flow, Point
+
+from .routing import route_request
+
+__all__ = ['Dialog', 'DialogId']
+
+#: Call-ID, local tag, remote tag; tags are '' towards RFC 2543 peers
+DialogId = tuple[str, str, str]
+
+
+class Dialog:
+    """The state of RFC 3261 12: parties, tags, sequence numbers, remote target and route set."""
+
+    __slots__ = ('call_id', 'confirmed', 'contact', 'flow', 'local', 'local_cseq', 'local_tag', 'next_uri', 'point', 'remote',
+                 'remote_cseq', 'remote_tag', 'remote_target', 'request_uri', 'route_set', 'routes', 'usage')
+
+    def __init__(self, usage: Any, call_id: str, local: str, local_tag: str, remote: str, remote_tag: str,
+                 point: Point) -> None:
+        self.usage = usage
+        self.call_id = call_id
+        #: From of our requests and To of theirs as text, tag included
+        self.local = local
+        self.local_tag = local_tag
+        self.remote = remote
+        self.remote_tag = remote_tag
+        self.local_cseq = 0
+        #: None until the peer's first request
+        self.remote_cseq: int | None = None
+        self.remote_target = ''
+        self.route_set: Sequence[str] = ()
+        self.confirmed = False
+        #: our own Contact in this dialog, as text
+        self.contact = ''
+        #: the point that the dialog began on; requests leave from it when it can reach the next hop
+        self.point = point
+        #: what 12.2.1.1 makes of target and route set, and the flow it leads to once that is known
+        self.request_uri = ''
+        self.routes: Sequence[str] = ()
+        self.next_uri = ''
+        self.flow: Flow | None = None
+
+    @classmethod
+    def as_uac(cls, usage: Any, request: Request, response: Response, point: Point) -> Dialog:
+        """12.1.2: the caller's dialog, from its request and a response with a To tag."""
+        dialog = cls(usage, request.call_id, request.get('From') or '', request.from_tag or '',
+                     response.get('To') or '', response.to_tag or '', point)
+        dialog.local_cseq = request.cseq.number
+        dialog.contact = request.get('Contact') or ''
+        dialog.follow(response)
+        return dialog
+
+    @classmethod
+    def as_uas(cls, usage: Any, request: Request, local_tag: str, point: Point) -> Dialog:
+        """12.1.1: the callee's dialog, from the peer's request and the tag of our response."""
+        to = request.get('To') or ''
+        dialog = cls(usage, request.call_id, to if request.to_tag else f'{to};tag={local_tag}', local_tag,
+                     request.get('From') or '', request.from_tag or '', point)
+        dialog.remote_cseq = request.cseq.number
+        contact = request.contact
+        dialog.route_set = tuple(str(route) for route in request.record_routes)
+        # A caller without a Contact is an RFC 2543 one; its From is the best there is.
+        dialog.retarget(str(contact.uri) if contact is not None else str(request.from_.uri))
+        return dialog
+
+    @property
+    def id(self) -> DialogId:
+        return self.call_id, self.local_tag, self.remote_tag
+
+    def follow(self, response: Response) -> None:
+        """Take route set and target from a response that makes or confirms the dialog (12.1.2, 13.2.2.4)."""
+        routes = response.record_routes
+        if routes:
+            self.route_set = tuple(str(route) for route in reversed(routes))
+        elif self.route_set:
+            self.route_set = ()
+        contact = response.contact
+        if contact is not None:
+            self.retarget(str(contact.uri))
+        elif not self.remote_target:
+            self.retarget(str(response.to.uri))
+
+    def retarget(self, target: str) -> None:
+        """Set the remote target; the request line, the routes and the next hop follow from it (12.2.1.1)."""
+        self.remote_target = target
+        self.request_uri, self.routes, self.next_uri = route_request(target, self.route_set)
+        self.flow = None
+
+    def refresh(self, message: Request | Response) -> None:
+        """A target refresh: only the Contact counts, the route set stays (12.2.1.2, 12.2.2)."""
+        contact = message.contact
+        if contact is not None:
+            target = str(contact.uri)
+            if target != self.remote_target:
+                self.retarget(target)
+
+    def next_cseq(self) -> int:
+        """The number of our next request."""
+        self.local_cseq += 1
+        return self.local_cseq
+
+    def in_order(self, request: Request) -> bool:
+        """12.2.2: whether a request's number is not lower than the last; remembers it."""
+        number = request.cseq.number
+        if self.remote_cseq is not None and number < self.remote_cseq:
+            return False
+        self.remote_cseq = number
+        return True
+
+    def __repr__(self) -> str:
+        return f'<Dialog {self.call_id} {self.local_tag} {self.remote_tag}>'

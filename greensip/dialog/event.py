@@ -1,0 +1,51 @@
+"""What happened: the values that the core hands upwards (ARCHITECTURE's second queue)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greensip.message import Request, Response
+
+__all__ = ['ENDED', 'FAILED', 'FORKED', 'INCOMING', 'REQUEST', 'RESPONSE', 'Event']
+
+#: a call came in: ``subject`` is its new usage, ``message`` the INVITE
+INCOMING = 'incoming'
+#: a request came in: ``exchange`` is the server transaction that waits for an answer (None for an ACK;
+#: already answered for BYE and CANCEL); ``subject`` is the usage, or None outside of dialogs
+REQUEST = 'request'
+#: a response came in: ``exchange`` is the ClientRequest that it answers
+RESPONSE = 'response'
+#: the ClientRequest ``exchange`` got no answer: ``error`` says why
+FAILED = 'failed'
+#: the usage is over, its last event: ``error`` says why
+ENDED = 'ended'
+#: another branch of a forked INVITE was answered too; it was acknowledged and hung up (RFC 3261 13.2.2.4)
+FORKED = 'forked'
+
+
+class Event:
+    """One thing that happened.  ``kind`` is one of this module's constants, ``time`` in seconds."""
+
+    __slots__ = ('code', 'error', 'exchange', 'kind', 'message', 'subject', 'time')
+
+    def __init__(self, kind: str, subject: Any, message: Request | Response | None, time: float, code: int = 0,
+                 exchange: Any = None, error: Exception | None = None) -> None:
+        self.kind = kind
+        self.subject = subject
+        self.message = message
+        self.time = time
+        self.code = code
+        self.exchange = exchange
+        self.error = error
+
+    @property
+    def name(self) -> str:
+        """The status code or the method as text, else the kind: what a pattern is compared with."""
+        if self.code:
+            return str(self.code)
+        if self.kind == REQUEST and isinstance(self.message, Request):
+            return self.message.method
+        return self.kind
+
+    def __repr__(self) -> str:
+        return f'<Event {self.kind} {self.name} at {self.time:.3f}>'

@@ -1,0 +1,838 @@
+"""The INVITE usage of a dialog: a call from its first INVITE to its BYE.  RFC 3261 13, 14, 15 and 9; RFC 5057 for what
+a failed request inside the dialog means.
+
+A call is a machine of two halves.  ``ClientInvite`` is the caller's: it may have several early dialogs when proxies fork its
+INVITE, and several 2xx, of which the first is the call.  ``ServerInvite`` is the callee's: it repeats its 2xx until the ACK.
+Once confirmed both are the same, and share their rows.
+
+    calling --1xx--> proceeding --1xx with tag--> early --2xx--> accepted --ACK--> confirmed --BYE--> closing --> terminated
+
+A usage ends with one ``ended`` event, after the response to its BYE.  Verbs raise WrongState when the present state has no row
+for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from greensip.errors import (
+    LocalHangup,
+    NegotiationFailed,
+    RemoteCancel,
+    RemoteHangup,
+    TransactionTimeout,
+    TransportError,
+    WrongState,
+    response_error,
+)
+from greensip.fsm import Machine, Row
+from greensip.message import METHODS, Request, Response
+from greensip.message.multipart import find_part
+from greensip.transaction.flow import Flow
+from greensip.transaction.layer import ServerTransaction
+from greensip.transaction.timers import Timer
+
+from .dialog import Dialog
+from .event import ENDED, FAILED, FORKED, REQUEST, RESPONSE, Event
+from .exchange import ClientRequest, Fields, InviteRequest
+
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = ['ACCEPTED', 'CALLING', 'CANCELLING', 'CLOSING', 'CONFIRMED', 'EARLY', 'INCOMING', 'PROCEEDING', 'TERMINATED',
+           'ClientInvite', 'InviteUsage', 'ServerInvite']
+
+CALLING = 'calling'          # caller: the INVITE is out, nothing has come back
+INCOMING = 'incoming'        # callee: the INVITE is in, nothing has gone back
+PROCEEDING = 'proceeding'    # a provisional response without a dialog
+EARLY = 'early'              # a provisional response made a dialog
+CANCELLING = 'cancelling'    # caller: a CANCEL is out, or held back until a provisional response
+ACCEPTED = 'accepted'        # a 2xx went one way, its ACK is still to go the other
+HANGING_UP = 'hanging up'    # callee: to be hung up as soon as the ACK has come (15)
+CONFIRMED = 'confirmed'
+CLOSING = 'closing'          # our BYE is out
+TERMINATED = 'terminated'
+
+#: responses to a request inside the dialog that end it (RFC 5057, table 1; 481 the usage, which is the dialog here)
+FATAL = frozenset({404, 410, 416, 481, 482, 483, 484, 485, 502, 604})
+SDP = 'application/sdp'
+
+
+def sdp_of(message: Request | Response) -> bytes:
+    """The session description that a message carries, alone or as a part of its body; b'' for none."""
+    if not message.body:
+        return b''
+    kind = message.content_type
+    if kind is None or kind.essence == SDP:
+        return message.body if kind is not None else b''
+    if kind.type == 'multipart':
+        return find_part(str(kind), message.body, SDP) or b''
+    return b''
+
+
+def reason_of(message: Request | Response | None) -> str | None:
+    return message.get('Reason') if message is not None else None
+
+
+# What the arrows do.  Actions get the usage and what came with the event.
+
+def note_progress(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.tell(RESPONSE, response, now, usage.invite)
+
+
+def begin_early_dialog(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.early_dialog(response)
+    usage.take_remote_sdp(response)
+    usage.tell(RESPONSE, response, now, usage.invite)
+
+
+def accept(usage: ClientInvite, response: Response, now: float) -> None:
+    """13.2.2.4: the first 2xx makes the call.  Its ACK goes at once, unless it must carry our answer."""
+    usage.response = response
+    dialog = usage.confirm_dialog(response)
+    offer = usage.take_remote_sdp(response)
+    usage.inviting = None
+    invite = usage.invite
+    if invite.auto_ack and (invite.body or not offer):
+        usage.fire('ack', invite, dialog, now, (), b'', None)
+    else:
+        invite.waiting[dialog.remote_tag] = response
+        usage.unacked = invite
+    usage.tell(RESPONSE, response, now, invite)
+
+
+def acknowledge(usage: InviteUsage, invite: InviteRequest, dialog: Dialog, now: float, headers: Fields, body: bytes,
+                content_type: str | None) -> None:
+    usage.unacked = None
+    if body:
+        usage.local_sdp = body
+    invite.acknowledge(dialog, now, headers=headers, body=body, content_type=content_type)
+
+
+def refused(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.response = response
+    usage.tell(RESPONSE, response, now, usage.invite)
+    usage.finish(response_error(response.code, response.reason, response), now)
+
+
+def failed(usage: InviteUsage, error: Exception, now: float) -> None:
+    usage.finish(error, now)
+
+
+def cancel(usage: ClientInvite, now: float, fields: Fields) -> None:
+    usage.invite.cancel(now, fields)
+
+
+def hang_up_crossed(usage: ClientInvite, response: Response, now: float) -> None:
+    """9.1, 15: the 200 crossed our CANCEL, so there is a call: acknowledge it, then end it."""
+    usage.response = response
+    dialog = usage.confirm_dialog(response)
+    usage.invite.acknowledge(dialog, now)
+    usage.tell(RESPONSE, response, now, usage.invite)
+    send_bye(usage, now, usage.invite.cancel_fields)
+
+
+def acknowledge_and_hang_up(usage: InviteUsage, now: float, fields: Fields) -> None:
+    """15: a caller acknowledges the 2xx before its BYE."""
+    unacked, dialog = usage.unacked, usage.dialog
+    if unacked is not None and dialog is not None:
+        usage.unacked = None
+        unacked.acknowledge(dialog, now)
+    send_bye(usage, now, fields)
+
+
+def send_bye(usage: InviteUsage, now: float, fields: Fields = ()) -> None:
+    """15.1.1."""
+    usage.abandon_invites(now)
+    usage.ended_by = LocalHangup()
+    usage.in_dialog('BYE', fields).start(now)
+
+
+def hang_up_late(usage: ServerInvite, now: float, fields: Fields) -> None:
+    """15: a callee must not send BYE before the ACK has come or the 2xx has run out; keep it until then."""
+    usage.bye_fields = fields
+
+
+def send_held_bye(usage: ServerInvite, request: Request | None, now: float) -> None:
+    usage.stop_repeating()
+    if request is not None:
+        usage.tell(REQUEST, request, now)
+    send_bye(usage, now, usage.bye_fields)
+
+
+def hung_up(usage: InviteUsage, request: Request, now: float) -> None:
+    """15.1.2: the peer's BYE; whatever INVITE is still open gets a 487."""
+    usage.refuse_open_invite(now)
+    usage.abandon_invites(now)
+    usage.finish(RemoteHangup(reason_of(request), request), now)
+
+
+def respond_early(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.send_response(response, now)
+
+
+def respond_success(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.response = response
+    if usage.dialog is not None:
+        usage.dialog.confirmed = True
+    usage.send_success(usage.invited, response, now)
+
+
+def refuse(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.response = response
+    usage.send_response(response, now)
+    usage.invited = None
+    usage.finish(LocalHangup(), now)
+
+
+def cancelled(usage: ServerInvite, request: Request, now: float) -> None:
+    """9.2: the 200 to the CANCEL has gone, the 487 follows it."""
+    usage.refuse_open_invite(now)
+    usage.finish(RemoteCancel(reason_of(request), request), now)
+
+
+def confirm(usage: ServerInvite, request: Request, now: float) -> None:
+    usage.stop_repeating()
+    usage.tell(REQUEST, request, now)
+
+
+def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) -> None:
+    """13.3.1.4: no ACK within 64*T1, so the dialog is confirmed but the session is ended with a BYE."""
+    usage.stop_repeating()
+    send_bye(usage, now)
+    usage.ended_by = error
+
+
+def closed(usage: InviteUsage, now: float) -> None:
+    usage.finish(usage.ended_by or LocalHangup(), now)
+
+
+def hang_up_broken(usage: InviteUsage, error: Exception, now: float) -> None:
+    """12.2.1.2: the dialog is lost for one side; a BYE tells the other in case it still listens."""
+    send_bye(usage, now)
+    usage.ended_by = error
+
+
+def hung_up_meanwhile(usage: InviteUsage, request: Request, now: float) -> None:
+    """Both hung up at once: their BYE ends it, ours needs no answer any more."""
+    usage.finish(usage.ended_by or LocalHangup(), now)
+
+
+def late_success(usage: ClientInvite, response: Response, now: float) -> None:
+    """A 2xx for a call that is over already: acknowledge it and hang it up (13.2.2.4)."""
+    usage.turn_down(response, now)
+
+
+# 13, 14 and 15: what is the same for caller and callee
+SHARED_ROWS = (
+    Row(CONFIRMED, 'bye', CLOSING, send_bye),
+    Row(CONFIRMED, 'BYE', TERMINATED, hung_up),
+    Row(CONFIRMED, 'broken', CLOSING, hang_up_broken),
+    Row(CLOSING, 'BYE', TERMINATED, hung_up_meanwhile),
+    Row(CLOSING, 'bye done', TERMINATED, closed),
+)
+
+
+class InviteUsage(Machine):
+    """A call.  ``owner`` is free for the layer above; the verbs take ``now`` and never block."""
+
+    __slots__ = ('answering', 'call_id', 'core', 'dialog', 'dialogs', 'ended_by', 'inviting', 'invited', 'local_sdp', 'owner',
+                 'remote_sdp', 'response', 'unacked')
+
+    role = ''
+
+    def __init__(self, core: Core, call_id: str) -> None:
+        super().__init__()
+        self.core = core
+        self.call_id = call_id
+        self.owner: Any = None
+        #: the confirmed dialog, or the latest early one
+        self.dialog: Dialog | None = None
+        #: every dialog of this call by its remote tag
+        self.dialogs: dict[str, Dialog] = {}
+        #: the final response to the call's first INVITE
+        self.response: Response | None = None
+        #: the last session descriptions seen and sent
+        self.remote_sdp = b''
+        self.local_sdp = b''
+        #: our INVITE that has no final response yet, and the peer's
+        self.inviting: InviteRequest | None = None
+        self.invited: ServerTransaction | None = None
+        #: our INVITE whose 2xx waits for the program's ACK
+        self.unacked: InviteRequest | None = None
+        #: the 2xx that we repeat until the peer's ACK
+        self.answering: Answer | None = None
+        self.ended_by: Exception | None = None
+        core.usages.add(self)
+
+    # -- the user's verbs
+
+    @property
+    def request(self) -> Request | None:
+        """The call's first INVITE; None while its next hop is being looked up."""
+        raise NotImplementedError
+
+    def ack(self, now: float, body: bytes = b'', *, headers: Fields = (), content_type: str = SDP) -> None:
+        """Send the ACK that a 2xx waits for: with the answer when the 2xx carried the offer (13.2.2.4)."""
+        invite, dialog = self.unacked, self.dialog
+        if invite is None or dialog is None:
+            raise WrongState('no 2xx waits for an ACK')
+        if not self.fire('ack', invite, dialog, now, headers, body, content_type):
+            acknowledge(self, invite, dialog, now, headers, body, content_type)
+
+    def bye(self, now: float, reason: str | None = None, headers: Fields = ()) -> None:
+        """15.1.1: end the call.  A callee's BYE waits for the ACK by itself."""
+        fields = [*headers, ('Reason', reason)] if reason else headers
+        if not self.fire('bye', now, fields):
+            raise WrongState(f'cannot hang up: the call is {self.state}')
+
+    def send_request(self, method: str, now: float, *, headers: Fields = (), body: bytes = b'',
+                          content_type: str | None = None) -> ClientRequest:
+        """Send any request inside the dialog: INFO, UPDATE, MESSAGE, OPTIONS ...  INVITE is ``reinvite``."""
+        if method == 'INVITE':
+            return self.reinvite(now, body, headers=headers, content_type=content_type)
+        if self.dialog is None or self.state in (CLOSING, TERMINATED):
+            raise WrongState(f'no dialog to send {method} in: the call is {self.state}')
+        if body and content_type == SDP:
+            self.local_sdp = body
+        exchange = self.in_dialog(method, headers, body, content_type)
+        exchange.start(now)
+        return exchange
+
+    def reinvite(self, now: float, body: bytes = b'', *, headers: Fields = (),
+                 content_type: str | None = SDP, auto_ack: bool = True) -> InviteRequest:
+        """14.1: change the session.  Glare (491) is waited out and tried again by itself."""
+        if self.state != CONFIRMED:
+            raise WrongState(f'no session to change: the call is {self.state}')
+        if self.inviting is not None or self.invited is not None or self.unacked is not None:
+            raise WrongState('another INVITE is under way in this dialog')
+        dialog = self.dialog
+        assert dialog is not None
+        self.inviting = invite = InviteRequest(
+            self.core, self, auto_ack=auto_ack, digest=self.digest(), **self.dialog_options(dialog, 'INVITE', headers, body, content_type))
+        if body:
+            self.local_sdp = body
+        invite.start(now)
+        return invite
+
+    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
+        """End the call in the way its state asks for: CANCEL, BYE, a refusal, or nothing when it is over."""
+        raise NotImplementedError
+
+    # -- what comes in
+
+    def on_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """A request inside the dialog whose CSeq is in order (12.2.2)."""
+        method = request.method
+        transaction.user = self
+        if method == 'BYE':
+            self.core.respond(transaction, 200, now)
+            self.tell(REQUEST, request, now, transaction)
+            self.fire('BYE', request, now)
+            return
+        if method == 'INVITE' and not self._may_be_invited(transaction, now):
+            return
+        if method == 'UPDATE' and not self._may_be_updated(transaction, request, now):
+            return
+        if method in ('INVITE', 'UPDATE'):
+            self.take_remote_sdp(request)
+        self.tell(REQUEST, request, now, transaction)
+
+    def _may_be_invited(self, transaction: ServerTransaction, now: float) -> bool:
+        """14.2: one INVITE at a time."""
+        core = self.core
+        if self.invited is not None or self.state == INCOMING:
+            core.respond(transaction, 500, now, headers=(('Retry-After', str(core.random.getrandbits(16) % 11)),))
+        elif self.inviting is not None or self.unacked is not None:
+            core.respond(transaction, 491, now)
+        elif self.state not in (CONFIRMED, ACCEPTED):
+            core.respond(transaction, 481, now)
+        else:
+            self.invited = transaction
+            return True
+        return False
+
+    def _may_be_updated(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
+        """RFC 3311 5.2: no second offer while one is open."""
+        if not request.body:
+            return True
+        core = self.core
+        if self.inviting is not None and self.inviting.body and self.state == CONFIRMED:
+            core.respond(transaction, 491, now)
+        elif self.invited is not None and self.state == CONFIRMED:
+            core.respond(transaction, 500, now, headers=(('Retry-After', str(core.random.getrandbits(16) % 11)),))
+        else:
+            return True
+        return False
+
+    def on_ack(self, request: Request, now: float) -> None:
+        """The ACK for a 2xx of ours.  One that comes twice, or for another INVITE, is nobody's."""
+        answer = self.answering
+        if answer is None or answer.cseq != request.cseq.number:
+            return
+        self.take_remote_sdp(request)
+        if not self.fire('ACK', request, now):
+            self.stop_repeating()
+            self.tell(REQUEST, request, now)
+
+    def on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """9.2: a CANCEL of the INVITE of ``transaction``; the 200 to the CANCEL has gone already."""
+        if transaction is not self.invited:
+            return
+        self.tell(REQUEST, request, now)
+        if not self.fire('CANCEL', request, now):
+            self.refuse_open_invite(now)
+
+    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        """A response to a request of ours inside the dialog."""
+        code = response.code
+        if exchange.method == 'BYE':
+            self.tell(RESPONSE, response, now, exchange)
+            if code >= 200:
+                self.fire('bye done', now)
+            return
+        if isinstance(exchange, InviteRequest):
+            self._on_reinvite_response(exchange, response, now)
+            return
+        if 200 <= code < 300:
+            if METHODS[exchange.method].target_refresh if exchange.method in METHODS else False:
+                assert exchange.dialog is not None
+                exchange.dialog.refresh(response)
+            if exchange.method == 'UPDATE':
+                self.take_remote_sdp(response)
+        self.tell(RESPONSE, response, now, exchange)
+        self._check_fatal(response, now)
+
+    def _check_fatal(self, response: Response, now: float) -> None:
+        if response.code in FATAL or response.code == 408:
+            self.fire('broken', response_error(response.code, response.reason, response), now)
+
+    def _on_reinvite_response(self, exchange: InviteRequest, response: Response, now: float) -> None:
+        code = response.code
+        dialog = exchange.dialog
+        assert dialog is not None
+        if code < 200:
+            self.tell(RESPONSE, response, now, exchange)
+            return
+        if code < 300:
+            if exchange is not self.inviting:
+                return
+            self.inviting = None
+            dialog.refresh(response)
+            offer = self.take_remote_sdp(response)
+            if self.state != CONFIRMED or (exchange.auto_ack and (exchange.body or not offer)):
+                exchange.acknowledge(dialog, now)
+            else:
+                exchange.waiting[dialog.remote_tag] = response
+                self.unacked = exchange
+            self.tell(RESPONSE, response, now, exchange)
+            return
+        if code == 491 and exchange.glares < self.core.settings.max_glares and self.state == CONFIRMED:
+            # 14.1: whoever made the Call-ID waits longer, so that the two do not meet again.
+            exchange.glares += 1
+            draw = (self.core.random.getrandbits(16) % 191) / 100
+            wait = 2.1 + draw if self.role == 'uac' else min(draw * 2.0 / 1.9, 2.0)
+            exchange.done = False
+            self.core.timers.add(wait, now, exchange, 'glare')
+            return
+        if exchange is self.inviting:
+            self.inviting = None
+        self.tell(RESPONSE, response, now, exchange)
+        self._check_fatal(response, now)
+
+    def resume_invite(self, exchange: InviteRequest, now: float) -> None:
+        """The wait after a 491 is over."""
+        if self.state == CONFIRMED and exchange is self.inviting:
+            if self.invited is not None:
+                self.core.timers.add(1.0, now, exchange, 'glare')
+            else:
+                exchange.next_attempt(now)
+
+    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        """No response to a request of ours inside the dialog (12.2.1.2)."""
+        if exchange is self.inviting:
+            self.inviting = None
+        self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
+        if exchange.method == 'BYE':
+            self.fire('bye done', now)
+        else:
+            self.fire('broken', error, now)
+
+    def on_unreachable(self, dialog: Dialog, error: Exception, now: float) -> None:
+        """The ACK for a 2xx has nowhere to go."""
+        if dialog is self.dialog:
+            self.fire('broken', error, now)
+
+    def on_unacknowledged(self, now: float) -> None:
+        """13.3.1.4, 14.2: no ACK for our 2xx within 64*T1."""
+        error = TransactionTimeout('no ACK for the 2xx within 64*T1')
+        if not self.fire('no ack', error, now):
+            self.stop_repeating()
+            self.fire('broken', error, now)
+
+    def on_transaction_failure(self, transaction: ServerTransaction, error: Exception, now: float) -> None:
+        """A response of ours could not be sent, or the ACK for our refusal never came (timer H)."""
+        if transaction is self.invited:
+            self.invited = None
+            self.fire('error', error, now)
+
+    # -- pieces
+
+    def tell(self, kind: str, message: Request | Response, now: float, exchange: Any = None) -> None:
+        code = message.code if isinstance(message, Response) else 0
+        self.core.events.append(Event(kind, self, message, now, code, exchange))
+
+    def finish(self, error: Exception, now: float) -> None:
+        """The last event; nothing finds the usage any more."""
+        core = self.core
+        for dialog in self.dialogs.values():
+            core.dialogs.pop(dialog.id, None)
+        self.stop_repeating()
+        core.usages.discard(self)
+        core.events.append(Event(ENDED, self, None, now, 0, None, error))
+
+    def add_dialog(self, dialog: Dialog) -> None:
+        self.dialogs[dialog.remote_tag] = dialog
+        self.dialog = dialog
+        self.core.dialogs[dialog.id] = dialog
+
+    def take_remote_sdp(self, message: Request | Response) -> bytes:
+        sdp = sdp_of(message)
+        if sdp:
+            self.remote_sdp = sdp
+        return sdp
+
+    def digest(self) -> Any:
+        return None
+
+    def dialog_options(self, dialog: Dialog, method: str, headers: Fields, body: bytes,
+                       content_type: str | None) -> dict[str, Any]:
+        """What a request inside a dialog is made of (12.2.1.1)."""
+        row = METHODS.get(method)
+        return {
+            'uri': dialog.request_uri, 'from_': dialog.local, 'to': dialog.remote, 'call_id': dialog.call_id,
+            'cseq': dialog.next_cseq(), 'routes': dialog.routes, 'next_uri': dialog.next_uri, 'headers': headers,
+            'body': body, 'content_type': content_type, 'point': dialog.point, 'dialog': dialog,
+            'contact': dialog.contact if row is not None and row.target_refresh else '',
+        }
+
+    def in_dialog(self, method: str, headers: Fields = (), body: bytes = b'',
+                  content_type: str | None = None) -> ClientRequest:
+        dialog = self.dialog
+        assert dialog is not None
+        return ClientRequest(self.core, method, self, digest=self.digest(),
+                             **self.dialog_options(dialog, method, headers, body, content_type))
+
+    def send_success(self, transaction: ServerTransaction | None, response: Response, now: float) -> None:
+        """13.3.1.4: send a 2xx and repeat it until its ACK comes."""
+        assert transaction is not None
+        self.invited = None
+        sdp = sdp_of(response)
+        if sdp:
+            self.local_sdp = sdp
+        self.core.layer.respond(transaction, response, now)
+        self.stop_repeating()
+        self.answering = Answer(self, transaction, now)
+
+    def stop_repeating(self) -> None:
+        if self.answering is not None:
+            self.answering.stop()
+            self.answering = None
+
+    def refuse_open_invite(self, now: float) -> None:
+        """Answer the peer's open INVITE with 487 (9.2, 15.1.2)."""
+        transaction, self.invited = self.invited, None
+        if transaction is not None:
+            self.core.layer.respond(transaction, self.core.make_response(transaction.request, 487, to_tag=self.local_tag()), now)
+
+    def abandon_invites(self, now: float) -> None:
+        """The call ends: an open re-INVITE of ours is cancelled."""
+        inviting, self.inviting = self.inviting, None
+        if inviting is not None:
+            inviting.cancel(now)
+
+    def local_tag(self) -> str:
+        return self.dialog.local_tag if self.dialog is not None else ''
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self.call_id} {self.state}>'
+
+
+class Answer:
+    """A 2xx of ours that is repeated until its ACK comes: at T1, doubling up to T2, for 64*T1 (13.3.1.4)."""
+
+    __slots__ = ('cseq', 'data', 'deadline', 'flow', 'interval', 'repeat', 'usage')
+
+    def __init__(self, usage: InviteUsage, transaction: ServerTransaction, now: float) -> None:
+        core = usage.core
+        self.usage = usage
+        self.cseq = transaction.request.cseq.number
+        self.flow: Flow = transaction.response_flow
+        self.data = transaction.last_response
+        self.interval = core.settings.t1
+        # The 2xx is repeated even over reliable transports, as the next hop may be an unreliable one.
+        self.repeat: Timer = core.timers.add(self.interval, now, self, 'repeat')
+        self.deadline: Timer = core.timers.add(core.settings.timer_h, now, self, 'give up')
+
+    def on_timer(self, name: str, now: float) -> None:
+        usage = self.usage
+        if name == 'give up':
+            usage.on_unacknowledged(now)
+            return
+        core = usage.core
+        core.outgoing.append((self.data, self.flow))
+        self.interval = min(2 * self.interval, core.settings.t2)
+        self.repeat = core.timers.add(self.interval, now, self, 'repeat')
+
+    def stop(self) -> None:
+        self.repeat.cancel()
+        self.deadline.cancel()
+
+
+class ClientInvite(InviteUsage):
+    """The caller's half: 13.2 and 9.1."""
+
+    __slots__ = ('_digest', 'invite')
+
+    role = 'uac'
+    initial = CALLING
+    rows = (
+        # 13.2.2.1: provisional responses
+        Row(CALLING, '1xx', PROCEEDING, note_progress),
+        Row(CALLING, '1xx tag', EARLY, begin_early_dialog),
+        Row(PROCEEDING, '1xx', PROCEEDING, note_progress),
+        Row(PROCEEDING, '1xx tag', EARLY, begin_early_dialog),
+        Row(EARLY, '1xx', EARLY, note_progress),
+        Row(EARLY, '1xx tag', EARLY, begin_early_dialog),
+        # 13.2.2.4: the call is accepted
+        Row(CALLING, '2xx', ACCEPTED, accept),
+        Row(PROCEEDING, '2xx', ACCEPTED, accept),
+        Row(EARLY, '2xx', ACCEPTED, accept),
+        Row(ACCEPTED, 'ack', CONFIRMED, acknowledge),
+        Row(ACCEPTED, 'bye', CLOSING, acknowledge_and_hang_up),
+        Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
+        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
+        # 13.2.2.2 and 13.2.2.3: it is refused
+        Row(CALLING, '3xx-6xx', TERMINATED, refused),
+        Row(PROCEEDING, '3xx-6xx', TERMINATED, refused),
+        Row(EARLY, '3xx-6xx', TERMINATED, refused),
+        # 8.1.3.1: nobody answers
+        Row(CALLING, 'error', TERMINATED, failed),
+        Row(PROCEEDING, 'error', TERMINATED, failed),
+        Row(EARLY, 'error', TERMINATED, failed),
+        # 12.3, 15: the callee's BYE in an early dialog is not allowed, but it is answered and the final response awaited
+        # 9.1: the caller gives up
+        Row(CALLING, 'cancel', CANCELLING, cancel),
+        Row(PROCEEDING, 'cancel', CANCELLING, cancel),
+        Row(EARLY, 'cancel', CANCELLING, cancel),
+        Row(CANCELLING, '1xx', CANCELLING, note_progress),
+        Row(CANCELLING, '1xx tag', CANCELLING, begin_early_dialog),
+        Row(CANCELLING, '2xx', CLOSING, hang_up_crossed),
+        Row(CANCELLING, '3xx-6xx', TERMINATED, refused),
+        Row(CANCELLING, 'error', TERMINATED, failed),
+        Row(TERMINATED, '2xx', TERMINATED, late_success),
+        *SHARED_ROWS,
+    )
+
+    def __init__(self, core: Core, call_id: str, digest: Any) -> None:
+        super().__init__(core, call_id)
+        self._digest = digest
+        self.invite: InviteRequest
+
+    @property
+    def request(self) -> Request | None:
+        return self.invite.request
+
+    def digest(self) -> Any:
+        return self._digest
+
+    def cancel(self, now: float, reason: str | None = None, headers: Fields = ()) -> None:
+        """9.1: give up before the call is answered; the CANCEL is held back until a provisional response."""
+        fields = [*headers, ('Reason', reason)] if reason else headers
+        if not self.fire('cancel', now, fields):
+            raise WrongState(f'cannot cancel: the call is {self.state}')
+
+    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
+        if self.state in (CALLING, PROCEEDING, EARLY):
+            self.cancel(now, reason)
+        elif self.state in (ACCEPTED, CONFIRMED):
+            self.bye(now, reason)
+
+    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        if exchange is not self.invite:
+            super().on_response(exchange, response, now)
+            return
+        code = response.code
+        if code < 200:
+            self.fire('1xx tag' if code > 100 and response.to_tag else '1xx', response, now)
+        elif code < 300:
+            if self.dialog is None or not self.dialog.confirmed or self.state == TERMINATED:
+                self.fire('2xx', response, now)
+            elif response.to_tag != self.dialog.remote_tag:
+                self.turn_down(response, now)
+        else:
+            self.inviting = None
+            self.fire('3xx-6xx', response, now)
+
+    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        if exchange is not self.invite:
+            super().on_failure(exchange, error, now)
+            return
+        self.inviting = None
+        self.fire('error', error, now)
+
+    def early_dialog(self, response: Response) -> Dialog:
+        """12.1.2: each To tag is a dialog of its own."""
+        dialog = self.dialogs.get(response.to_tag or '')
+        if dialog is not None:
+            self.dialog = dialog
+            if response.contact is not None:
+                dialog.refresh(response)
+            return dialog
+        request, flow = self.invite.request, self.invite.flow
+        assert request is not None and flow is not None
+        dialog = Dialog.as_uac(self, request, response, flow.point)
+        if len(self.dialogs) < self.core.settings.max_forks:
+            self.add_dialog(dialog)
+        else:
+            self.dialog = dialog
+        return dialog
+
+    def confirm_dialog(self, response: Response) -> Dialog:
+        """13.2.2.4: the dialog of a 2xx takes its route set from it; the other early dialogs are over."""
+        tag = response.to_tag or ''
+        dialog = self.dialogs.pop(tag, None)
+        for other in self.dialogs.values():
+            self.core.dialogs.pop(other.id, None)
+        self.dialogs.clear()
+        if dialog is None:
+            request, flow = self.invite.request, self.invite.flow
+            assert request is not None and flow is not None
+            dialog = Dialog.as_uac(self, request, response, flow.point)
+        else:
+            dialog.follow(response)
+        dialog.confirmed = True
+        self.add_dialog(dialog)
+        return dialog
+
+    def turn_down(self, response: Response, now: float) -> None:
+        """A 2xx from another branch of the fork, or after the end: acknowledge it and hang it up (13.2.2.4)."""
+        request, flow = self.invite.request, self.invite.flow
+        assert request is not None and flow is not None
+        dialog = Dialog.as_uac(FORK, request, response, flow.point)
+        self.invite.acknowledge(dialog, now)
+        options = self.dialog_options(dialog, 'BYE', (), b'', None)
+        ClientRequest(self.core, 'BYE', FORK, digest=self._digest, **options).start(now)
+        self.tell(FORKED, response, now, self.invite)
+
+
+class Fork:
+    """The usage of a dialog that was only made to be hung up."""
+
+    __slots__ = ()
+
+    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        """It is over, whatever the peer says."""
+
+    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        """It is over."""
+
+    def on_unreachable(self, dialog: Dialog, error: Exception, now: float) -> None:
+        """The peer will stop repeating its 2xx by itself."""
+
+
+FORK = Fork()
+
+
+class ServerInvite(InviteUsage):
+    """The callee's half: 13.3 and 9.2."""
+
+    __slots__ = ('_request', 'bye_fields', 'tag', 'transaction')
+
+    role = 'uas'
+    initial = INCOMING
+    rows = (
+        # 13.3.1.1: progress
+        Row(INCOMING, 'respond 1xx', EARLY, respond_early),
+        Row(EARLY, 'respond 1xx', EARLY, respond_early),
+        # 13.3.1.4: the call is accepted
+        Row(INCOMING, 'respond 2xx', ACCEPTED, respond_success),
+        Row(EARLY, 'respond 2xx', ACCEPTED, respond_success),
+        Row(ACCEPTED, 'ACK', CONFIRMED, confirm),
+        Row(ACCEPTED, 'no ack', CLOSING, hang_up_unacknowledged),
+        Row(ACCEPTED, 'bye', HANGING_UP, hang_up_late),
+        Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
+        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
+        Row(HANGING_UP, 'ACK', CLOSING, send_held_bye),
+        Row(HANGING_UP, 'no ack', CLOSING, hang_up_unacknowledged),
+        Row(HANGING_UP, 'BYE', TERMINATED, hung_up),
+        # 13.3.1.2, 13.3.1.3: it is redirected or refused
+        Row(INCOMING, 'respond 3xx-6xx', TERMINATED, refuse),
+        Row(EARLY, 'respond 3xx-6xx', TERMINATED, refuse),
+        # 9.2, 15.1.2: the caller gives up
+        Row(INCOMING, 'CANCEL', TERMINATED, cancelled),
+        Row(EARLY, 'CANCEL', TERMINATED, cancelled),
+        Row(INCOMING, 'BYE', TERMINATED, hung_up),
+        Row(EARLY, 'BYE', TERMINATED, hung_up),
+        Row(INCOMING, 'error', TERMINATED, failed),
+        Row(EARLY, 'error', TERMINATED, failed),
+        *SHARED_ROWS,
+    )
+
+    def __init__(self, core: Core, transaction: ServerTransaction, request: Request) -> None:
+        super().__init__(core, request.call_id)
+        self._request = request
+        self.transaction = transaction
+        self.invited = transaction
+        self.tag = core.new_tag()
+        self.bye_fields: Fields = ()
+        transaction.user = self
+        self.take_remote_sdp(request)
+
+    @property
+    def request(self) -> Request | None:
+        return self._request
+
+    def local_tag(self) -> str:
+        return self.tag
+
+    def respond(self, code: int, now: float, *, reason: str = '', headers: Fields = (), body: bytes = b'',
+                content_type: str | None = SDP, contact: str | None = None) -> Response:
+        """Answer the call's INVITE.  ``contact`` replaces our Contact; 100 makes no dialog."""
+        core, request, transaction = self.core, self._request, self.transaction
+        if self.state not in (INCOMING, EARLY):
+            raise WrongState(f'cannot answer {code}: the call is {self.state}')
+        tag = self.tag if code > 100 else None
+        response = core.make_response(request, code, reason, to_tag=tag)
+        if 100 < code < 300:
+            dialog = self.dialog
+            if dialog is None:
+                dialog = Dialog.as_uas(self, request, self.tag, transaction.flow.point)
+                dialog.contact = contact or core.contact(transaction.flow.point)
+                self.add_dialog(dialog)
+            elif contact:
+                dialog.contact = contact
+            response.add('Contact', dialog.contact)
+        core.complete(response, request.method, headers, body, content_type)
+        if code < 200:
+            if code > 100:
+                self.fire('respond 1xx', response, now)
+            else:
+                core.layer.respond(transaction, response, now)
+        elif code < 300:
+            self.fire('respond 2xx', response, now)
+        else:
+            self.fire('respond 3xx-6xx', response, now)
+        return response
+
+    def send_response(self, response: Response, now: float) -> None:
+        sdp = sdp_of(response)
+        if sdp:
+            self.local_sdp = sdp
+        self.core.layer.respond(self.transaction, response, now)
+
+    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
+        if self.state in (INCOMING, EARLY):
+            self.respond(code, now, headers=(('Reason', reason),) if reason else ())
+        elif self.state in (ACCEPTED, CONFIRMED):
+            self.bye(now, reason)
