@@ -2,6 +2,7 @@
 
     GreensipError                       .status: what a B2BUA would answer the other leg with
      +- UsageError                      the caller's mistake
+     |   +- SetupError                  a program cannot start as it was asked to: one sentence for a person
      |   +- WrongThread                 called from a foreign OS thread
      |   +- WrongState                  the right call at the wrong moment
      +- ParseError (ValueError)         the peer's text is wrong: what, text, position          400
@@ -34,7 +35,7 @@ __all__ = [
     'LocalHangup', 'MediaError', 'MediaTimeout', 'MessageTooBig', 'NegotiationFailed',
     'NotAcceptable', 'NotFound', 'ParseError', 'Redirected', 'RemoteCancel', 'RemoteHangup',
     'Replaced', 'RequestTerminated', 'ResolveError', 'ResponseError', 'ServerFailure',
-    'SessionExpired', 'SrtpError', 'TlsError', 'TooBrief', 'TransactionTimeout', 'TransportError',
+    'SessionExpired', 'SetupError', 'SrtpError', 'TlsError', 'TooBrief', 'TransactionTimeout', 'TransportError',
     'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'UsageError', 'WaitTimeout', 'WrongState',
     'WrongThread', 'response_error',
 ]
@@ -48,6 +49,10 @@ class GreensipError(Exception):
 
 class UsageError(GreensipError):
     """The program asked for something that makes no sense; nothing was sent."""
+
+
+class SetupError(UsageError):
+    """A program cannot start as it was asked to; the text is one sentence for the person who started it."""
 
 
 class WrongThread(UsageError):
