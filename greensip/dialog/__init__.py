@@ -1,4 +1,5 @@
-"""Dialogs, their usages and the core of a user agent: RFC 3261 8, 9, 12 to 15, as plain values that are told the time."""
+"""Dialogs, their usages and the core of a user agent: RFC 3261 8, 9, 12 to 15, as plain values that are told the
+time."""
 
 from __future__ import annotations
 
@@ -9,6 +10,26 @@ from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import ClientInvite, InviteUsage, ServerInvite
 from .routing import Lookup, Router, route_request
 
-__all__ = ['ENDED', 'FAILED', 'FORKED', 'INCOMING', 'REQUEST', 'RESPONSE', 'ClientInvite', 'ClientRequest', 'Core', 'Dialog',
-           'DialogId', 'Event', 'Fields', 'InviteRequest', 'InviteUsage', 'Lookup', 'Random', 'Router', 'ServerInvite',
-           'name_addr_text', 'route_request']
+__all__ = [
+    'ENDED',
+    'FAILED',
+    'FORKED',
+    'INCOMING',
+    'REQUEST',
+    'RESPONSE',
+    'ClientInvite',
+    'ClientRequest',
+    'Core',
+    'Dialog',
+    'DialogId',
+    'Event',
+    'Fields',
+    'InviteRequest',
+    'InviteUsage',
+    'Lookup',
+    'Random',
+    'Router',
+    'ServerInvite',
+    'name_addr_text',
+    'route_request',
+]

@@ -1,8 +1,9 @@
 """The core of a user agent: RFC 3261 8, and the seam between the pure layers and whoever drives them.
 
-A ``Core`` is driven, it never calls out.  Give it what came in with ``receive(message, flow, now)``, call its verbs, and
-``handle_timers(now)`` when ``next_timer()`` has come.  After each of these drain ``outgoing`` (octets and the flow they go
-to), ``lookups`` (names to be turned into addresses, answered with ``located``) and ``events`` (what happened).
+A ``Core`` is driven, it never calls out. Give it what came in with ``receive(message, flow, now)``, call its verbs,
+and ``handle_timers(now)`` when ``next_timer()`` has come. After each of these drain ``outgoing`` (octets and the
+flow they go to), ``lookups`` (names to be turned into addresses, answered with ``located``) and ``events`` (what
+happened).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ __all__ = ['Core', 'Random', 'name_addr_text']
 log = logging.getLogger('greensip.dialog')
 
 #: Header fields that the core writes itself; a program changes them through arguments, not as extra fields.
-RESERVED = frozenset({'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'})
+RESERVED = frozenset(
+    {'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'}
+)
 
 #: methods whose body describes a session, so that its type matters (8.2.3)
 SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
@@ -117,7 +120,8 @@ class Core:
         supported = [('Supported', ', '.join(self.supported))] if self.supported else []
         # 13.2.1 and 13.3.1.4: an INVITE and its 2xx say what we can do; 20.5: so does a 405.
         self._request_fields: dict[str, Fields] = {
-            method: [*allow, *supported, *agent] if method == 'INVITE' else agent for method in METHODS}
+            method: [*allow, *supported, *agent] if method == 'INVITE' else agent for method in METHODS
+        }
         self._any_request_fields: Fields = agent
         self._capabilities = [*allow, *supported]
         self._server = server
@@ -193,13 +197,28 @@ class Core:
 
     # -- the verbs
 
-    def invite(self, uri: Uri | str, now: float, *, from_: NameAddr | Uri | str, to: NameAddr | Uri | str | None = None,
-               call_id: str | None = None, headers: Fields = (), body: bytes = b'', content_type: str | None = SDP,
-               route: Sequence[str] = (), point: Point | None = None, credentials: Any = None, auto_ack: bool = True,
-               contact: str | None = None, max_forwards: int = 70) -> ClientInvite:
+    def invite(
+        self,
+        uri: Uri | str,
+        now: float,
+        *,
+        from_: NameAddr | Uri | str,
+        to: NameAddr | Uri | str | None = None,
+        call_id: str | None = None,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = SDP,
+        route: Sequence[str] = (),
+        point: Point | None = None,
+        credentials: Any = None,
+        auto_ack: bool = True,
+        contact: str | None = None,
+        max_forwards: int = 70,
+    ) -> ClientInvite:
         """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
 
-        ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as the ACK then carries the answer.
+        ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as then the ACK carries
+        the answer.
         """
         digest = DigestClient(credentials) if credentials else None
         call_id = call_id or self.new_call_id()
@@ -208,38 +227,88 @@ class Core:
         if body:
             usage.local_sdp = body
         usage.invite = usage.inviting = InviteRequest(
-            self, usage, auto_ack=auto_ack, body=body, content_type=content_type, point=point, digest=digest,
-            contact=contact, max_forwards=max_forwards, **options)
+            self,
+            usage,
+            auto_ack=auto_ack,
+            body=body,
+            content_type=content_type,
+            point=point,
+            digest=digest,
+            contact=contact,
+            max_forwards=max_forwards,
+            **options,
+        )
         usage.invite.start(now)
         return usage
 
-    def request(self, method: str, uri: Uri | str, now: float, *, from_: NameAddr | Uri | str,
-                to: NameAddr | Uri | str | None = None, call_id: str | None = None, cseq: int = 1, headers: Fields = (),
-                body: bytes = b'', content_type: str | None = None, route: Sequence[str] = (), point: Point | None = None,
-                credentials: Any = None, contact: str | None = '', max_forwards: int = 70) -> ClientRequest:
-        """Send a request outside of dialogs: OPTIONS, MESSAGE, REGISTER ...; ``contact=None`` adds our default Contact."""
+    def request(
+        self,
+        method: str,
+        uri: Uri | str,
+        now: float,
+        *,
+        from_: NameAddr | Uri | str,
+        to: NameAddr | Uri | str | None = None,
+        call_id: str | None = None,
+        cseq: int = 1,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        route: Sequence[str] = (),
+        point: Point | None = None,
+        credentials: Any = None,
+        contact: str | None = '',
+        max_forwards: int = 70,
+    ) -> ClientRequest:
+        """Send a request outside of dialogs: OPTIONS, MESSAGE, REGISTER ...
+
+        ``contact`` is '' for none and None for our default one.
+        """
         if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
             raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
         digest = DigestClient(credentials) if credentials else None
         options = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route)
         options['cseq'] = cseq
-        exchange = ClientRequest(self, method, None, body=body, content_type=content_type, point=point, digest=digest,
-                                 contact=contact, max_forwards=max_forwards, **options)
+        exchange = ClientRequest(
+            self,
+            method,
+            None,
+            body=body,
+            content_type=content_type,
+            point=point,
+            digest=digest,
+            contact=contact,
+            max_forwards=max_forwards,
+            **options,
+        )
         exchange.subject = exchange
         exchange.start(now)
         return exchange
 
-    def respond(self, transaction: ServerTransaction, code: int, now: float, *, reason: str = '', headers: Fields = (),
-                body: bytes = b'', content_type: str | None = SDP, contact: str | None = None,
-                to_tag: str | None = None) -> Response:
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        code: int,
+        now: float,
+        *,
+        reason: str = '',
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = SDP,
+        contact: str | None = None,
+        to_tag: str | None = None,
+    ) -> Response:
         """Answer a request that came as a REQUEST event."""
         request = transaction.request
         usage = transaction.user
         if isinstance(usage, ServerInvite) and transaction is usage.transaction:
-            return usage.respond(code, now, reason=reason, headers=headers, body=body, content_type=content_type,
-                                 contact=contact)
+            return usage.respond(
+                code, now, reason=reason, headers=headers, body=body, content_type=content_type, contact=contact
+            )
         in_dialog = isinstance(usage, InviteUsage)
-        response = self.make_response(request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag()))
+        response = self.make_response(
+            request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag())
+        )
         if in_dialog and code < 300 and usage.dialog is not None:
             row = METHODS.get(request.method)
             if row is not None and row.target_refresh:
@@ -367,7 +436,9 @@ class Core:
                 return False
             # 20.1: an INVITE whose Accept leaves no room for our answer
             if request.has('Accept') and not self._is_acceptable(request):
-                self._refuse(transaction, 406, now, ('Warning', '399 greensip "only session descriptions are spoken here"'))
+                self._refuse(
+                    transaction, 406, now, ('Warning', '399 greensip "only session descriptions are spoken here"')
+                )
                 return False
         return True
 
@@ -385,13 +456,20 @@ class Core:
         ranges = request.values('Accept')
         if not ranges:
             return True
-        return any(isinstance(kind, MediaType) and (kind.type == '*' or (kind.type == 'application' and kind.subtype in ('*', 'sdp')))
-                   for kind in ranges)
+        return any(
+            isinstance(kind, MediaType)
+            and (kind.type == '*' or (kind.type == 'application' and kind.subtype in ('*', 'sdp')))
+            for kind in ranges
+        )
 
     def _answer_options(self, transaction: ServerTransaction, now: float) -> None:
         """11.2: what the INVITE would be answered with, and what we can do."""
-        self.respond(transaction, self.options_code or 200, now,
-                     headers=[*self._capabilities, ('Accept', ', '.join(self.accept))])
+        self.respond(
+            transaction,
+            self.options_code or 200,
+            now,
+            headers=[*self._capabilities, ('Accept', ', '.join(self.accept))],
+        )
 
     def _refuse(self, transaction: ServerTransaction, code: int, now: float, *fields: tuple[str, str]) -> None:
         response = self.make_response(transaction.request, code, to_tag=self.new_tag())
@@ -458,8 +536,15 @@ class Core:
         """Have a name turned into addresses; ``waiter.located`` is called with the outcome."""
         self.lookups.append(Lookup(hop, point, waiter))
 
-    def _outside(self, uri: Uri | str, from_: NameAddr | Uri | str, to: NameAddr | Uri | str | None, call_id: str,
-                 headers: Fields, route: Sequence[str]) -> dict[str, Any]:
+    def _outside(
+        self,
+        uri: Uri | str,
+        from_: NameAddr | Uri | str,
+        to: NameAddr | Uri | str | None,
+        call_id: str,
+        headers: Fields,
+        route: Sequence[str],
+    ) -> dict[str, Any]:
         """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields in the URI stay out of it."""
         target = str(uri)
         if '?' in target:
@@ -469,9 +554,16 @@ class Core:
         if headers:
             self.check_headers(headers)
         request_uri, routes, next_uri = route_request(target, route)
-        return {'uri': request_uri, 'from_': f'{name_addr_text(from_)};tag={self.new_tag()}',
-                'to': name_addr_text(to if to is not None else target), 'call_id': call_id, 'cseq': 1, 'routes': routes,
-                'next_uri': next_uri, 'headers': headers}
+        return {
+            'uri': request_uri,
+            'from_': f'{name_addr_text(from_)};tag={self.new_tag()}',
+            'to': name_addr_text(to if to is not None else target),
+            'call_id': call_id,
+            'cseq': 1,
+            'routes': routes,
+            'next_uri': next_uri,
+            'headers': headers,
+        }
 
 
 def quotable(text: str) -> str:

@@ -1,8 +1,8 @@
 """Dialogs: RFC 3261 12, a peer-to-peer relation of two user agents, as plain values.
 
-A dialog is made from an INVITE and a response to it that carries a To tag, by the UAC (12.1.2) or by the UAS (12.1.1).  It
-knows who the two parties are, which route requests take and which sequence numbers come next.  What the dialog is used for
-is the business of its usage (``invite.py``).
+A dialog is made from an INVITE and a response to it that carries a To tag, by the UAC (12.1.2) or by the UAS
+(12.1.1). It knows who the two parties are, which route requests take and which sequence numbers come next. What the
+dialog is used for is the business of its usage (``invite.py``).
 """
 
 from __future__ import annotations
@@ -24,11 +24,29 @@ DialogId = tuple[str, str, str]
 class Dialog:
     """The state of RFC 3261 12: parties, tags, sequence numbers, remote target and route set."""
 
-    __slots__ = ('call_id', 'confirmed', 'contact', 'flow', 'local', 'local_cseq', 'local_tag', 'next_uri', 'point', 'remote',
-                 'remote_cseq', 'remote_tag', 'remote_target', 'request_uri', 'route_set', 'routes', 'usage')
+    __slots__ = (
+        'call_id',
+        'confirmed',
+        'contact',
+        'flow',
+        'local',
+        'local_cseq',
+        'local_tag',
+        'next_uri',
+        'point',
+        'remote',
+        'remote_cseq',
+        'remote_tag',
+        'remote_target',
+        'request_uri',
+        'route_set',
+        'routes',
+        'usage',
+    )
 
-    def __init__(self, usage: Any, call_id: str, local: str, local_tag: str, remote: str, remote_tag: str,
-                 point: Point) -> None:
+    def __init__(
+        self, usage: Any, call_id: str, local: str, local_tag: str, remote: str, remote_tag: str, point: Point
+    ) -> None:
         self.usage = usage
         self.call_id = call_id
         #: From of our requests and To of theirs as text, tag included
@@ -55,8 +73,15 @@ class Dialog:
     @classmethod
     def as_uac(cls, usage: Any, request: Request, response: Response, point: Point) -> Dialog:
         """12.1.2: the caller's dialog, from its request and a response with a To tag."""
-        dialog = cls(usage, request.call_id, request.get('From') or '', request.from_tag or '',
-                     response.get('To') or '', response.to_tag or '', point)
+        dialog = cls(
+            usage,
+            request.call_id,
+            request.get('From') or '',
+            request.from_tag or '',
+            response.get('To') or '',
+            response.to_tag or '',
+            point,
+        )
         dialog.local_cseq = request.cseq.number
         dialog.contact = request.get('Contact') or ''
         dialog.follow(response)
@@ -66,8 +91,15 @@ class Dialog:
     def as_uas(cls, usage: Any, request: Request, local_tag: str, point: Point) -> Dialog:
         """12.1.1: the callee's dialog, from the peer's request and the tag of our response."""
         to = request.get('To') or ''
-        dialog = cls(usage, request.call_id, to if request.to_tag else f'{to};tag={local_tag}', local_tag,
-                     request.get('From') or '', request.from_tag or '', point)
+        dialog = cls(
+            usage,
+            request.call_id,
+            to if request.to_tag else f'{to};tag={local_tag}',
+            local_tag,
+            request.get('From') or '',
+            request.from_tag or '',
+            point,
+        )
         dialog.remote_cseq = request.cseq.number
         contact = request.contact
         dialog.route_set = tuple(str(route) for route in request.record_routes)

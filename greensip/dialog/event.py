@@ -28,8 +28,16 @@ class Event:
 
     __slots__ = ('code', 'error', 'exchange', 'kind', 'message', 'subject', 'time')
 
-    def __init__(self, kind: str, subject: Any, message: Request | Response | None, time: float, code: int = 0,
-                 exchange: Any = None, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        subject: Any,
+        message: Request | Response | None,
+        time: float,
+        code: int = 0,
+        exchange: Any = None,
+        error: Exception | None = None,
+    ) -> None:
         self.kind = kind
         self.subject = subject
         self.message = message

@@ -1,8 +1,8 @@
 """A request of ours on its way to a final response: RFC 3261 8.1, and 22.2 for the challenges on the way.
 
-A ``ClientRequest`` outlives its transactions: it is first located, then sent, and sent again with credentials when the
-peer asks for them (a new transaction, branch and CSeq each time).  ``InviteRequest`` adds what only INVITE has: ACK (13.2.2.4),
-CANCEL (9.1) and the glare of re-INVITEs (14.1).
+A ``ClientRequest`` outlives its transactions: it is first located, then sent, and sent again with credentials when
+the peer asks for them (a new transaction, branch and CSeq each time). ``InviteRequest`` adds what only INVITE has:
+ACK (13.2.2.4), CANCEL (9.1) and the glare of re-INVITEs (14.1).
 """
 
 from __future__ import annotations
@@ -47,14 +47,56 @@ NOBODY = BodylessExchange()
 class ClientRequest:
     """One request of ours.  ``owner`` is free for whoever asked for it, ``response`` its final response."""
 
-    __slots__ = ('_auth', 'body', 'call_id', 'contact', 'content_type', 'core', 'cseq', 'dialog', 'digest', 'done', 'flow',
-                 'from_', 'headers', 'max_forwards', 'method', 'next_uri', 'owner', 'point', 'request', 'response', 'routes',
-                 'subject', 'to', 'transaction', 'uri')
+    __slots__ = (
+        '_auth',
+        'body',
+        'call_id',
+        'contact',
+        'content_type',
+        'core',
+        'cseq',
+        'dialog',
+        'digest',
+        'done',
+        'flow',
+        'from_',
+        'headers',
+        'max_forwards',
+        'method',
+        'next_uri',
+        'owner',
+        'point',
+        'request',
+        'response',
+        'routes',
+        'subject',
+        'to',
+        'transaction',
+        'uri',
+    )
 
-    def __init__(self, core: Core, method: str, subject: Any, *, uri: str, from_: str, to: str, call_id: str, cseq: int,
-                 routes: Sequence[str] = (), next_uri: str = '', headers: Fields = (), body: bytes = b'',
-                 content_type: str | None = None, contact: str | None = None, point: Point | None = None,
-                 max_forwards: int = 70, dialog: Dialog | None = None, digest: DigestClient | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        method: str,
+        subject: Any,
+        *,
+        uri: str,
+        from_: str,
+        to: str,
+        call_id: str,
+        cseq: int,
+        routes: Sequence[str] = (),
+        next_uri: str = '',
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        contact: str | None = None,
+        point: Point | None = None,
+        max_forwards: int = 70,
+        dialog: Dialog | None = None,
+        digest: DigestClient | None = None,
+    ) -> None:
         self.core = core
         self.method = method
         #: the usage it belongs to, or the request itself outside of usages
@@ -268,8 +310,9 @@ class InviteRequest(ClientRequest):
         elif not self.done and self.transaction is not None:
             self.core.layer.abandon(self.transaction, now)
 
-    def acknowledge(self, dialog: Dialog, now: float, *, headers: Fields = (), body: bytes = b'',
-                    content_type: str | None = None) -> None:
+    def acknowledge(
+        self, dialog: Dialog, now: float, *, headers: Fields = (), body: bytes = b'', content_type: str | None = None
+    ) -> None:
         """13.2.2.4: the ACK for a 2xx is a request of the dialog with the INVITE's CSeq number and credentials."""
         self.waiting.pop(dialog.remote_tag, None)
         sender = Acknowledgement(self, dialog, headers, body, content_type)
@@ -293,8 +336,9 @@ class Acknowledgement:
 
     __slots__ = ('body', 'content_type', 'dialog', 'headers', 'invite')
 
-    def __init__(self, invite: InviteRequest, dialog: Dialog, headers: Fields, body: bytes,
-                 content_type: str | None) -> None:
+    def __init__(
+        self, invite: InviteRequest, dialog: Dialog, headers: Fields, body: bytes, content_type: str | None
+    ) -> None:
         self.invite = invite
         self.dialog = dialog
         self.headers = headers

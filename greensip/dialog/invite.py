@@ -1,14 +1,15 @@
-"""The INVITE usage of a dialog: a call from its first INVITE to its BYE.  RFC 3261 13, 14, 15 and 9; RFC 5057 for what
-a failed request inside the dialog means.
+"""The INVITE usage of a dialog: a call from its first INVITE to its BYE. RFC 3261 13, 14, 15 and 9; RFC 5057 for
+what a failed request inside the dialog means.
 
-A call is a machine of two halves.  ``ClientInvite`` is the caller's: it may have several early dialogs when proxies fork its
-INVITE, and several 2xx, of which the first is the call.  ``ServerInvite`` is the callee's: it repeats its 2xx until the ACK.
-Once confirmed both are the same, and share their rows.
+A call is a machine of two halves. ``ClientInvite`` is the caller's: it may have several early dialogs when proxies
+fork its INVITE, and several 2xx, of which the first is the call. ``ServerInvite`` is the callee's: it repeats its
+2xx until the ACK. Once confirmed both are the same, and share their rows.
 
-    calling --1xx--> proceeding --1xx with tag--> early --2xx--> accepted --ACK--> confirmed --BYE--> closing --> terminated
+    calling --1xx--> proceeding --1xx with tag--> early --2xx--> accepted --ACK--> confirmed --BYE--> closing
+      --200--> terminated
 
-A usage ends with one ``ended`` event, after the response to its BYE.  Verbs raise WrongState when the present state has no row
-for them.
+A usage ends with one ``ended`` event, after the response to its BYE. Verbs raise WrongState when the present state
+has no row for them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.errors import (
     LocalHangup,
-    NegotiationFailed,
     RemoteCancel,
     RemoteHangup,
     TransactionTimeout,
-    TransportError,
     WrongState,
     response_error,
 )
@@ -39,18 +38,30 @@ from .exchange import ClientRequest, Fields, InviteRequest
 if TYPE_CHECKING:
     from .core import Core
 
-__all__ = ['ACCEPTED', 'CALLING', 'CANCELLING', 'CLOSING', 'CONFIRMED', 'EARLY', 'INCOMING', 'PROCEEDING', 'TERMINATED',
-           'ClientInvite', 'InviteUsage', 'ServerInvite']
+__all__ = [
+    'ACCEPTED',
+    'CALLING',
+    'CANCELLING',
+    'CLOSING',
+    'CONFIRMED',
+    'EARLY',
+    'INCOMING',
+    'PROCEEDING',
+    'TERMINATED',
+    'ClientInvite',
+    'InviteUsage',
+    'ServerInvite',
+]
 
-CALLING = 'calling'          # caller: the INVITE is out, nothing has come back
-INCOMING = 'incoming'        # callee: the INVITE is in, nothing has gone back
-PROCEEDING = 'proceeding'    # a provisional response without a dialog
-EARLY = 'early'              # a provisional response made a dialog
-CANCELLING = 'cancelling'    # caller: a CANCEL is out, or held back until a provisional response
-ACCEPTED = 'accepted'        # a 2xx went one way, its ACK is still to go the other
-HANGING_UP = 'hanging up'    # callee: to be hung up as soon as the ACK has come (15)
+CALLING = 'calling'  # caller: the INVITE is out, nothing has come back
+INCOMING = 'incoming'  # callee: the INVITE is in, nothing has gone back
+PROCEEDING = 'proceeding'  # a provisional response without a dialog
+EARLY = 'early'  # a provisional response made a dialog
+CANCELLING = 'cancelling'  # caller: a CANCEL is out, or held back until a provisional response
+ACCEPTED = 'accepted'  # a 2xx went one way, its ACK is still to go the other
+HANGING_UP = 'hanging up'  # callee: to be hung up as soon as the ACK has come (15)
 CONFIRMED = 'confirmed'
-CLOSING = 'closing'          # our BYE is out
+CLOSING = 'closing'  # our BYE is out
 TERMINATED = 'terminated'
 
 #: responses to a request inside the dialog that end it (RFC 5057, table 1; 481 the usage, which is the dialog here)
@@ -75,6 +86,7 @@ def reason_of(message: Request | Response | None) -> str | None:
 
 
 # What the arrows do.  Actions get the usage and what came with the event.
+
 
 def note_progress(usage: ClientInvite, response: Response, now: float) -> None:
     usage.tell(RESPONSE, response, now, usage.invite)
@@ -101,8 +113,15 @@ def accept(usage: ClientInvite, response: Response, now: float) -> None:
     usage.tell(RESPONSE, response, now, invite)
 
 
-def acknowledge(usage: InviteUsage, invite: InviteRequest, dialog: Dialog, now: float, headers: Fields, body: bytes,
-                content_type: str | None) -> None:
+def acknowledge(
+    usage: InviteUsage,
+    invite: InviteRequest,
+    dialog: Dialog,
+    now: float,
+    headers: Fields,
+    body: bytes,
+    content_type: str | None,
+) -> None:
     usage.unacked = None
     if body:
         usage.local_sdp = body
@@ -236,8 +255,21 @@ SHARED_ROWS = (
 class InviteUsage(Machine):
     """A call.  ``owner`` is free for the layer above; the verbs take ``now`` and never block."""
 
-    __slots__ = ('answering', 'call_id', 'core', 'dialog', 'dialogs', 'ended_by', 'inviting', 'invited', 'local_sdp', 'owner',
-                 'remote_sdp', 'response', 'unacked')
+    __slots__ = (
+        'answering',
+        'call_id',
+        'core',
+        'dialog',
+        'dialogs',
+        'ended_by',
+        'invited',
+        'inviting',
+        'local_sdp',
+        'owner',
+        'remote_sdp',
+        'response',
+        'unacked',
+    )
 
     role = ''
 
@@ -286,8 +318,9 @@ class InviteUsage(Machine):
         if not self.fire('bye', now, fields):
             raise WrongState(f'cannot hang up: the call is {self.state}')
 
-    def send_request(self, method: str, now: float, *, headers: Fields = (), body: bytes = b'',
-                          content_type: str | None = None) -> ClientRequest:
+    def send_request(
+        self, method: str, now: float, *, headers: Fields = (), body: bytes = b'', content_type: str | None = None
+    ) -> ClientRequest:
         """Send any request inside the dialog: INFO, UPDATE, MESSAGE, OPTIONS ...  INVITE is ``reinvite``."""
         if method == 'INVITE':
             return self.reinvite(now, body, headers=headers, content_type=content_type)
@@ -299,8 +332,15 @@ class InviteUsage(Machine):
         exchange.start(now)
         return exchange
 
-    def reinvite(self, now: float, body: bytes = b'', *, headers: Fields = (),
-                 content_type: str | None = SDP, auto_ack: bool = True) -> InviteRequest:
+    def reinvite(
+        self,
+        now: float,
+        body: bytes = b'',
+        *,
+        headers: Fields = (),
+        content_type: str | None = SDP,
+        auto_ack: bool = True,
+    ) -> InviteRequest:
         """14.1: change the session.  Glare (491) is waited out and tried again by itself."""
         if self.state != CONFIRMED:
             raise WrongState(f'no session to change: the call is {self.state}')
@@ -309,7 +349,12 @@ class InviteUsage(Machine):
         dialog = self.dialog
         assert dialog is not None
         self.inviting = invite = InviteRequest(
-            self.core, self, auto_ack=auto_ack, digest=self.digest(), **self.dialog_options(dialog, 'INVITE', headers, body, content_type))
+            self.core,
+            self,
+            auto_ack=auto_ack,
+            digest=self.digest(),
+            **self.dialog_options(dialog, 'INVITE', headers, body, content_type),
+        )
         if body:
             self.local_sdp = body
         invite.start(now)
@@ -505,23 +550,39 @@ class InviteUsage(Machine):
     def digest(self) -> Any:
         return None
 
-    def dialog_options(self, dialog: Dialog, method: str, headers: Fields, body: bytes,
-                       content_type: str | None) -> dict[str, Any]:
+    def dialog_options(
+        self, dialog: Dialog, method: str, headers: Fields, body: bytes, content_type: str | None
+    ) -> dict[str, Any]:
         """What a request inside a dialog is made of (12.2.1.1)."""
         row = METHODS.get(method)
         return {
-            'uri': dialog.request_uri, 'from_': dialog.local, 'to': dialog.remote, 'call_id': dialog.call_id,
-            'cseq': dialog.next_cseq(), 'routes': dialog.routes, 'next_uri': dialog.next_uri, 'headers': headers,
-            'body': body, 'content_type': content_type, 'point': dialog.point, 'dialog': dialog,
+            'uri': dialog.request_uri,
+            'from_': dialog.local,
+            'to': dialog.remote,
+            'call_id': dialog.call_id,
+            'cseq': dialog.next_cseq(),
+            'routes': dialog.routes,
+            'next_uri': dialog.next_uri,
+            'headers': headers,
+            'body': body,
+            'content_type': content_type,
+            'point': dialog.point,
+            'dialog': dialog,
             'contact': dialog.contact if row is not None and row.target_refresh else '',
         }
 
-    def in_dialog(self, method: str, headers: Fields = (), body: bytes = b'',
-                  content_type: str | None = None) -> ClientRequest:
+    def in_dialog(
+        self, method: str, headers: Fields = (), body: bytes = b'', content_type: str | None = None
+    ) -> ClientRequest:
         dialog = self.dialog
         assert dialog is not None
-        return ClientRequest(self.core, method, self, digest=self.digest(),
-                             **self.dialog_options(dialog, method, headers, body, content_type))
+        return ClientRequest(
+            self.core,
+            method,
+            self,
+            digest=self.digest(),
+            **self.dialog_options(dialog, method, headers, body, content_type),
+        )
 
     def send_success(self, transaction: ServerTransaction | None, response: Response, now: float) -> None:
         """13.3.1.4: send a 2xx and repeat it until its ACK comes."""
@@ -543,7 +604,9 @@ class InviteUsage(Machine):
         """Answer the peer's open INVITE with 487 (9.2, 15.1.2)."""
         transaction, self.invited = self.invited, None
         if transaction is not None:
-            self.core.layer.respond(transaction, self.core.make_response(transaction.request, 487, to_tag=self.local_tag()), now)
+            self.core.layer.respond(
+                transaction, self.core.make_response(transaction.request, 487, to_tag=self.local_tag()), now
+            )
 
     def abandon_invites(self, now: float) -> None:
         """The call ends: an open re-INVITE of ours is cancelled."""
@@ -620,7 +683,6 @@ class ClientInvite(InviteUsage):
         Row(CALLING, 'error', TERMINATED, failed),
         Row(PROCEEDING, 'error', TERMINATED, failed),
         Row(EARLY, 'error', TERMINATED, failed),
-        # 12.3, 15: the callee's BYE in an early dialog is not allowed, but it is answered and the final response awaited
         # 9.1: the caller gives up
         Row(CALLING, 'cancel', CANCELLING, cancel),
         Row(PROCEEDING, 'cancel', CANCELLING, cancel),
@@ -796,8 +858,17 @@ class ServerInvite(InviteUsage):
     def local_tag(self) -> str:
         return self.tag
 
-    def respond(self, code: int, now: float, *, reason: str = '', headers: Fields = (), body: bytes = b'',
-                content_type: str | None = SDP, contact: str | None = None) -> Response:
+    def respond(
+        self,
+        code: int,
+        now: float,
+        *,
+        reason: str = '',
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = SDP,
+        contact: str | None = None,
+    ) -> Response:
         """Answer the call's INVITE.  ``contact`` replaces our Contact; 100 makes no dialog."""
         core, request, transaction = self.core, self._request, self.transaction
         if self.state not in (INCOMING, EARLY):

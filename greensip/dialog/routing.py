@@ -71,7 +71,7 @@ def route_request(target: str, route_set: Sequence[str]) -> tuple[str, Sequence[
     if not route_set:
         return target, (), target
     first = route_set[0]
-    uri_text = first[first.index('<') + 1:first.index('>')] if '<' in first else first.split(';', 1)[0]
+    uri_text = first[first.index('<') + 1 : first.index('>')] if '<' in first else first.split(';', 1)[0]
     uri = parse_uri(uri_text)
     # The first route is a loose router: it gets the message with the target in place.
     if isinstance(uri, SipUri) and 'lr' in uri.params:
