@@ -1,0 +1,1 @@
+"""Measurements, and the starting and stopping of real peers that they share with the interoperability tests."""
