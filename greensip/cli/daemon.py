@@ -5,20 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import NoReturn
 
 from greensip.errors import SetupError
 
-__all__ = ['LogFile', 'Parent', 'PidFile', 'detach', 'fail']
+__all__ = ['LogFile', 'Parent', 'PidFile', 'detach']
 
 FORMAT = '%(asctime)s %(levelname)s %(name)s %(message)s'
-
-
-def fail(program: str, problem: object) -> NoReturn:
-    """Say what is wrong in one sentence and end with status 2."""
-    sys.stderr.write(f'{program}: {problem}\n')
-    sys.stderr.flush()
-    sys.exit(2)
 
 
 class Parent:
