@@ -45,6 +45,10 @@ class Point:
         self.via_prefix = f'SIP/2.0/{self.transport} {self.sent_by};rport;branch='
         self.contact_params = '' if self.transport == 'UDP' else f';transport={self.transport.lower()}'
 
+    def toward(self, host: str) -> Point:
+        """The point to send from to numeric ``host``: itself, unless it listens on a wildcard address."""
+        return self
+
     def __repr__(self) -> str:
         return f'<Point {self.transport} {hostport(*self.address)}>'
 
