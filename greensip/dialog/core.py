@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from greensip.errors import ParseError, TransportError, UsageError
+from greensip.errors import ParseError, TransactionTimeout, TransportError, UsageError
 from greensip.message import (
     METHODS,
     MediaType,
@@ -62,9 +62,7 @@ class Random(Protocol):
 def name_addr_text(value: NameAddr | Uri | str) -> str:
     """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own."""
     if isinstance(value, NameAddr):
-        if 'tag' in value.params:
-            value = value.replace(params={name: text for name, text in value.params.items() if name != 'tag'})
-        return str(value)
+        return str(value.without_param('tag') if value.tag else value)
     text = str(value)
     if '<' not in text:
         return f'<{text}>'
@@ -140,12 +138,11 @@ class Core:
                 check_request(message)
             else:
                 check_response(message)
+            self.layer.receive(message, flow, now)
         except ParseError as error:
             if error.message is None:
                 error.message = message
             self.receive_broken(error, flow, now)
-            return
-        self.layer.receive(message, flow, now)
         if self.layer.events:
             self._settle(now)
 
@@ -164,9 +161,9 @@ class Core:
         response.add('Warning', f'399 greensip "{quotable(str(error.what))}"')
         self.layer.respond_stateless(request, response, flow)
 
-    def transport_failed(self, flow: Flow, error: TransportError, now: float) -> None:
-        """Something sent on ``flow`` did not leave."""
-        self.layer.transport_failed(flow, error, now)
+    def transport_failed(self, flow: Flow, error: TransportError, now: float, data: bytes = b'') -> None:
+        """What was sent on ``flow`` did not leave: ``data``, or everything when a connection broke."""
+        self.layer.transport_failed(flow, error, now, data)
         self._settle(now)
 
     def located(self, lookup: Lookup, addresses: Sequence[Address], error: TransportError | None, now: float) -> None:
@@ -214,6 +211,8 @@ class Core:
         auto_ack: bool = True,
         contact: str | None = None,
         max_forwards: int = 70,
+        from_tag: str | None = None,
+        cseq: int = 1,
     ) -> ClientInvite:
         """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
 
@@ -222,7 +221,7 @@ class Core:
         """
         digest = DigestClient(credentials) if credentials else None
         call_id = call_id or self.new_call_id()
-        options = self._outside(uri, from_, to, call_id, headers, route)
+        options = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
         usage = ClientInvite(self, call_id, digest)
         if body:
             usage.local_sdp = body
@@ -259,6 +258,7 @@ class Core:
         credentials: Any = None,
         contact: str | None = '',
         max_forwards: int = 70,
+        from_tag: str | None = None,
     ) -> ClientRequest:
         """Send a request outside of dialogs: OPTIONS, MESSAGE, REGISTER ...
 
@@ -267,8 +267,7 @@ class Core:
         if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
             raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
         digest = DigestClient(credentials) if credentials else None
-        options = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route)
-        options['cseq'] = cseq
+        options = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
         exchange = ClientRequest(
             self,
             method,
@@ -339,15 +338,21 @@ class Core:
             self._handlers[kind](transaction, item, now)
 
     def _on_response(self, transaction: Any, response: Response, now: float) -> None:
-        transaction.user.on_response(response, now)
+        try:
+            transaction.user.on_response(response, now)
+        except ParseError as error:
+            # 8.1.3.3, 18.1.2: one that cannot be understood might as well not have come.
+            log.debug('! dropped a broken response to %r: %s', transaction, error)
 
     def _on_stray(self, transaction: None, response: Response, now: float) -> None:
         """A response to nothing we know, such as a 2xx repeated after 64*T1: its sender gives up by itself."""
 
-    def _on_failure(self, transaction: Any, error: Exception, now: float) -> None:
+    def _on_failure(self, transaction: Any, error: Exception | None, now: float) -> None:
         user = transaction.user
         if user is None:
             return
+        if error is None:
+            error = TransactionTimeout(f'no answer to {transaction.method} within 64*T1')
         if isinstance(transaction, ServerTransaction):
             user.on_transaction_failure(transaction, error, now)
         else:
@@ -359,6 +364,17 @@ class Core:
             dialog.usage.on_ack(request, now)
 
     def _on_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """A new request; one that turns out broken only when it is looked at more closely gets a 400 as well."""
+        try:
+            self._process(transaction, request, now)
+        except ParseError as error:
+            log.debug('! a broken %s from %s: %s', request.method, transaction.flow, error)
+            if isinstance(transaction.user, ServerInvite) and transaction.user.transaction is transaction:
+                self.usages.discard(transaction.user)
+                transaction.user = None
+            self._refuse(transaction, error.status, now)
+
+    def _process(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """8.2, the steps in their order; 12.2.2 inside dialogs."""
         method = request.method
         if method == 'CANCEL':
@@ -544,22 +560,24 @@ class Core:
         call_id: str,
         headers: Fields,
         route: Sequence[str],
+        from_tag: str | None,
+        cseq: int,
     ) -> dict[str, Any]:
         """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields in the URI stay out of it."""
         target = str(uri)
         if '?' in target:
             parsed = parse_uri(target)
             if isinstance(parsed, SipUri):
-                target = str(parsed.replace(headers={}))
+                target = str(parsed.replace(headers=()))
         if headers:
             self.check_headers(headers)
         request_uri, routes, next_uri = route_request(target, route)
         return {
             'uri': request_uri,
-            'from_': f'{name_addr_text(from_)};tag={self.new_tag()}',
+            'from_': f'{name_addr_text(from_)};tag={from_tag or self.new_tag()}',
             'to': name_addr_text(to if to is not None else target),
             'call_id': call_id,
-            'cseq': 1,
+            'cseq': cseq,
             'routes': routes,
             'next_uri': next_uri,
             'headers': headers,

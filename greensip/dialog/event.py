@@ -26,7 +26,7 @@ FORKED = 'forked'
 class Event:
     """One thing that happened.  ``kind`` is one of this module's constants, ``time`` in seconds."""
 
-    __slots__ = ('code', 'error', 'exchange', 'kind', 'message', 'subject', 'time')
+    __slots__ = ('code', 'error', 'exchange', 'kind', 'label', 'message', 'subject', 'time')
 
     def __init__(
         self,
@@ -45,15 +45,20 @@ class Event:
         self.code = code
         self.exchange = exchange
         self.error = error
+        #: what a pattern is compared with: the status code, the method, or the kind
+        self.label: int | str = (
+            code or (message.method if message is not None and isinstance(message, Request) else kind)
+        )
 
     @property
     def name(self) -> str:
-        """The status code or the method as text, else the kind: what a pattern is compared with."""
-        if self.code:
-            return str(self.code)
-        if self.kind == REQUEST and isinstance(self.message, Request):
-            return self.message.method
-        return self.kind
+        """The status code or the method as text, else the kind."""
+        return str(self.label)
+
+    @property
+    def leg(self) -> Any:
+        """The owner of the usage, if there is one."""
+        return self.subject.owner if self.subject is not None else None
 
     def __repr__(self) -> str:
         return f'<Event {self.kind} {self.name} at {self.time:.3f}>'

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.errors import ParseError, TransportError
+from greensip.errors import ParseError, TransactionTimeout, TransportError
 from greensip.message import Request, Response, make_cancel
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import ClientTransaction
@@ -305,10 +305,10 @@ class InviteRequest(ClientRequest):
     def on_timer(self, name: str, now: float) -> None:
         """``cancelled``: nothing came after the CANCEL; ``glare``: time to send a re-INVITE again (14.1)."""
         if name == 'glare':
-            if not self.cancelled and self.dialog is not None and self.subject.dialog is self.dialog:
-                self.subject.resume_invite(self, now)
+            self.subject.resume_invite(self, now)
         elif not self.done and self.transaction is not None:
             self.core.layer.abandon(self.transaction, now)
+            self.on_failure(TransactionTimeout('no final response within 64*T1 of the CANCEL'), now)
 
     def acknowledge(
         self, dialog: Dialog, now: float, *, headers: Fields = (), body: bytes = b'', content_type: str | None = None

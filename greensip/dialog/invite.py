@@ -266,6 +266,7 @@ class InviteUsage(Machine):
         'inviting',
         'local_sdp',
         'owner',
+        'postponed',
         'remote_sdp',
         'response',
         'unacked',
@@ -290,6 +291,8 @@ class InviteUsage(Machine):
         #: our INVITE that has no final response yet, and the peer's
         self.inviting: InviteRequest | None = None
         self.invited: ServerTransaction | None = None
+        #: our re-INVITE that waits for its next attempt after a 491 (14.1)
+        self.postponed: InviteRequest | None = None
         #: our INVITE whose 2xx waits for the program's ACK
         self.unacked: InviteRequest | None = None
         #: the 2xx that we repeat until the peer's ACK
@@ -344,7 +347,7 @@ class InviteUsage(Machine):
         """14.1: change the session.  Glare (491) is waited out and tried again by itself."""
         if self.state != CONFIRMED:
             raise WrongState(f'no session to change: the call is {self.state}')
-        if self.inviting is not None or self.invited is not None or self.unacked is not None:
+        if self.inviting or self.invited or self.unacked or self.postponed:
             raise WrongState('another INVITE is under way in this dialog')
         dialog = self.dialog
         assert dialog is not None
@@ -478,6 +481,9 @@ class InviteUsage(Machine):
             draw = (self.core.random.getrandbits(16) % 191) / 100
             wait = 2.1 + draw if self.role == 'uac' else min(draw * 2.0 / 1.9, 2.0)
             exchange.done = False
+            exchange.response = None
+            self.inviting = None
+            self.postponed = exchange
             self.core.timers.add(wait, now, exchange, 'glare')
             return
         if exchange is self.inviting:
@@ -487,11 +493,14 @@ class InviteUsage(Machine):
 
     def resume_invite(self, exchange: InviteRequest, now: float) -> None:
         """The wait after a 491 is over."""
-        if self.state == CONFIRMED and exchange is self.inviting:
-            if self.invited is not None:
-                self.core.timers.add(1.0, now, exchange, 'glare')
-            else:
-                exchange.next_attempt(now)
+        if self.state != CONFIRMED or exchange is not self.postponed:
+            return
+        if self.invited or self.unacked:
+            self.core.timers.add(1.0, now, exchange, 'glare')
+            return
+        self.postponed = None
+        self.inviting = exchange
+        exchange.next_attempt(now)
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         """No response to a request of ours inside the dialog (12.2.1.2)."""
@@ -591,9 +600,10 @@ class InviteUsage(Machine):
         sdp = sdp_of(response)
         if sdp:
             self.local_sdp = sdp
+        cseq = transaction.request.cseq.number
         self.core.layer.respond(transaction, response, now)
         self.stop_repeating()
-        self.answering = Answer(self, transaction, now)
+        self.answering = Answer(self, transaction, cseq, now)
 
     def stop_repeating(self) -> None:
         if self.answering is not None:
@@ -610,6 +620,7 @@ class InviteUsage(Machine):
 
     def abandon_invites(self, now: float) -> None:
         """The call ends: an open re-INVITE of ours is cancelled."""
+        self.postponed = None
         inviting, self.inviting = self.inviting, None
         if inviting is not None:
             inviting.cancel(now)
@@ -626,10 +637,10 @@ class Answer:
 
     __slots__ = ('cseq', 'data', 'deadline', 'flow', 'interval', 'repeat', 'usage')
 
-    def __init__(self, usage: InviteUsage, transaction: ServerTransaction, now: float) -> None:
+    def __init__(self, usage: InviteUsage, transaction: ServerTransaction, cseq: int, now: float) -> None:
         core = usage.core
         self.usage = usage
-        self.cseq = transaction.request.cseq.number
+        self.cseq = cseq
         self.flow: Flow = transaction.response_flow
         self.data = transaction.last_response
         self.interval = core.settings.t1

@@ -80,7 +80,7 @@ def route_request(target: str, route_set: Sequence[str]) -> tuple[str, Sequence[
     # the method parameter have no place in a Request-URI (19.1.1).
     if isinstance(uri, SipUri):
         params = {name: value for name, value in uri.params.items() if name.lower() != 'method'}
-        uri_text = str(uri.replace(params=params, headers={}))
+        uri_text = str(uri.replace(params=params, headers=()))
     return uri_text, (*route_set[1:], f'<{target}>'), uri_text
 
 
@@ -118,4 +118,4 @@ class Router:
                 point = next((p for p in self.points if p.family == family), None)
         if point is None:
             raise ConnectError(f'no listening point for {transport or "UDP"} over IPv{family} to reach {hop.host}')
-        return Flow(point, (host, port or hop.port or DEFAULT_PORT.get(point.transport, 5060)))
+        return Flow(point.toward(host), (host, port or hop.port or DEFAULT_PORT.get(point.transport, 5060)))

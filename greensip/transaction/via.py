@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from greensip.message import Message, Via
+from greensip.message.grammar import split_list
 
 from .flow import Flow, hostport
 
@@ -56,7 +57,8 @@ def _replace_top(message: Message, text: str) -> None:
     if len(texts) == 1 and ',' not in texts[0]:
         message.set('Via', text)
         return
-    rest = [str(via) for via in message.vias[1:]] if ',' in texts[0] else texts[1:]
+    # the lower values are the business of those who put them there, so they are not read
+    rest = [*split_list(texts[0])[1:], *texts[1:]]
     message.remove('Via')
     for other in reversed(rest):
         message.add('Via', other, first=True)

@@ -21,7 +21,7 @@ def name_of(message: Message) -> str:
     if isinstance(message, Request):
         return message.method
     assert isinstance(message, Response)
-    return f'{message.code} {message.cseq.method}'
+    return f"{message.code} {(message.get('CSeq') or '?').split()[-1]}"
 
 
 class Party:
