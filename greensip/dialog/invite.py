@@ -692,8 +692,6 @@ class ClientInvite(InviteUsage):
         Row(EARLY, '3xx-6xx', TERMINATED, refused),
         # 8.1.3.1: nobody answers
         Row(CALLING, 'error', TERMINATED, failed),
-        Row(PROCEEDING, 'error', TERMINATED, failed),
-        Row(EARLY, 'error', TERMINATED, failed),
         # 9.1: the caller gives up
         Row(CALLING, 'cancel', CANCELLING, cancel),
         Row(PROCEEDING, 'cancel', CANCELLING, cancel),

@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from greensip.dialog import ENDED, Core, Event
+from greensip.dialog import ENDED, INCOMING, Core, Event
 from greensip.message import Message, Request, Response, parse_message
 from greensip.transaction.flow import Flow, Point
 from greensip.transaction.settings import Settings
@@ -50,7 +50,7 @@ class Party:
             elif event.kind in ('incoming', 'failed', 'forked'):
                 text = f'{self.name}: {event.kind}'
             self.world.note(text)
-            handler = self.on.get(event.name)
+            handler = self.on.get(event.kind if event.kind == INCOMING else event.name)
             if handler is not None:
                 handler(event)
 
