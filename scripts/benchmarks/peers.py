@@ -78,10 +78,11 @@ class Peer:
         """Wait until it (or anybody) listens on the UDP ``port``."""
         deadline = time.monotonic() + timeout
         while not is_bound(port):
-            if not self.running():
-                raise PeerError(f'{self.name} ended with status {self.process.returncode}:\n{self.printed()[-2000:]}')
-            if time.monotonic() > deadline:
-                raise PeerError(f'{self.name} does not listen on port {port}:\n{self.printed()[-2000:]}')
+            if not self.running() or time.monotonic() > deadline:
+                # Nobody got hold of it yet who would stop it.
+                status = self.stop()
+                raise PeerError(f'{self.name} does not listen on port {port}, status {status}:\n'
+                                f'{self.printed()[-2000:]}')
             time.sleep(0.02)
 
     def wait_for_text(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:

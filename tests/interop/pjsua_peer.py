@@ -1,0 +1,191 @@
+"""A pjsua2 phone for the tests: plays a tone, records what it hears, does what standard input says.
+
+Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
+``bye``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``quit``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import select
+import sys
+import time
+from pathlib import Path
+
+import pjsua2
+
+
+def tell(event: str, **details: object) -> None:
+    """Print one event."""
+    print(json.dumps({'event': event, **details}), flush=True)
+
+
+class Call(pjsua2.Call):
+    """A call that plays and records as soon as it has audio."""
+
+    def __init__(self, phone: Phone, call_id: int = pjsua2.PJSUA_INVALID_ID) -> None:
+        super().__init__(phone.account, call_id)
+        self.phone = phone
+        self.player: pjsua2.AudioMediaPlayer | None = None
+        self.recorder: pjsua2.AudioMediaRecorder | None = None
+
+    def onCallState(self, prm: pjsua2.OnCallStateParam) -> None:
+        """PJSIP tells a new state."""
+        info = self.getInfo()
+        if info.state == pjsua2.PJSIP_INV_STATE_DISCONNECTED:
+            # Closing the recorder completes the file.
+            self.player = self.recorder = None
+            self.phone.over.append(self)
+        tell('state', state=info.stateText, code=info.lastStatusCode, call_id=info.callIdString)
+
+    def onCallMediaState(self, prm: pjsua2.OnCallMediaStateParam) -> None:
+        """PJSIP tells that the session changed."""
+        info = self.getInfo()   # owns the list
+        for index, media in enumerate(info.media):
+            tell('media', status=media.status, direction=media.dir)
+            if media.type != pjsua2.PJMEDIA_TYPE_AUDIO or media.status != pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
+                continue
+            audio = self.getAudioMedia(index)
+            if self.player is None:
+                self.player = pjsua2.AudioMediaPlayer()
+                self.player.createPlayer(self.phone.options.play)
+                self.recorder = pjsua2.AudioMediaRecorder()
+                self.recorder.createRecorder(self.phone.options.record)
+            self.player.startTransmit(audio)
+            audio.startTransmit(self.recorder)
+
+
+class Account(pjsua2.Account):
+    """The one account of the phone."""
+
+    def __init__(self, phone: Phone) -> None:
+        super().__init__()
+        self.phone = phone
+
+    def onIncomingCall(self, prm: pjsua2.OnIncomingCallParam) -> None:
+        """Answer as the command line says."""
+        call = Call(self.phone, prm.callId)
+        self.phone.calls.append(call)
+        tell('incoming', request=prm.rdata.wholeMsg)
+        for code in self.phone.options.answer:
+            answer = pjsua2.CallOpParam()
+            answer.statusCode = code
+            call.answer(answer)
+
+
+class Phone:
+    """PJSIP's endpoint, driven by this script's own loop: no threads."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.calls: list[Call] = []
+        self.over: list[Call] = []
+        self.endpoint = pjsua2.Endpoint()
+        self.endpoint.libCreate()
+        config = pjsua2.EpConfig()
+        config.logConfig.level = config.logConfig.consoleLevel = options.log
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.mainThreadOnly = True
+        self.endpoint.libInit(config)
+        transport = pjsua2.TransportConfig()
+        transport.port = options.port
+        transport.boundAddress = transport.publicAddress = '127.0.0.1'
+        transport_id = self.endpoint.transportCreate(pjsua2.PJSIP_TRANSPORT_UDP, transport)
+        self.endpoint.libStart()
+        self.endpoint.audDevManager().setNullDev()
+        account = pjsua2.AccountConfig()
+        account.idUri = f'sip:{options.user}@127.0.0.1:{options.port}'
+        account.sipConfig.transportId = transport_id
+        media = account.mediaConfig.transportConfig
+        media.port = options.rtp
+        media.boundAddress = media.publicAddress = '127.0.0.1'
+        if options.timer:
+            account.callConfig.timerUse = 2
+            account.callConfig.timerSessExpiresSec = options.timer
+        account.callConfig.prackUse = options.prack
+        self.account = Account(self)
+        self.account.create(account)
+        tell('ready')
+
+    def obey(self, line: str) -> bool:
+        """Do what a command says; False at the last one."""
+        verb, _, argument = line.strip().partition(' ')
+        parameters = pjsua2.CallOpParam(True)
+        if verb == 'call':
+            call = Call(self)
+            self.calls.append(call)
+            call.makeCall(argument, parameters)
+        elif verb == 'hangup':
+            self.calls[-1].hangup(pjsua2.CallOpParam())
+        elif verb == 'hold':
+            self.calls[-1].setHold(pjsua2.CallOpParam())
+        elif verb == 'resume':
+            parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
+            self.calls[-1].reinvite(parameters)
+        return verb != 'quit'
+
+    def run(self, seconds: float) -> None:
+        """Serve events and commands until ``quit``, the end of standard input or of the time."""
+        end = time.monotonic() + seconds
+        pending = b''
+        going = True
+        while going and time.monotonic() < end:
+            self.endpoint.libHandleEvents(10)
+            while self.over:
+                self.calls.remove(self.over.pop())
+            if not select.select([0], [], [], 0)[0]:
+                continue
+            data = os.read(0, 4096)
+            going = bool(data)
+            *lines, pending = (pending + data).split(b'\n')
+            for line in lines:
+                try:
+                    going = self.obey(line.decode()) and going
+                except pjsua2.Error as error:
+                    tell('error', command=line.decode(), reason=error.reason)
+
+    def close(self) -> None:
+        """End what is left, give PJSIP a moment to say so, and take it down in the order that it demands."""
+        self.endpoint.hangupAllCalls()
+        end = time.monotonic() + 0.5
+        while self.calls and time.monotonic() < end:
+            self.endpoint.libHandleEvents(20)
+            while self.over:
+                self.calls.remove(self.over.pop())
+        self.calls.clear()
+        self.account.shutdown()
+        del self.account
+        self.endpoint.libDestroy()
+        tell('bye')
+
+
+def main() -> None:
+    """Parse the command line and run the phone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--port', type=int, required=True)
+    parser.add_argument('--rtp', type=int, required=True)
+    parser.add_argument('--play', type=Path, required=True, help='WAV to play')
+    parser.add_argument('--record', type=Path, required=True, help='WAV to write')
+    parser.add_argument('--answer', default='180,200', help='codes to answer a call with')
+    parser.add_argument('--user', default='phone')
+    parser.add_argument('--timer', type=int, default=0, help='session timer, seconds')
+    parser.add_argument('--prack', type=int, default=0, help="PJSIP's prackUse")
+    parser.add_argument('--seconds', type=float, default=40)
+    parser.add_argument('--log', type=int, default=0)
+    options = parser.parse_args()
+    options.answer = [int(code) for code in options.answer.split(',') if code]
+    options.play, options.record = str(options.play), str(options.record)
+    phone = Phone(options)
+    with contextlib.suppress(KeyboardInterrupt):
+        phone.run(options.seconds)
+    phone.close()
+    sys.stdout.flush()
+    # PJSIP's own destructors and Python's at interpreter exit do not get along.
+    os._exit(0)
+
+
+if __name__ == '__main__':
+    main()
