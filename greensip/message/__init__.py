@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from .check import check_request, check_response
+from .derive import make_ack_for_failure, make_cancel, make_response
 from .framing import PING, PONG, KeepAlive, StreamFramer
-from .grammar import Params
 from .headers import HEADERS, Header, header_key
-from .message import (
-    LIMITS,
-    Limits,
-    Message,
-    Request,
-    Response,
-    check_request,
-    check_response,
-    make_ack_for_failure,
-    make_cancel,
-    make_response,
-    parse_message,
-)
+from .limits import LIMITS, Limits
+from .message import Message, Request, Response
 from .methods import DIALOG_METHODS, METHODS, TARGET_REFRESH_METHODS, Method
+from .params import Params
+from .parser import parse_message
 from .status import REASONS, reason_phrase
 from .uri import OtherUri, SipUri, TelUri, Uri, parse_uri
 from .values import (

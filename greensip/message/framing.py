@@ -10,7 +10,9 @@ from enum import Enum
 
 from ..errors import ParseError
 from .grammar import decode
-from .message import LIMITS, Limits, Request, Response, content_length, parse_head
+from .limits import LIMITS, Limits
+from .message import Request, Response
+from .parser import content_length, parse_head
 
 __all__ = ['PING', 'PONG', 'Framed', 'KeepAlive', 'StreamFramer']
 

@@ -10,16 +10,15 @@ Texts are str decoded as UTF-8 with ``surrogateescape``, so that any octet survi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 from ..errors import ParseError, UsageError
 
 __all__ = [
-    'MAX_NUMBER', 'NO_PARAMS', 'TOKEN', 'Params', 'check_text', 'decode', 'encode', 'escape', 'format_host',
-    'format_params', 'is_token', 'parse_host', 'parse_host_port', 'parse_number', 'parse_params', 'parse_quoted',
-    'quote', 'split_list', 'split_params', 'split_top', 'unescape', 'unquote',
+    'MAX_NUMBER', 'QUOTED', 'TOKEN', 'check_text', 'decode', 'encode', 'escape', 'format_host', 'is_token',
+    'parse_host', 'parse_host_port', 'parse_number', 'parse_quoted', 'quote', 'split_list', 'split_top', 'unescape',
+    'unquote',
 ]
 
 #: ``token`` of RFC 3261 25.1, as the inside of a regular expression's character set
@@ -27,10 +26,8 @@ TOKEN = r"-A-Za-z0-9.!%*_+`'~"
 #: the largest value of delta-seconds and of a CSeq number
 MAX_NUMBER = 2**32 - 1
 
-_is_token = re.compile(f'[{TOKEN}]+').fullmatch
-# gen-value without quotes: a token or a host (which may be an IPv6 reference)
-_is_plain_value = re.compile(rf'[{TOKEN}:\[\]]+').fullmatch
-_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+#: a quoted-string, as a regular expression (with DOTALL)
+QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 
 def decode(data: bytes) -> str:
@@ -51,6 +48,9 @@ def check_text(text: str) -> str:
     if '\r' in text or '\n' in text or '\0' in text:
         raise UsageError(f'CR, LF or NUL in {text!r}')
     return text
+
+
+_is_token = re.compile(f'[{TOKEN}]+').fullmatch
 
 
 def is_token(text: str) -> bool:
@@ -76,24 +76,27 @@ def parse_number(text: str, limit: int = MAX_NUMBER, what: str = 'number') -> in
 
 def quote(text: str) -> str:
     """``text`` as a quoted-string."""
-    if '"' in text or '\\' in text:
-        text = text.replace('\\', '\\\\').replace('"', '\\"')
-    return f'"{check_text(text)}"'
+    if '"' in text or '\\' in text or '\0' in text:
+        text = text.replace('\\', '\\\\').replace('"', '\\"').replace('\0', '\\\0')
+    return f'"{text}"'
 
 
 def unquote(text: str) -> str:
     """The inside of a quoted-string (quotes already taken off) without its backslashes."""
     if '\\' not in text:
         return text
-    return re.sub(r'\\(.)', r'\1', text, flags=re.DOTALL)
+    return _QUOTED_PAIR.sub(r'\1', text)
 
 
-_QUOTED_STRING = re.compile(_QUOTED, re.DOTALL)
+_QUOTED_PAIR = re.compile(r'\\(.)', re.DOTALL)
+
+
+QUOTED_STRING = re.compile(QUOTED, re.DOTALL)
 
 
 def parse_quoted(text: str) -> str:
     """The value of a text that is one quoted-string."""
-    if not _QUOTED_STRING.fullmatch(text):
+    if not QUOTED_STRING.fullmatch(text):
         raise ParseError('not a quoted string', text)
     return unquote(text[1:-1])
 
@@ -101,7 +104,7 @@ def parse_quoted(text: str) -> str:
 # Lists and parameters
 
 # What a separator may not be found inside of; a quote or bracket that is never closed is matched alone.
-_PIECES = {separator: re.compile(f'{_QUOTED}|<[^<>]*>|[<"]|{separator}', re.DOTALL) for separator in ',;'}
+_PIECES = {separator: re.compile(f'{QUOTED}|<[^<>]*>|[<"]|{separator}', re.DOTALL) for separator in ',;'}
 
 
 def split_top(text: str, separator: str) -> list[str]:
@@ -134,117 +137,6 @@ def split_list(text: str) -> list[str]:
     if '' in parts:
         raise ParseError('empty list member', text)
     return parts
-
-
-def split_params(text: str) -> tuple[str, str]:
-    """``value;params`` as the value, stripped, and the rest from its first semicolon on."""
-    value, semicolon, rest = text.partition(';')
-    return value.strip(' \t'), semicolon + rest
-
-
-class Params(Mapping[str, 'str | None']):
-    """Parameters in their order.  Names compare without case and keep their spelling; None means no ``=``.
-
-    The values are without quotes and escapes.  Immutable.
-    """
-
-    __slots__ = ('_pairs',)
-
-    def __init__(self, pairs: Mapping[str, str | None] | Iterable[tuple[str, str | None]] = ()) -> None:
-        self._pairs: dict[str, tuple[str, str | None]] = {}
-        if isinstance(pairs, Mapping):
-            pairs = pairs.items()
-        for name, value in pairs:
-            self._pairs.setdefault(name.lower(), (name, value))
-
-    def __getitem__(self, name: str) -> str | None:
-        return self._pairs[name.lower()][1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([pair[0] for pair in self._pairs.values()])
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._pairs
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Mapping) and not isinstance(other, Params):
-            other = Params(other)
-        if not isinstance(other, Params):
-            return NotImplemented
-        mine, theirs = self._pairs, other._pairs
-        return mine.keys() == theirs.keys() and all(mine[key][1] == theirs[key][1] for key in mine)
-
-    def __hash__(self) -> int:
-        return hash(frozenset((key, pair[1]) for key, pair in self._pairs.items()))
-
-    def __repr__(self) -> str:
-        return f'Params({dict(self)!r})'
-
-    def changed(self, name: str, value: str | None) -> Params:
-        """A copy in which ``name`` has this value, in its old place or at the end."""
-        copy = Params()
-        copy._pairs.update(self._pairs)
-        copy._pairs[name.lower()] = (name, value)
-        return copy
-
-    def without(self, name: str) -> Params:
-        """A copy without ``name``."""
-        copy = Params()
-        copy._pairs.update(self._pairs)
-        copy._pairs.pop(name.lower(), None)
-        return copy
-
-
-NO_PARAMS = Params()
-
-# A parameter twice: the first one counts, but for these two, on which dialogs and transactions hang.
-_ONCE = frozenset(('tag', 'branch'))
-_PARAM = re.compile(
-    rf'[ \t]*([{TOKEN}]+)[ \t]*'                                           # ;name
-    rf'(?:=[ \t]*(?:({_QUOTED})|([^\x00-\x20\x7f;,"<>\\]*))[ \t]*)?\Z', re.DOTALL)     # =value
-
-
-def parse_params(text: str) -> Params:
-    """``*( SEMI generic-param )`` (RFC 3261 25.1), beginning with its semicolon."""
-    if not text:
-        return NO_PARAMS
-    parts = split_top(text, ';')
-    if parts[0]:
-        raise ParseError('no ; before the parameters', text)
-    params = Params()
-    pairs = params._pairs
-    for part in parts[1:]:
-        match = _PARAM.match(part)
-        if match is None:
-            raise ParseError('broken parameter', part)
-        name, quoted, plain = match.groups()
-        key = name.lower()
-        if key in pairs:
-            if key in _ONCE:
-                raise ParseError(f'{key} twice', text)
-        elif quoted is not None:
-            pairs[key] = (name, unquote(quoted[1:-1]))
-        else:
-            pairs[key] = (name, plain)
-    return params
-
-
-def format_params(params: Mapping[str, str | None]) -> str:
-    """Parameters as they follow a value: ``;name=value;name``."""
-    text = ''
-    for name, value in params.items():
-        if not _is_token(name):
-            raise UsageError(f'not a parameter name: {name!r}')
-        if value is None:
-            text += f';{name}'
-        elif _is_plain_value(value):
-            text += f';{name}={value}'
-        else:
-            text += f';{name}={quote(value)}'
-    return text
 
 
 # Escapes

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from . import values
 from .grammar import is_token
 
-__all__ = ['HEADERS', 'KEYS', 'Header', 'Kind', 'header_key']
+__all__ = ['CANONICAL', 'HEADERS', 'KEYS', 'TOKEN', 'Header', 'Kind', 'header_key']
 
 
 class Kind:
@@ -198,10 +198,12 @@ def _spell() -> None:
     for name, header in HEADERS.items():
         for spelling in (name, name.lower(), name.upper(), name.title(), header.compact, header.compact.upper()):
             if spelling:
-                KEYS[spelling] = name
+                KEYS[intern(spelling)] = intern(name)
 
 
 _spell()
+#: the canonical names
+CANONICAL: dict[str, str] = {name: name for name in HEADERS}
 _LOWER = {spelling: name for spelling, name in KEYS.items() if spelling.islower()}
 _KEYS_MAX = len(KEYS) + 2000
 

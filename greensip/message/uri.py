@@ -11,17 +11,16 @@ IPv6 hosts are held without their brackets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
 
 from ..errors import ParseError, UsageError
-from .grammar import NO_PARAMS, Params, escape, format_host, parse_host, unescape
+from .grammar import escape, format_host, parse_host, unescape
+from .params import NO_PARAMS, Pairs, Params, is_plain_tail
 
 __all__ = ['OtherUri', 'SipUri', 'TelUri', 'Uri', 'parse_uri']
-
-Pairs = Mapping[str, 'str | None'] | Iterable[tuple[str, 'str | None']]
 
 
 class Uri:
@@ -78,10 +77,10 @@ _HEADER_CHARS = re.compile(r"[A-Za-z0-9_.!~*'()\[\]/?:+$-]")
 # could be taken for a delimiter, a space, or a control character is not.
 _SIP = re.compile(
     r'([sS][iI][pP][sS]?):'
-    r'(?:([^\x00-\x20\x7f@:<>"\\]+)(?::([^\x00-\x20\x7f@:<>"\\]*))?@)?'
-    r'([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?'
-    r'((?:;[^\x00-\x20\x7f;?<>@"\\]+)*)'
-    r'(\?[^\x00-\x20\x7f<>"\\]+)?')
+    r'(?:([^\x00-\x20\x7f@:<>"\\]+)(?::([^\x00-\x20\x7f@:<>"\\]*)|)@|)'
+    r'([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})|)'
+    r'(;[^\x00-\x20\x7f?<>@"\\]+|)'
+    r'(\?[^\x00-\x20\x7f<>"\\]+|)')
 
 # parameters that make two URIs differ when only one of them has them.  RFC 3261 19.1.4 lists the first four
 # in its rules, and has transport in its examples of unequal URIs.
@@ -420,8 +419,10 @@ def parse_uri(text: str) -> Uri:
     match = _SIP.fullmatch(text)
     if match is not None:
         sip = SipUri.__new__(SipUri)
-        scheme, sip._user, sip._password, host, port, sip._param_text, query = match.groups()
-        sip.scheme = scheme.lower()
+        scheme, sip._user, sip._password, host, port, params, sip._query = match.groups()
+        if params and not is_plain_tail(params):
+            raise ParseError('broken uri-parameters', text, match.start(6))
+        sip.scheme = 'sip' if len(scheme) == 3 else 'sips'
         if host[0] == '[':
             host = parse_host(host)
         sip.host = host
@@ -430,9 +431,9 @@ def parse_uri(text: str) -> Uri:
             sip.port = int(port)
             if sip.port > 65535:
                 raise ParseError('port too large', text, match.start(5))
-        sip._query = query or ''
-        sip._params = None if sip._param_text else NO_PARAMS
-        sip._headers = None if query else ()
+        sip._param_text = params
+        sip._params = None
+        sip._headers = None
         sip._hash = 0
         sip._text = text if scheme == sip.scheme else sip.scheme + text[len(scheme):]
         uri = sip

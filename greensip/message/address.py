@@ -1,0 +1,172 @@
+"""Name and address: From, To, Contact, Route and their kin (RFC 3261 20.10, 25.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..errors import ParseError, UsageError
+from .grammar import QUOTED, TOKEN, check_text, quote, unquote
+from .params import TAIL, Pairs, WithParams, format_params, is_plain_tail, make_params, parse_params, split_params
+from .uri import OtherUri, Uri, parse_uri
+
+__all__ = ['STAR', 'NameAddr', 'parse_name_addr']
+
+
+class NameAddr(WithParams):
+    """``"display" <uri>;parameters``.
+
+    ``display`` is without quotes, None if there is none.  Equal when URI and parameters are (RFC 3261 20.10
+    does not compare display names).
+    """
+
+    __slots__ = ('display', 'tag', 'uri')
+
+    display: str | None
+    uri: Uri
+    #: the ``tag`` parameter or None
+    tag: str | None
+
+    def __init__(self, display: str | None, uri: Uri | str, params: Pairs = ()) -> None:
+        if isinstance(uri, str):
+            try:
+                uri = parse_uri(uri)
+            except ParseError as error:
+                raise UsageError(str(error)) from None
+        if display is not None:
+            check_text(display)
+        self.display = display or None
+        self.uri = uri
+        self._params, self._tail = make_params(params)
+        self.tag = self._params.get('tag')
+
+    def _parts(self) -> dict[str, Any]:
+        return {'display': self.display, 'uri': self.uri, 'params': self.params}
+
+    @property
+    def param_text(self) -> str:
+        # a tag that is the only parameter is held once
+        return self._tail or ('' if self.tag is None else f';tag={self.tag}')
+
+    @property
+    def q(self) -> float:
+        """The ``q`` parameter, 0.0 to 1.0; 1.0 without one, or with one that is broken."""
+        text = self.param('q')
+        return min(float(text), 1.0) if text and _is_q(text) else 1.0
+
+    @property
+    def expires(self) -> int | None:
+        """The ``expires`` parameter in seconds; 3600 for one that is broken (RFC 3261 20.10)."""
+        if self.param('expires') is None:
+            return None
+        number = self.number('expires')
+        return 3600 if number is None else number
+
+    @property
+    def is_star(self) -> bool:
+        """Whether this is the ``*`` of a Contact that removes all bindings (RFC 3261 10.2.2)."""
+        return self is STAR
+
+    def __str__(self) -> str:
+        if self is STAR:
+            return '*'
+        if self.display is None:
+            return f'<{self.uri}>{self.param_text}'
+        return f'{quote(self.display)} <{self.uri}>{self.param_text}'
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NameAddr):
+            return NotImplemented
+        return self.uri == other.uri and self.params == other.params
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+
+_is_q = re.compile(r'[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}').fullmatch
+
+
+class _Star(OtherUri):
+    """What stands in for the URI of ``Contact: *``."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.scheme = ''
+        self.opaque = '*'
+        self.host = ''
+        self.port = None
+        self._params = None
+        self._headers = ()
+        self._text = '*'
+
+
+#: ``*``, the Contact of a REGISTER that removes all bindings
+STAR = NameAddr(None, _Star())
+
+# The usual shape; a tag, when there is one, mostly is the first parameter.
+_NAME_ADDR = re.compile(rf'(?:"([^"\\]*)"[ \t]*|([{TOKEN} ]*))<([^<>" \t]+)>(?:;tag=([{TOKEN}]+)|){TAIL}')
+_DISPLAY = re.compile(rf'{QUOTED}[ \t]*', re.DOTALL)
+_is_display = re.compile(rf'[{TOKEN} \t\x80-\U0010ffff]*').fullmatch
+
+
+def parse_name_addr(text: str) -> NameAddr:
+    """One name-addr or addr-spec with its parameters."""
+    match = _NAME_ADDR.fullmatch(text)
+    if match is None:
+        return _parse_odd_name_addr(text.strip(' \t'))
+    quoted, tokens, uri, tag, tail = match.groups()
+    if tail and ('tag' in tail.lower() or not is_plain_tail(tail)):
+        return _parse_odd_name_addr(text.strip(' \t'))
+    addr = NameAddr.__new__(NameAddr)
+    addr.display = quoted or (tokens.rstrip(' ') or None if tokens else None)
+    addr.uri = parse_uri(uri)
+    addr.tag = tag
+    addr._params = None
+    addr._tail = tail if tag is None or not tail else f';tag={tag}{tail}'
+    return addr
+
+
+def _parse_odd_name_addr(text: str) -> NameAddr:
+    """The full grammar: quoted pairs, white space, addr-spec without brackets, ``*``."""
+    display = ''
+    match = _DISPLAY.match(text)
+    if match is not None:
+        display = unquote(match.group().rstrip(' \t')[1:-1])
+        rest = text[match.end():]
+        if rest[:1] != '<':
+            raise ParseError('no < after the display name', text, match.end())
+    elif text[:1] == '"':
+        raise ParseError('unfinished quoted string', text)
+    else:
+        display, bracket, rest = text.partition('<')
+        if not bracket:
+            if text == '*':
+                return STAR
+            # RFC 3261 20.10: without brackets a semicolon begins the parameters of the header field, and
+            # the URI has no comma and no question mark.
+            spec, tail = split_params(text)
+            if '?' in spec or ',' in spec:
+                raise ParseError('URI with ? or , without angle brackets', text)
+            return _name_addr(None, spec, tail)
+        rest = bracket + rest
+        display = display.strip(' \t')
+        # RFC 4475 3.1.1.6: "caller<sip:...>" is meant to be read; a comma or a quote in there is not.
+        if not _is_display(display):
+            raise ParseError('display name needs quotes', text)
+    spec, bracket, tail = rest[1:].partition('>')
+    if not bracket:
+        raise ParseError('no > after the URI', text)
+    return _name_addr(display or None, spec.strip(' \t'), tail.strip(' \t'))
+
+
+def _name_addr(display: str | None, spec: str, tail: str) -> NameAddr:
+    addr = NameAddr.__new__(NameAddr)
+    addr.display = display
+    addr.uri = parse_uri(spec)
+    addr._params = parse_params(tail)
+    addr._tail = format_params(addr._params)
+    addr.tag = addr._params.get('tag')
+    if not addr.tag and 'tag' in addr._params:
+        raise ParseError('empty tag', tail)
+    return addr
