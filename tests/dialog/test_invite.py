@@ -616,7 +616,7 @@ def test_the_callees_machine(world: World, alice: Party, bob: Party, steps: str,
                 ('CSeq', f'{number} {step}'),
             ]
             if step == 'BYE' and usage.dialog is None:
-                # A caller who has seen no tag yet cannot send one, so this BYE is made up; the row is for 1xx that got lost.
+                # Made up: a caller that has seen no tag cannot send one.  The row is for a 1xx that was lost to us only.
                 usage.fire('BYE', Request('BYE', bob.uri, fields), world.now)
                 world.flush()
             else:
