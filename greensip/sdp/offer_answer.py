@@ -1,10 +1,11 @@
 """The offer/answer exchange of a dialog as a state machine, RFC 3264 4 and RFC 6337 2 to 4.
 
 ``OfferAnswer`` is told every INVITE, 1xx, 2xx, ACK, PRACK and UPDATE of one dialog in the order they are sent and
-received, not their retransmissions, each with its session description or None.  It says what the description means
-there: an offer, an answer, a preview of the answer (SDP in an unreliable 1xx), or nothing.  The machine proper has
-RFC 3264's four states.  What RFC 6337 adds are its tables: ``PATTERNS`` (tables 1 and 2, which message answers which,
-and how an offer is refused there) and the rules of section 4.3, ``obstacle`` for what we must not send yet and
+received, each with its session description or None: not retransmissions, not the ACK of an earlier INVITE, and not a
+PRACK and its 2xx when neither they nor the response they acknowledge have a description.  It says what the description
+means there: an offer, an answer, a preview of the answer (SDP in an unreliable 1xx), or nothing.  The machine proper
+has RFC 3264's four states.  What RFC 6337 adds are its tables: ``PATTERNS`` (tables 1 and 2, which message answers
+which, and how an offer is refused there) and the rules of section 4.3, ``obstacle`` for what we must not send yet and
 ``refusal`` for what we must not accept yet (491, or 500 with Retry-After).
 
 A description is a ``SessionDescription`` or plain bytes.  Answers are checked against their offers only when both are
@@ -168,6 +169,7 @@ _RESPONSES_TO_INVITE = (Place.PROVISIONAL, Place.RELIABLE, Place.INVITE_2XX)
 #: How far the exchange of the present INVITE got.
 _Exchange = Literal['', 'offered', 'answered']
 _Role = Literal['', 'client', 'server']
+_Due = Literal['', 'due', 'pending']
 
 
 class OfferAnswer(Machine):
@@ -177,8 +179,8 @@ class OfferAnswer(Machine):
     early view of the answer, ``last_sent`` what ``numbered`` and ``make_answer`` want as ``previous``.
     """
 
-    __slots__ = ('before', 'exchange', 'invite', 'last_sent', 'local', 'offer', 'offer_place', 'prack',
-                 'prack_may_offer', 'preview', 'remote', 'update_received', 'update_sent')
+    __slots__ = ('before', 'exchange', 'invite', 'last_sent', 'local', 'offer', 'offer_place', 'prack_may_offer',
+                 'prack_received', 'prack_sent', 'preview', 'remote', 'update_received', 'update_sent')
 
     rows = (
         # RFC 3264 4: no offer while one is without answer or rejection, in either direction.
@@ -216,8 +218,9 @@ class OfferAnswer(Machine):
         #: our role in the INVITE transaction, until it is complete and its ACK carried the answer, if it has to
         self.invite: _Role = ''
         self.exchange: _Exchange = ''
-        #: a PRACK transaction "associated with an offer/answer" (RFC 6337 4.3) is to come or incomplete
-        self.prack = False
+        #: a PRACK "associated with an offer/answer" (RFC 6337 4.3) is to come, or has no response yet
+        self.prack_sent: _Due = ''
+        self.prack_received: _Due = ''
         self.prack_may_offer = False
         #: an UPDATE of ours, or of the peer, has no final response yet
         self.update_sent = False
@@ -239,7 +242,7 @@ class OfferAnswer(Machine):
     @property
     def invite_pending(self) -> bool:
         """An INVITE is on its way whose offer/answer exchange is not over, PRACK included."""
-        return self.invite != '' and (self.exchange != 'answered' or self.prack)
+        return (self.invite != '' and self.exchange != 'answered') or self.prack_sent + self.prack_received != ''
 
     def refusal(self, place: Place, offer: bool) -> Refusal | None:
         """How to refuse an INVITE or UPDATE that came just now, with an offer or without; None to accept it."""
@@ -254,9 +257,9 @@ class OfferAnswer(Machine):
             if offer and self.state == OFFER_SENT and self.offer_place is Place.UPDATE:
                 return _crossing('UAS-UcU')
             if offer and self.invite_pending:
-                return _crossing('UAS-IcU') if self.invite == 'client' else _too_early('UAS-IsU')
-            if offer and self.offer is not None:        # in a PRACK that the 2xx to the INVITE overtook
-                return _crossing('UAS-IcU') if self.state == OFFER_SENT else _too_early('UAS-IsU')
+                # Our PRACK may still be out when the 2xx to our INVITE overtook its response.
+                ours = self.invite == 'client' or self.prack_sent != ''
+                return _crossing('UAS-IcU') if ours else _too_early('UAS-IsU')
         return None
 
     def obstacle(self, place: Place, offer: bool = True) -> str | None:
@@ -266,6 +269,8 @@ class OfferAnswer(Machine):
                 return 'an INVITE is not complete (UAC-II)'
             if self.update_sent or self.update_received:
                 return 'an UPDATE is not complete (UAC-UI)'
+            if self.prack_sent:         # beyond RFC 6337: its late 2xx must not fall into the next INVITE
+                return 'a PRACK is not complete'
         elif place is Place.UPDATE:
             if self.update_sent:
                 return 'an UPDATE is not complete (UAC-UU)'
@@ -298,7 +303,7 @@ class OfferAnswer(Machine):
             obstacle = self.obstacle(place) or 'its description would mean nothing'
         if obstacle is not None:
             raise WrongState(f'cannot send {place}: {obstacle}')
-        if place is Place.INVITE_2XX and self.prack:
+        if place is Place.INVITE_2XX and self.prack_received:
             # RFC 3262 3: the 2xx waits for the PRACK of a reliable response with SDP.
             raise WrongState('cannot send 2xx-INVITE: a reliable response with SDP is not acknowledged')
         if meaning is Meaning.NOTHING:
@@ -355,13 +360,16 @@ class OfferAnswer(Machine):
                 self.preview = body
         return meaning
 
-    def refused(self, place: Place, *, ours: bool) -> None:
+    def refused(self, place: Place, *, ours: bool) -> bool:
         """An INVITE, UPDATE or PRACK, ours or the peer's, ended with another final response than 2xx, or with none.
 
-        Only one that ``send`` or ``receive`` were told of, not one that ``refusal`` kept out.  A refused INVITE takes
-        back whatever was agreed since it was sent (RFC 6337 3.4).
+        Only one that ``send`` or ``receive`` were told of, not one that ``refusal`` kept out.  A refused re-INVITE
+        takes back whatever was agreed since it was sent.  True if it did: then its sender should make sure that both
+        sides have the same session, with an UPDATE that offers ``local`` (RFC 6337 3.4).
         """
+        taken_back = False
         if place is Place.INVITE:
+            taken_back = self.local is not None and (self.local, self.remote) != self.before
             if self.offer is not None and self.offer_place is not Place.UPDATE:
                 self._reject()
             if self.before == (None, None):
@@ -369,15 +377,23 @@ class OfferAnswer(Machine):
             else:
                 self.fire('re-INVITE failed')
             self.invite = self.exchange = ''
-            self.prack = self.prack_may_offer = False
+            # RFC 6337 2.3: a PRACK that is due is not sent any more.
+            if self.prack_sent == 'due':
+                self.prack_sent = ''
+            if self.prack_received == 'due':
+                self.prack_received = ''
+            self.prack_may_offer = False
             self.preview = None
         else:
+            if place is Place.PRACK:
+                self._note_prack(ours, 'due' if self.invite else '')
             if place is Place.UPDATE and ours:
                 self.update_sent = False
             elif place is Place.UPDATE:
                 self.update_received = False
             if self.offer_place is place and self.state == (OFFER_SENT if ours else OFFER_RECEIVED):
                 self._reject()
+        return taken_back
 
     # -- inside
 
@@ -422,30 +438,29 @@ class OfferAnswer(Machine):
             self.exchange = 'offered' if meaning is Meaning.OFFER else ''
             self.before = (self.local, self.remote)
             self.preview = None
-            self.prack = self.prack_may_offer = False
+            self.prack_may_offer = False
         elif place in (Place.RELIABLE, Place.INVITE_2XX):
             if meaning is Meaning.OFFER:
                 self.exchange = 'offered'
             elif meaning is Meaning.ANSWER:
                 self.exchange = 'answered'
             if place is Place.INVITE_2XX:
-                self.prack = self.prack_may_offer = False
+                self.prack_may_offer = False
                 if meaning is not Meaning.OFFER:
                     self.invite = ''
             elif meaning in (Meaning.OFFER, Meaning.ANSWER):
-                self.prack = True
+                self._note_prack(not sending, 'due')
                 self.prack_may_offer = meaning is Meaning.ANSWER
         elif place is Place.ACK:
             if self.offer_place is Place.INVITE_2XX:
                 self.invite = self.exchange = ''
         elif place is Place.PRACK:
             self.prack_may_offer = False
+            self._note_prack(sending, 'pending')
             if meaning is Meaning.ANSWER:
                 self.exchange = 'answered'
-            elif meaning is Meaning.OFFER:
-                self.prack = True
         elif place is Place.PRACK_2XX:
-            self.prack = False
+            self._note_prack(not sending, '')
         elif place is Place.UPDATE and sending:
             self.update_sent = True
         elif place is Place.UPDATE:
@@ -454,6 +469,12 @@ class OfferAnswer(Machine):
             self.update_received = False
         elif place is Place.UPDATE_2XX:
             self.update_sent = False
+
+    def _note_prack(self, ours: bool, pending: _Due) -> None:
+        if ours:
+            self.prack_sent = pending
+        else:
+            self.prack_received = pending
 
     def _check(self, answer: Body) -> None:
         if isinstance(self.offer, SessionDescription) and isinstance(answer, SessionDescription):
