@@ -28,7 +28,6 @@ from greensip.message import (
     parse_name_addr,
     parse_uri,
 )
-from greensip.message.digest import DigestClient
 from greensip.transaction.flow import Address, Flow, Hop, Point
 from greensip.transaction.layer import ServerTransaction, TransactionLayer
 from greensip.transaction.settings import Settings
@@ -219,7 +218,7 @@ class Core:
         ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as then the ACK carries
         the answer.
         """
-        digest = DigestClient(credentials) if credentials else None
+        digest = digest_client(credentials)
         call_id = call_id or self.new_call_id()
         options = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
         usage = ClientInvite(self, call_id, digest)
@@ -266,7 +265,7 @@ class Core:
         """
         if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
             raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
-        digest = DigestClient(credentials) if credentials else None
+        digest = digest_client(credentials)
         options = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
         exchange = ClientRequest(
             self,
@@ -582,6 +581,15 @@ class Core:
             'next_uri': next_uri,
             'headers': headers,
         }
+
+
+def digest_client(credentials: Any) -> Any:
+    """Who answers challenges, if there are credentials."""
+    if not credentials:
+        return None
+    from greensip.message.digest import DigestClient
+
+    return DigestClient(credentials)
 
 
 def quotable(text: str) -> str:

@@ -26,7 +26,6 @@ from greensip.errors import (
 )
 from greensip.fsm import Machine, Row
 from greensip.message import METHODS, Request, Response
-from greensip.message.multipart import find_part
 from greensip.transaction.flow import Flow
 from greensip.transaction.layer import ServerTransaction
 from greensip.transaction.timers import Timer
@@ -77,6 +76,8 @@ def sdp_of(message: Request | Response) -> bytes:
     if kind is None or kind.essence == SDP:
         return message.body if kind is not None else b''
     if kind.type == 'multipart':
+        from greensip.message.multipart import find_part
+
         return find_part(str(kind), message.body, SDP) or b''
     return b''
 
