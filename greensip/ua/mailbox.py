@@ -1,0 +1,497 @@
+"""A leg is a mailbox with a cursor; what it means to wait.  Nothing here knows SIP.
+
+Responses, requests, media and timer events are appended in order.  ``wait_for`` scans from the cursor: an event that
+came before the wait is still seen, and none is consumed twice.  When it finds one, the cursor moves behind it; a wait
+that fails moves nothing, so whoever catches the ``WaitTimeout`` can ask for what came instead.  Events that lie
+before the cursor are gone; a few words about each stay for the text of a ``WaitTimeout``.
+
+The last event of every leg is its ending.  An ending that a wait did not ask for is raised, again by every later
+wait; one that it asked for is returned.
+
+A wait parks its greenlet and nothing else: whoever delivers an event compares it with the patterns of those that
+wait, and wakes only whom it concerns.  The woken greenlet runs in its turn of the hub, never inside of the delivery.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import gevent
+from gevent.hub import Waiter
+
+from greensip.errors import GreensipError, LegEnded, LocalHangup, UnexpectedMessage, UsageError, WaitTimeout
+
+from .deadline import current_deadline, deadline, inherited
+from .engine import Engine, TimerHandle, sole_engine, thread_ident, wrong_thread
+from .pattern import NOTHING, Happening, Matcher, Pattern, compile_patterns
+from .threads import Proxy, ThreadBound, run_in_hub
+
+__all__ = ['After', 'Mailbox', 'Notice', 'Watch', 'after', 'fresh', 'wait_any',
+           'wait_watches']
+
+#: events that may lie unread before the oldest is dropped: a script that never looks must not fill the memory
+UNREAD = 1000
+#: events of which a WaitTimeout can tell
+REMEMBERED = 24
+
+
+class Notice:
+    """An event that is no message: ``hold``, ``dtmf`` (``detail`` is the digit), ``ended`` (``error`` says why)."""
+
+    __slots__ = ('detail', 'error', 'label', 'leg', 'time')
+
+    #: as messages have them, for whoever handles both
+    code = 0
+    message = None
+
+    def __init__(self, label: str, *, time: float, leg: Mailbox | None = None, detail: str = '',
+                 error: BaseException | None = None) -> None:
+        self.label: int | str = label
+        self.time = time
+        self.leg = leg
+        self.detail = detail
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f'<Notice {self.label}{":" if self.detail else ""}{self.detail} at {self.time:.3f}>'
+
+
+def fresh(error: BaseException) -> BaseException:
+    """A copy to raise: an exception that is raised again and again collects tracebacks, and with them whole frames."""
+    return copy.copy(error)
+
+
+class Gate:
+    """One parked greenlet.  ``wake()`` and ``expire()`` may be called from any greenlet of the hub, any number of
+    times."""
+
+    __slots__ = ('engine', 'expired', 'waiter', 'woken')
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.waiter: Waiter[None] = Waiter(engine.hub)
+        self.woken = False
+        self.expired = False
+
+    def wake(self) -> None:
+        if not self.woken:
+            self.woken = True
+            self.engine.loop.run_callback(self.waiter.switch, None)
+
+    def expire(self) -> None:
+        self.expired = True
+        self.wake()
+
+    def park(self) -> None:
+        """Wait until somebody wakes us.  GreenletExit and the like come through."""
+        waiter = self.waiter
+        waiter.get()
+        waiter.clear()
+        self.woken = False
+
+
+class Watch(ThreadBound):
+    """What ``leg.on('BYE')`` gives: patterns on a leg, for ``wait_any``.  ``event`` is what was found, or None."""
+
+    __slots__ = ('event', 'leg', 'matcher', 'position', 'strict')
+
+    def __init__(self, leg: Mailbox, matcher: Matcher) -> None:
+        self.leg = leg
+        self.matcher = matcher
+        self.event: Any = None
+        self.position = 0
+        self.strict = leg._strict
+
+    def poll(self) -> bool:
+        """Take the next event that matches, if it is there.
+
+        Raises the leg's ending when nobody asked for it, UnexpectedMessage when the leg is strict.
+        """
+        leg, matcher = self.leg, self.matcher
+        events = leg._events
+        index = self.position - leg._first
+        if index < 0:
+            index = 0
+        ending = leg._ending
+        while index < len(events):
+            event = events[index]
+            index += 1
+            if matcher.matches(event):
+                leg._first += index
+                del events[:index]
+                self.event = event
+                return True
+            if self.strict and event is not ending and not leg._tolerates(event):
+                leg._first += index
+                del events[:index]
+                raise UnexpectedMessage(f'{event.label} from {leg.peer_name} while waiting for {matcher.text}')
+        self.position = leg._first + index
+        if ending is None:
+            return False
+        if matcher.matches(ending):
+            # It was asked for before, and a leg does not end twice; but it is still as ended as it was.
+            self.event = ending
+            return True
+        raise fresh(ending.error)
+
+    def __repr__(self) -> str:
+        return f'<Watch {self.matcher.text} on {self.leg!r}>'
+
+
+class After:
+    """What ``after(20)`` gives: a source of ``wait_any`` that fires ``seconds`` after it was first waited for."""
+
+    __slots__ = ('at', 'event', 'seconds')
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise UsageError(f'after {seconds!r} s makes no sense')
+        self.seconds = seconds
+        self.at: float | None = None
+        self.event: Any = None
+
+    def __repr__(self) -> str:
+        return f'<After {self.seconds:g} s>'
+
+
+class Mailbox(ThreadBound):
+    """Base of every kind of leg.  See the module's description."""
+
+    __slots__ = ('_ending', '_engine', '_events', '_first', '_gates', '_group', '_history', '_owned', '_since',
+                 '_strict', '_tasks')
+
+    def __init__(self, engine: Engine, *, strict: bool = False) -> None:
+        self._engine = engine
+        #: the events from the cursor on; the number of the first of them
+        self._events: list[Any] = []
+        self._first = 0
+        self._gates: list[tuple[Matcher, Gate]] = []
+        self._ending: Any = None
+        self._group: Any = None
+        self._strict = strict
+        #: a ``with`` block or a handler will close it
+        self._owned = False
+        self._tasks: list[gevent.Greenlet[..., Any]] | None = None
+        self._since = engine.clock.now()
+        #: label, time, label, time ... of the last events
+        self._history: list[Any] = []
+
+    # -- what a kind of leg adds
+
+    @property
+    def peer_name(self) -> str:
+        """Who is on the other side, for texts."""
+        return '?'
+
+    def close(self) -> None:
+        """End it, whatever its state.  Never blocks, may be called twice."""
+        raise NotImplementedError
+
+    def abort(self, error: BaseException) -> None:
+        """End it because its script failed with ``error``.  Never blocks."""
+        self.close()
+
+    def _tolerates(self, event: Happening) -> bool:
+        """True for events that a strict script need not ask for."""
+        return isinstance(event, Notice)
+
+    # -- delivery
+
+    def deliver(self, event: Happening) -> None:
+        """Append ``event`` and wake whom it concerns.  After the ending nothing is delivered any more."""
+        if self._ending is not None:
+            return
+        self._remember(event)
+        events = self._events
+        events.append(event)
+        if len(events) > UNREAD:
+            del events[0]
+            self._first += 1
+        for matcher, gate in self._gates:
+            if not gate.woken and (self._strict or matcher.may_match(event)):
+                gate.wake()
+
+    def finish(self, event: Happening) -> None:
+        """Deliver the ending: ``event.error`` is what waits raise from now on.  Wakes everybody."""
+        if self._ending is not None:
+            return
+        self._remember(event)
+        self._ending = event
+        self._events.append(event)
+        for _, gate in self._gates:
+            gate.wake()
+
+    def _remember(self, event: Happening) -> None:
+        history = self._history
+        history.append(event.label)
+        history.append(event.time)
+        if len(history) > 2 * REMEMBERED:
+            del history[:2]
+
+    # -- waiting
+
+    @property
+    def ended(self) -> bool:
+        """True when the leg is over.  Does not block."""
+        return self._ending is not None
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the leg is over: a LegEnded, ResponseError, TransactionTimeout or TransportError; None while it lives."""
+        return self._ending.error if self._ending is not None else None
+
+    def wait_for(self, *patterns: Pattern, timeout: float | None = None) -> Any:
+        """Block until an event comes that matches one of ``patterns``, and return it; at once if it is there already.
+
+        ``timeout`` in seconds; the deadlines around it hold too.  Raises WaitTimeout, which says what was seen; the
+        leg's ending (LegEnded, ResponseError, TransactionTimeout, TransportError) unless a pattern asks for it; the
+        ending of the leg that our group is bound to; UnexpectedMessage if the leg is strict; WrongThread.
+        """
+        watch = Watch(self, compile_patterns(patterns))
+        _wait((watch,), timeout, ())
+        return watch.event
+
+    def wait_ended(self, timeout: float | None = None) -> Any:
+        """Block until the leg is over, whatever the reason, and return its last event (``.error`` says why).
+
+        ``timeout`` in seconds.  Raises WaitTimeout, and what ends the group; never the leg's own ending.
+        """
+        watch = Watch(self, ENDED)
+        watch.strict = False
+        _wait((watch,), timeout, ())
+        return watch.event
+
+    def on(self, *patterns: Pattern) -> Watch:
+        """Patterns on this leg, to be given to ``wait_any``."""
+        return Watch(self, compile_patterns(patterns))
+
+    def check(self) -> None:
+        """Raise what a wait would raise now: WrongThread, the leg's ending, that of its group.  Does not block."""
+        if thread_ident() != self._engine.thread:
+            raise wrong_thread()
+        if self._ending is not None:
+            raise fresh(self._ending.error)
+        if self._group is not None:
+            self._check_group()
+
+    def _check_group(self) -> None:
+        """Raise the ending of the leg on which this one depends."""
+        group = self._group
+        while group is not None:
+            leg = group.leg
+            if leg is None:
+                return
+            ending = leg._ending
+            if ending is not None and not isinstance(ending.error, LocalHangup):
+                raise fresh(ending.error)
+            group = leg._group
+
+    def _seen_text(self) -> str:
+        """``no 200 ... from sip:bob@... (seen 100, 180 at +0.4 s)``, without the time that was waited."""
+        history = self._history
+        shown: list[str] = []
+        for index in range(0, len(history), 2):
+            label, at = history[index], f'{history[index + 1] - self._since:.1f}'
+            last = index + 2 >= len(history) or f'{history[index + 3] - self._since:.1f}' != at
+            shown.append(f'{label} at +{at} s' if last else str(label))
+        seen = f'seen {", ".join(shown)}' if shown else 'nothing seen'
+        return f'from {self.peer_name} ({seen})'
+
+    # -- scope
+
+    def __enter__(self) -> Self:
+        self._owned = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        if kind is None or error is None:
+            self.close()
+        else:
+            self.abort(error)
+        self._end_tasks()
+
+    def spawn(self, fn: Callable[..., Any], *args: Any) -> gevent.Greenlet[..., Any]:
+        """Run ``fn(leg, *args)`` in a greenlet of its own, and return that.  Does not block.
+
+        For a leg that came from ``accept()`` and that nobody has entered, ``fn`` becomes its handler: the leg is closed
+        when ``fn`` returns, raises or is killed.  Otherwise ``fn`` runs at its side, and is killed when the leg's scope
+        ends.  A deadline around the call holds at its side, not in a handler.  Raises WrongThread.
+        """
+        if thread_ident() != self._engine.thread:
+            raise wrong_thread()
+        if not self._owned and self._needs_owner():
+            self._owned = True
+            return gevent.spawn(self._handle, fn, args)
+        tasks = self._tasks = [task for task in self._tasks or () if not task.dead]
+        task = gevent.spawn(self._accompany, current_deadline(), fn, args)
+        tasks.append(task)
+        return task
+
+    def _needs_owner(self) -> bool:
+        return False
+
+    def _handle(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        try:
+            with self:
+                return fn(self, *args)
+        except GreensipError as error:
+            self._handler_failed(error)
+            return None
+
+    def _handler_failed(self, error: Exception) -> None:
+        """Log what came out of a handler, unless it is only that its leg ended."""
+
+    def _accompany(self, budget: deadline | None, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        try:
+            if budget is None:
+                return fn(self, *args)
+            with inherited(budget):
+                return fn(self, *args)
+        except LegEnded:
+            # The usual way for something at the side of a call to end.
+            return None
+
+    def _end_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, None
+        for task in tasks or ():
+            if task is not gevent.getcurrent():
+                task.kill(block=False)
+
+
+ENDED = compile_patterns(('ended',))
+
+
+def after(seconds: float) -> After:
+    """A source for ``wait_any`` that fires after so many seconds."""
+    return After(seconds)
+
+
+def wait_any(*sources: Watch | After | Proxy, timeout: float | None = None) -> Any:
+    """Block until one of ``sources`` fires, and return its event; the other legs' cursors stay where they are.
+
+    A source is ``leg.on('BYE')`` or ``after(20)``.  The event's ``leg`` tells whose it is (None for ``after``), and
+    the source that fired has it as ``source.event``.  Raises WaitTimeout after ``timeout`` seconds, and whatever
+    ``wait_for`` raises: the unasked-for ending of one of the legs above all.
+    """
+    for source in sources:
+        if isinstance(source, Proxy):
+            return run_in_hub(source._engine, _wait_any, (sources, timeout), {})
+    return _wait_any(sources, timeout)
+
+
+def _wait_any(sources: Sequence[object], timeout: float | None) -> Any:
+    watches = tuple(source for source in sources if isinstance(source, Watch))
+    timers = tuple(source for source in sources if isinstance(source, After))
+    if len(watches) + len(timers) < len(sources):
+        raise UsageError("wait_any takes what leg.on('BYE') and after(20) give")
+    if not sources:
+        raise UsageError('wait for what? Give at least one source')
+    for watch in watches:
+        watch.event = None
+    for timer in timers:
+        timer.event = None
+    found = _wait(watches, timeout, timers)
+    return found.event if found is not None else None
+
+
+def wait_watches(watches: list[Watch], timeout: float | None, errors: list[Exception]) -> Watch | None:
+    """Block until one of ``watches`` fires, and return it.  One whose leg ends is taken out, and its error appended to
+    ``errors``; None when none is left.  Raises WaitTimeout, and what ends the group of the legs."""
+    found = _wait(watches, timeout, (), errors)
+    return found if isinstance(found, Watch) else None
+
+
+def _poll(watches: Sequence[Watch], errors: list[Exception] | None) -> Watch | None:
+    """The first that fires.  With ``errors`` an ending only takes its watch out of the (then mutable) list."""
+    if errors is None:
+        for watch in watches:
+            if watch.poll():
+                return watch
+        return None
+    living = cast('list[Watch]', watches)
+    for candidate in tuple(living):
+        try:
+            if candidate.poll():
+                return candidate
+        except Exception as error:
+            if not candidate.leg.ended:
+                raise
+            errors.append(error)
+            living.remove(candidate)
+    return None
+
+
+def _wait(watches: Sequence[Watch], timeout: float | None, timers: tuple[After, ...],
+          errors: list[Exception] | None = None) -> Watch | After | None:
+    """Block until one of them fires, and return which.  The one place where greenlets are parked."""
+    engine = watches[0].leg._engine if watches else sole_engine('wait_any(after(...))')
+    if thread_ident() != engine.thread:
+        raise wrong_thread()
+    for watch in watches:
+        watch.position = 0
+        if watch.leg._group is not None:
+            watch.leg._check_group()
+    found = _poll(watches, errors)
+    if found is not None or not (watches or timers):
+        return found
+
+    # How long at most: our own time-out, the deadline, the first of the timers.
+    left = timeout
+    budget = current_deadline()
+    if budget is not None:
+        budget = budget.tightest()
+        until = budget.at_remaining()
+        if left is None or until < left:
+            left = until
+        else:
+            budget = None
+    timer: After | None = None
+    for candidate in timers:
+        if candidate.at is None:
+            candidate.at = engine.clock.now() + candidate.seconds
+        until = candidate.at - engine.clock.now()
+        if left is None or until <= left:
+            left, timer = until, candidate
+
+    gate = Gate(engine)
+    handle: TimerHandle | None = None
+    expired = left is not None and left <= 0
+    places: list[tuple[Mailbox, tuple[Matcher, Gate]]] = []
+    try:
+        if not expired:
+            for watch in watches:
+                leg = watch.leg
+                places.append((leg, (watch.matcher, gate)))
+                group = leg._group
+                while group is not None and group.leg is not None:
+                    places.append((group.leg, (NOTHING, gate)))
+                    group = group.leg._group
+            for place, entry in places:
+                place._gates.append(entry)
+            if left is not None and left != float('inf'):
+                handle = engine.clock.timer(left, gate.expire)
+        while not expired:
+            gate.park()
+            for watch in watches:
+                if watch.leg._group is not None:
+                    watch.leg._check_group()
+            found = _poll(watches, errors)
+            if found is not None or not (watches or timers):
+                return found
+            expired = gate.expired
+    finally:
+        if handle is not None:
+            handle.cancel()
+        for place, entry in places:
+            place._gates.remove(entry)
+    if timer is not None:
+        timer.event = Notice('after', time=engine.clock.now())
+        return timer
+    limit = f'within {timeout:g} s' if budget is None else f'before the deadline of {budget.seconds:g} s'
+    raise WaitTimeout('; '.join(
+        f'no {watch.matcher.text} {limit} {watch.leg._seen_text()}' for watch in watches) or limit)
+

@@ -1,0 +1,111 @@
+"""Legs, groups and user agents for other OS threads: proxies that block only the thread that calls.
+
+    safe = ua.from_thread()                     # in Flask, in a thread pool, anywhere
+    with safe.invite('sip:bob@127.0.0.1:5080') as leg:
+        leg.wait_for('200', timeout=20)
+
+A proxy has the verbs and attributes of what it stands for.  Each use runs in a greenlet of the owner's hub; the
+calling thread waits on a native lock.  Arguments that are proxies arrive as the objects they stand for; results that
+belong to the hub come back as proxies; messages, events and numbers as they are.  A ``with deadline(...)`` of the
+calling thread holds there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from .deadline import current_deadline, deadline, inherited
+from .engine import Engine, thread_ident
+
+__all__ = ['Proxy', 'ThreadBound', 'run_in_hub', 'unwrap', 'wrap']
+
+
+class ThreadBound:
+    """Base of what must be used in its hub's thread only, and so reaches other threads as a proxy."""
+
+    __slots__ = ()
+
+
+class Proxy:
+    """Stands for an object of ``engine``'s thread in any other one.  Made by ``from_thread()`` and by other proxies."""
+
+    __slots__ = ('_engine', '_target')
+
+    def __init__(self, engine: Engine, target: Any) -> None:
+        self._engine = engine
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(name)
+        engine, target = self._engine, self._target
+        if callable(getattr(type(target), name, None)):
+            def call(*args: Any, **kwargs: Any) -> Any:
+                return run_in_hub(engine, getattr(target, name), args, kwargs)
+
+            call.__name__ = name
+            call.__doc__ = getattr(type(target), name).__doc__
+            return call
+        return run_in_hub(engine, getattr, (target, name), {})
+
+    def __enter__(self) -> Any:
+        return run_in_hub(self._engine, self._target.__enter__, (), {})
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> Any:
+        # The traceback stays here: its frames belong to this thread.
+        return run_in_hub(self._engine, self._target.__exit__, (kind, error, None), {})
+
+    def __dir__(self) -> list[str]:
+        return [name for name in dir(self._target) if not name.startswith('_')]
+
+    def __eq__(self, other: object) -> bool:
+        return unwrap(other) is self._target
+
+    def __hash__(self) -> int:
+        return hash(id(self._target))
+
+    def __repr__(self) -> str:
+        return f'<Proxy of {self._target!r}>'
+
+
+def run_in_hub(engine: Engine, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call ``fn`` in the engine's hub, wait here, and return or raise what it returned or raised."""
+    args = tuple(unwrap(arg) for arg in args)
+    kwargs = {name: unwrap(arg) for name, arg in kwargs.items()}
+    if thread_ident() == engine.thread:
+        return fn(*args, **kwargs)
+    future = engine.post(_call, current_deadline(), fn, args, kwargs)
+    try:
+        return wrap(engine, future.result())
+    except BaseException:
+        # Ctrl-C in the calling thread: nobody waits any more.  Does nothing when the call itself raised.
+        future.cancel()
+        raise
+
+
+def _call(budget: deadline | None, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if budget is None:
+        return fn(*args, **kwargs)
+    with inherited(budget):
+        return fn(*args, **kwargs)
+
+
+def wrap(engine: Engine, value: Any) -> Any:
+    """What another thread gets to see of ``value``."""
+    if isinstance(value, (ThreadBound, Engine)):
+        return Proxy(engine, value)
+    if type(value) in (list, tuple):
+        return type(value)(wrap(engine, item) for item in value)
+    return value
+
+
+def unwrap(value: Any) -> Any:
+    """What ``value`` stands for."""
+    if type(value) is Proxy:
+        return value._target
+    if type(value) in (list, tuple):
+        return type(value)(unwrap(item) for item in value)
+    return value
