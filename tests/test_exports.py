@@ -66,6 +66,8 @@ def test_every_method_of_the_api_is_documented(name: str) -> None:
 
 
 def is_documented(value: object) -> bool:
+    if not (getattr(value, '__module__', None) or '').startswith('greensip'):
+        return True   # somebody else's, under a name of ours
     doc = getattr(value, '__doc__', None) or ''
     # A dataclass or NamedTuple without a docstring gets its signature as one.
     return bool(doc.strip()) and not doc.startswith(f'{getattr(value, "__name__", "")}(')
