@@ -1,0 +1,94 @@
+"""Request-URI, Route and next hop: RFC 3261 12.2.1.1 and 8.1.2; which point reaches which hop."""
+
+from __future__ import annotations
+
+import pytest
+
+from greensip.dialog.routing import MAX_HOPS, Router, is_numeric, next_hop, route_request
+from greensip.errors import ConnectError, ParseError
+from greensip.transaction.flow import Flow, Hop, Point
+
+
+@pytest.mark.parametrize(
+    'target,route_set,uri,routes,hop',
+    [
+        ('sip:bob@b', (), 'sip:bob@b', [], 'sip:bob@b'),
+        (
+            'sip:bob@b',
+            ('<sip:p1;lr>', '<sip:p2;lr>'),
+            'sip:bob@b',
+            ['<sip:p1;lr>', '<sip:p2;lr>'],
+            'sip:p1;lr',
+        ),
+        # the example of 12.2.1.1
+        (
+            'sip:user@remoteua',
+            ('<sip:proxy1>', '<sip:proxy2>', '<sip:proxy3;lr>', '<sip:proxy4>'),
+            'sip:proxy1',
+            ['<sip:proxy2>', '<sip:proxy3;lr>', '<sip:proxy4>', '<sip:user@remoteua>'],
+            'sip:proxy1',
+        ),
+        # 19.1.1: what may not stand in a Request-URI is stripped from a strict route
+        ('sip:b@b', ('<sip:p1;method=INVITE?a=b>',), 'sip:p1', ['<sip:b@b>'], 'sip:p1'),
+        ('sip:b@b', ('"P" <sip:p1;lr=on>;x=y',), 'sip:b@b', ['"P" <sip:p1;lr=on>;x=y'], 'sip:p1;lr=on'),
+    ],
+)
+def test_route_request(target: str, route_set: tuple[str, ...], uri: str, routes: list[str], hop: str) -> None:
+    assert route_request(target, route_set) == (uri, tuple(routes), hop)
+
+
+@pytest.mark.parametrize(
+    'uri,hop',
+    [
+        ('sip:bob@example.com', Hop('example.com', None, None)),
+        ('sip:bob@example.com:5070;transport=tcp', Hop('example.com', 5070, 'TCP')),
+        ('sips:bob@example.com', Hop('example.com', None, None, True)),
+        ('sip:bob@example.com;maddr=192.0.2.1', Hop('192.0.2.1', None, None)),
+        ('sip:bob@[2001:db8::1]:5070', Hop('2001:db8::1', 5070, None)),
+    ],
+)
+def test_next_hop(uri: str, hop: Hop) -> None:
+    assert next_hop(uri) == hop
+
+
+def test_no_hop() -> None:
+    with pytest.raises(ConnectError, match='only sip'):
+        next_hop('tel:+15551234')
+    with pytest.raises(ParseError):
+        next_hop('sip:')
+
+
+@pytest.mark.parametrize('host,numeric', [('192.0.2.1', True), ('::1', True), ('example.com', False), ('1.2.3', False)])
+def test_is_numeric(host: str, numeric: bool) -> None:
+    assert is_numeric(host) is numeric
+
+
+def test_points_are_chosen_by_transport_and_family() -> None:
+    router = Router()
+    udp = Point('UDP', ('127.0.0.1', 5060))
+    other = Point('UDP', ('127.0.0.2', 5062))
+    udp6 = Point('UDP', ('::1', 5060))
+    tcp = Point('TCP', ('127.0.0.1', 5060), reliable=True)
+    router.points += [udp, other, udp6, tcp]
+    assert router.route('sip:b@192.0.2.1') == Flow(udp, ('192.0.2.1', 5060))
+    assert router.route('sip:b@192.0.2.1', other) == Flow(other, ('192.0.2.1', 5060))
+    assert router.route('sip:b@192.0.2.1;transport=tcp', other) == Flow(tcp, ('192.0.2.1', 5060))
+    assert router.route('sip:b@[::2]:5070', udp) == Flow(udp6, ('::2', 5070))
+    assert router.route('sip:b@example.com') == Hop('example.com', None, None)
+    with pytest.raises(ConnectError, match='no listening point for TLS over IPv4'):
+        router.route('sips:b@192.0.2.1')
+
+
+def test_a_user_agent_that_has_no_udp_uses_what_it_has() -> None:
+    router = Router()
+    tcp = Point('TCP', ('127.0.0.1', 5060), reliable=True)
+    router.points.append(tcp)
+    assert router.route('sip:b@192.0.2.1') == Flow(tcp, ('192.0.2.1', 5060))
+
+
+def test_remembered_hops_are_bounded() -> None:
+    router = Router()
+    router.points.append(Point('UDP', ('127.0.0.1', 5060)))
+    for number in range(MAX_HOPS + 10):
+        router.route(f'sip:user{number}@192.0.2.1')
+    assert len(router._hops) <= MAX_HOPS
