@@ -1,0 +1,16 @@
+"""Where gevent begins: sockets, clock, names, and the endpoint that joins them to a core (RFC 3261 18)."""
+
+from __future__ import annotations
+
+from .base import Counters, Listen, Receiver, Transport
+from .clock import Clock, ClockTimer, RealClock
+from .endpoint import Endpoint, EndpointCounters, Network, Tap
+from .memory import MemoryNetwork, MemoryTransport, Packet, Rule
+from .resolver import Resolver, StaticResolver, SystemResolver
+from .udp import UdpTransport
+
+__all__ = [
+    'Clock', 'ClockTimer', 'Counters', 'Endpoint', 'EndpointCounters', 'Listen', 'MemoryNetwork', 'MemoryTransport',
+    'Network', 'Packet', 'RealClock', 'Receiver', 'Resolver', 'Rule', 'StaticResolver', 'SystemResolver', 'Tap',
+    'Transport', 'UdpTransport',
+]

@@ -1,0 +1,200 @@
+"""What all transports have in common: the places where they listen, and who gets what they receive.
+
+A transport is one socket (or its likeness in memory) with the greenlets that serve it.  It knows octets and addresses,
+not messages: what it receives goes to a ``Receiver``, which is the endpoint.  RFC 3261 18.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from greensip.errors import TransportError, UsageError
+from greensip.transaction.flow import Address, Flow, Point, hostport
+
+__all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', 'is_keep_alive']
+
+K = TypeVar('K')
+V = TypeVar('V')
+E = TypeVar('E', bound=TransportError)
+
+#: the port of SIP without TLS and with it (RFC 3261 19.1.2)
+SIP_PORT = 5060
+SIPS_PORT = 5061
+
+_LISTEN = re.compile(r'(?P<transport>[a-z]+):(?P<host>\[[^\]]*\]|[^:;\s]*)(?::(?P<port>\d{1,5}))?', re.IGNORECASE)
+_HOSTPORT = re.compile(r'(?P<host>\[[^\]]*\]|[^:;\s]+)(?::(?P<port>\d{1,5}))?')
+
+
+class Listen(NamedTuple):
+    """A place to listen at, as a person writes it: ``udp:127.0.0.1:5060``, ``udp:[::1]``, ``udp:*:5070``.
+
+    ``host`` is without brackets.  ``advertised`` is what peers are told instead of the address; as text it follows as a
+    parameter, ``udp:0.0.0.0:5060;advertise=203.0.113.5:5060``.
+    """
+
+    transport: str
+    host: str
+    port: int
+    advertised: Address | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """Raises UsageError, a sentence for a person."""
+        place, _, advertised = text.strip().partition(';advertise=')
+        match = _LISTEN.fullmatch(place)
+        if match is None:
+            raise UsageError(f'cannot read {text!r} as a place to listen at: write udp:HOST:PORT')
+        transport = match['transport'].upper()
+        default = SIPS_PORT if transport in ('TLS', 'WSS') else SIP_PORT
+        port = int(match['port']) if match['port'] else default
+        if port > 65535:
+            raise UsageError(f'cannot listen on {place}: {port} is not a port')
+        host = match['host'].strip('[]')
+        shown = read_hostport(advertised, port) if advertised else None
+        return cls(transport, '0.0.0.0' if host in ('*', '') else host, port, shown)
+
+    def __str__(self) -> str:
+        place = f'{self.transport.lower()}:{hostport(self.host, self.port)}'
+        return f'{place};advertise={hostport(*self.advertised)}' if self.advertised else place
+
+
+def read_hostport(text: str, default: int) -> Address:
+    """``host`` or ``host:port`` as a pair; an IPv6 address is in brackets, or alone.  Raises UsageError."""
+    if text.count(':') > 1 and not text.startswith('['):
+        return text, default
+    match = _HOSTPORT.fullmatch(text)
+    if match is None or int(match['port'] or 0) > 65535:
+        raise UsageError(f'cannot read {text!r} as an address: write HOST or HOST:PORT')
+    return match['host'].strip('[]'), int(match['port']) if match['port'] else default
+
+
+class Receiver(Protocol):
+    """Who a transport works for.  Its methods do not raise, and are called in greenlets, never in the hub."""
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """A datagram, or a message of a stream, has come in."""
+
+    def failed(self, flow: Flow, error: TransportError, data: bytes = b'') -> None:
+        """What was sent before has turned out not to arrive: ``data``, or everything on the flow."""
+
+    def opened(self, point: Point, transport: Transport) -> None:
+        """The transport has got one more point to send from (wildcard addresses)."""
+
+
+class Counters:
+    """What went through a transport.  Plain numbers that only grow."""
+
+    __slots__ = ('dropped', 'errors', 'keep_alives', 'queued', 'received', 'sent')
+
+    def __init__(self) -> None:
+        #: datagrams
+        self.received = 0
+        self.sent = 0
+        #: datagrams that only keep a NAT's binding open, or mean something in a protocol other than SIP
+        self.keep_alives = 0
+        #: datagrams that had to wait as the system's buffer was full
+        self.queued = 0
+        #: datagrams that could not be kept: a full queue, a full inbox
+        self.dropped = 0
+        #: failures that the system reported, for sending or receiving
+        self.errors = 0
+
+    def __repr__(self) -> str:
+        return f"<Counters {', '.join(f'{name} {getattr(self, name)}' for name in self.__slots__)}>"
+
+
+class Transport:
+    """Base of the transports.  ``point`` is where it listens, the port being the real one."""
+
+    point: Point
+    counters: Counters
+
+    def start(self) -> None:
+        """Begin to receive."""
+        raise NotImplementedError
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Hand one message over.  Does not block.  Raises TransportError."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop, and give the port back.  Does not block; doing it twice does nothing."""
+        raise NotImplementedError
+
+
+class Recent(Generic[K, V]):
+    """A cache of bounded size that keeps what was used recently and costs one dict look-up.
+
+    Two generations: when the young one is full it becomes the old one, and what is found there grows young again.
+    Holds at most twice ``limit`` entries.
+    """
+
+    __slots__ = ('limit', 'old', 'young')
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.young: dict[K, V] = {}
+        self.old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        value = self.young.get(key)
+        if value is None:
+            value = self.old.pop(key, None)
+            if value is not None:
+                self.put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        if len(self.young) >= self.limit:
+            self.old = self.young
+            self.young = {}
+        self.young[key] = value
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self.old)
+
+
+class WildcardPoint(Point):
+    """A point on 0.0.0.0 or ::, which shows each peer the local address that faces it."""
+
+    __slots__ = ('_facing',)
+
+    def __init__(self, transport: str, address: Address, facing: Callable[[str], Point | None]) -> None:
+        # Before a peer is known the address of the default route has to do; 192.0.2.0/24 and 2001:db8::/32 are for
+        # documentation, so no route is special to them.
+        family = 6 if ':' in address[0] else 4
+        shown = local_address('2001:db8::1' if family == 6 else '192.0.2.1')
+        shown = shown or ('::1' if family == 6 else '127.0.0.1')
+        super().__init__(transport, address, advertised=(shown, address[1]))
+        self._facing = facing
+
+    def toward(self, host: str) -> Point:
+        return self._facing(host) or self
+
+
+def local_address(host: str) -> str | None:
+    """The address from which the system would send to numeric ``host``; None if it has no route."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        # Connecting a datagram socket sends nothing: the system looks the route up.
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, SIP_PORT))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def is_keep_alive(data: bytes) -> bool:
+    """Datagrams of up to four octets that say nothing: CRLF, double CRLF, NULs (RFC 5626 3.5.1 and what phones do)."""
+    return len(data) <= 4 and not data.strip(b'\r\n\0 ')
+
+
+def failure(kind: type[E], what: str, error: OSError) -> E:
+    """A ``kind`` of TransportError in one sentence, with the errno of ``error``."""
+    reason = (error.strerror or str(error)).lower()
+    made = kind(f'{what}: {reason}')
+    made.errno = error.errno
+    return made
