@@ -50,7 +50,7 @@ def expected(case: dict[str, Any], role: str) -> list[str]:
     """What an element of the role may do: statuses, ``any-but-400``, ``drop`` ..."""
     roles = case['expect']
     chosen = next((name for name in (role, 'uac', 'ua') if name in roles), next(iter(roles)))
-    return list(roles[chosen]) + list(case.get('tolerated', []))
+    return list(roles[chosen]) + list(roles.get('tolerated', []))
 
 
 def is_good(wanted: list[str], statuses: list[int]) -> bool:
