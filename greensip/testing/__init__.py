@@ -1,7 +1,11 @@
-"""The test kit: virtual time, a network in memory, and ladders as text."""
+"""The test kit: a network in memory, virtual time, and ladders as text.  See ``Network`` for how it is used."""
 
 from __future__ import annotations
 
-from .clock import VirtualClock, VirtualTimer
+from greensip.transport.memory import Packet, Rule
 
-__all__ = ['VirtualClock', 'VirtualTimer']
+from .clock import VirtualClock, VirtualTimer
+from .ladder import Arrow, Ladder, Note
+from .network import Network
+
+__all__ = ['Arrow', 'Ladder', 'Network', 'Note', 'Packet', 'Rule', 'VirtualClock', 'VirtualTimer']

@@ -47,6 +47,7 @@ class VirtualTimer:
         self.args = args
 
     def cancel(self) -> None:
+        """Forget the timer.  Does nothing if it has fired or was cancelled."""
         if self.callback is not None:
             self.callback = None
             self.args = ()
@@ -76,12 +77,15 @@ class VirtualClock:
         return f'<VirtualClock at {self._now:.3f}, {self._outstanding} timers>'
 
     def now(self) -> float:
+        """The virtual time in seconds."""
         return self._now
 
     def timer(self, seconds: float, callback: Callback, *args: Any) -> VirtualTimer:
+        """Call ``callback(*args)`` in the hub after ``seconds``."""
         return self.at(self._now + seconds, callback, *args)
 
     def at(self, when: float, callback: Callback, *args: Any) -> VirtualTimer:
+        """Call ``callback(*args)`` in the hub at ``when``, or as soon as nobody can run if that is past."""
         timer = VirtualTimer(self, when, callback, args)
         self._made += 1
         heapq.heappush(self._heap, (when, self._made, timer))

@@ -65,8 +65,11 @@ _thread_ident: Callable[[], int] = get_original('_thread', 'get_ident')
 class Network(Protocol):
     """What may stand in for the system's network, such as ``MemoryNetwork``."""
 
-    clock: Clock
-    resolver: Resolver
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def resolver(self) -> Resolver: ...
 
     def listen(self, listen: Listen, receiver: Receiver) -> Transport:
         """Open a transport.  Raises TransportError."""
