@@ -231,7 +231,7 @@ def _read_auth(cls: type[A], text: str) -> A:
     made = cls.__new__(cls)
     made.scheme = scheme
     rest = rest.strip(' \t')
-    if _is_token68(rest):
+    if _is_token68(rest) and scheme.lower() != 'digest':
         made.params = Params([(rest, None)])
     else:
         made.params = _auth_params(rest)

@@ -192,6 +192,7 @@ def parse_host(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _check_ipv6(text: str) -> str:
+    text = text.replace(':::', '::', 1)     # a mistake in RFC 3261's ABNF that is to be borne (RFC 5118 4.10)
     if len(text) <= 45 and '%' not in text:
         try:
             IPv6Address(text)

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from . import values
 from .grammar import is_token
+from .params import parse_bare_params
 
-__all__ = ['CANONICAL', 'HEADERS', 'KEYS', 'TOKEN', 'Header', 'Kind', 'header_key']
+__all__ = ['ADDRESS', 'CANONICAL', 'HEADERS', 'KEYS', 'VIA', 'Header', 'Kind', 'header_key']
 
 
 class Kind:
@@ -40,10 +41,12 @@ ADDRESS = Kind('address', values.parse_name_addr)
 CSEQ = Kind('cseq', values.parse_cseq, commas=False)
 RACK = Kind('rack', values.parse_rack, commas=False)
 CALL_ID = Kind('call-id', values.parse_call_id, commas=False)
+CALL_IDS = Kind('call-ids', values.parse_call_id)
 TEXT = Kind('text', values.parse_text, commas=False)
 TOKEN = Kind('token', values.parse_token)
 NUMBER = Kind('number', values.parse_uint, commas=False)
 SECONDS = Kind('seconds', values.parse_seconds, commas=False)
+PARAMS = Kind('params', parse_bare_params, commas=False)
 VALUE = Kind('value', values.parse_parameterized)
 EVENT = Kind('event', values.parse_event)
 STATE = Kind('subscription-state', values.parse_subscription_state)
@@ -80,6 +83,7 @@ HEADERS: dict[str, Header] = {header.name: header for header in (
     _('Accept-Encoding', VALUE, '', MANY),
     _('Accept-Language', VALUE, '', MANY),
     _('Accept-Resource-Priority', TOKEN, '', MANY, 4412),
+    _('AlertMsg-Error', VALUE, '', False, 8876),
     _('Alert-Info', ADDRESS, '', MANY),
     _('Allow', TOKEN, '', MANY),
     _('Allow-Events', EVENT, 'u', MANY, 6665),
@@ -94,7 +98,7 @@ HEADERS: dict[str, Header] = {header.name: header for header in (
     _('Content-ID', TEXT, '', False, 8262),
     _('Content-Language', TOKEN, '', MANY),
     _('Content-Length', NUMBER, 'l'),
-    _('Content-Transfer-Encoding', TOKEN, '', False, 4475),
+    _('Content-Transfer-Encoding', TOKEN, '', False, 2045),
     _('Content-Type', MEDIA, 'c'),
     _('CSeq', CSEQ),
     _('Date', DATE),
@@ -110,8 +114,9 @@ HEADERS: dict[str, Header] = {header.name: header for header in (
     _('Geolocation-Routing', TOKEN, '', False, 6442),
     _('History-Info', ADDRESS, '', MANY, 7044),
     _('Identity', TEXT, 'y', MANY, 8224),
+    _('Identity-Info', ADDRESS, 'n', False, 4474),         # RFC 8224 moved it into Identity
     _('Info-Package', VALUE, '', False, 6086),
-    _('In-Reply-To', TOKEN, '', MANY),
+    _('In-Reply-To', CALL_IDS, '', MANY),
     _('Join', DIALOG_ID, '', False, 3911),
     _('Max-Breadth', NUMBER, '', False, 5393),
     _('Max-Forwards', NUMBER),
@@ -124,14 +129,22 @@ HEADERS: dict[str, Header] = {header.name: header for header in (
     _('P-Asserted-Identity', ADDRESS, '', MANY, 3325),
     _('P-Associated-URI', ADDRESS, '', MANY, 7315),
     _('P-Called-Party-ID', ADDRESS, '', False, 7315),
-    _('P-Charging-Function-Addresses', TEXT, '', False, 7315),
-    _('P-Charging-Vector', TEXT, '', False, 7315),
+    _('P-Charge-Info', ADDRESS, '', False, 8496),
+    _('P-Charging-Function-Addresses', PARAMS, '', False, 7315),
+    _('P-Charging-Vector', PARAMS, '', False, 7315),
+    _('P-DCS-Billing-Info', VALUE, '', False, 5503),
+    _('P-DCS-LAES', VALUE, '', False, 5503),
+    _('P-DCS-OSPS', TOKEN, '', False, 5503),
+    _('P-DCS-Redirect', ADDRESS, '', False, 5503),
+    _('P-DCS-Trace-Party-ID', ADDRESS, '', False, 5503),
     _('P-Early-Media', VALUE, '', MANY, 5009),
     _('P-Media-Authorization', TOKEN, '', MANY, 3313),
     _('P-Preferred-Identity', ADDRESS, '', MANY, 3325),
     _('P-Preferred-Service', TOKEN, '', MANY, 6050),
     _('P-Asserted-Service', TOKEN, '', MANY, 6050),
+    _('P-Private-Network-Indication', VALUE, '', False, 7316),
     _('P-Profile-Key', ADDRESS, '', False, 5002),
+    _('P-Refused-URI-List', ADDRESS, '', MANY, 5318),
     _('P-Served-User', ADDRESS, '', False, 5502),
     _('P-User-Database', ADDRESS, '', False, 4457),
     _('P-Visited-Network-ID', TEXT, '', MANY, 7315),
@@ -155,8 +168,7 @@ HEADERS: dict[str, Header] = {header.name: header for header in (
     _('Refer-To', ADDRESS, 'r', False, 3515),
     _('Referred-By', ADDRESS, 'b', False, 3892),
     _('Reject-Contact', VALUE, 'j', MANY, 3841),
-    _('Relayed-Charge', TEXT, '', False, 8496),
-    _('Remote-Party-ID', ADDRESS, '', MANY, 3325),
+    _('Remote-Party-ID', ADDRESS, '', MANY, 0),           # draft-ietf-sip-privacy; what RFC 3325 replaced
     _('Replaces', REPLACES, '', False, 3891),
     _('Reply-To', ADDRESS),
     _('Request-Disposition', TOKEN, 'd', MANY, 3841),

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from ..errors import ParseError, UsageError
 from .address import NameAddr, parse_name_addr
 from .grammar import check_text, decode, encode, is_token, split_list
-from .headers import HEADERS, KEYS, TOKEN, header_key
+from .headers import ADDRESS, HEADERS, KEYS, header_key
+from .headers import VIA as VIA_KIND
 from .limits import LIMITS
 from .methods import METHODS
 from .status import reason_phrase
 from .uri import Uri, parse_uri
-from .values import CSeq, MediaType, Reason, parse_cseq
+from .values import CSeq, MediaType, Reason, format_date, parse_cseq
 from .via import Via, parse_via
 
 __all__ = ['Message', 'Request', 'Response']
@@ -32,6 +34,10 @@ M = TypeVar('M', bound='Message')
 VIA, FROM, TO, CALL_ID, CSEQ = 'Via', 'From', 'To', 'Call-ID', 'CSeq'
 CONTENT_LENGTH, MAX_FORWARDS, CONTACT, ROUTE, RECORD_ROUTE = (
     'Content-Length', 'Max-Forwards', 'Contact', 'Route', 'Record-Route')
+
+# values with a place of their own in the message
+_KEPT = frozenset((VIA, FROM, TO, CSEQ, CONTACT))
+_NEVER_EMPTY = (VIA_KIND, ADDRESS)
 
 
 class Message:
@@ -61,7 +67,7 @@ class Message:
         try:
             joined = ''.join(texts)
         except TypeError:
-            self._texts = texts = [_text_of(value) for value in texts]
+            self._texts = texts = [_text_of(name, value) for name, value in zip(names, texts)]
             joined = ''.join(texts)
         if '\r' in joined or '\n' in joined or '\0' in joined:
             raise UsageError('CR, LF or NUL in a header field')
@@ -106,7 +112,7 @@ class Message:
 
     def set(self, name: str, value: Value) -> None:
         """Make this the only field of its name, in the place of the first one or at the end."""
-        text = value if type(value) is str else _text_of(value)
+        text = value if type(value) is str else _text_of(name, value)
         if '\r' in text or '\n' in text or '\0' in text:
             raise UsageError(f'CR, LF or NUL in {name}')
         key = KEYS.get(name) or header_key(name)
@@ -124,7 +130,7 @@ class Message:
 
     def add(self, name: str, value: Value, *, first: bool = False) -> None:
         """Add a field, behind all others or (``first``) before all others."""
-        text = value if type(value) is str else _text_of(value)
+        text = value if type(value) is str else _text_of(name, value)
         if '\r' in text or '\n' in text or '\0' in text:
             raise UsageError(f'CR, LF or NUL in {name}')
         key = KEYS.get(name) or header_key(name)
@@ -187,23 +193,37 @@ class Message:
         Fields that are not in the registry have their text as value.
         """
         key = KEYS.get(name) or header_key(name)
+        keys = self._keys
+        if key not in keys:
+            return None
+        if key in _KEPT:
+            return self._kept_value(key)
         values = self._values
         if values is not None and key in values:
             return values[key]
-        text = self.get(key)
-        if text is None:
-            return None
+        text = self._texts[keys.index(key)]
         header = HEADERS.get(key)
         if header is None:
             return text
-        if header.repeats and header.type.commas and ',' in text:
-            value = header.type.parse(split_list(text)[0])
+        if header.repeats and header.type.commas:
+            if ',' in text:
+                text = split_list(text)[0]
+            value: Value = header.type.parse(text) if text or header.type in _NEVER_EMPTY else None
         else:
             value = header.type.parse(text)
         if values is None:
             values = self._values = {}
         values[key] = value
         return value
+
+    def _kept_value(self, key: str) -> Value:
+        if key == VIA:
+            return self.via
+        if key == FROM:
+            return self.from_
+        if key == TO:
+            return self.to
+        return self.cseq if key == CSEQ else self.contact
 
     def values(self, name: str) -> list[Value]:
         """All values of this name, over all its fields and the commas in them; read once and kept."""
@@ -216,14 +236,14 @@ class Message:
         if not texts or header is None:
             return cast('list[Value]', texts)
         parse = header.type.parse
-        result = []
+        result: list[Value] = []
         for text in texts:
             if header.repeats and header.type.commas:
-                if not text and header.type is TOKEN:
-                    continue        # RFC 3261 20.5, 20.37: Supported and Accept may be empty
-                members = split_list(text) if ',' in text else (text,)
-                if len(members) > LIMITS.members:
-                    raise ParseError(f'too many members in {key}', text[:80])
+                if not text and header.type not in _NEVER_EMPTY:
+                    continue        # RFC 3261 20.1, 20.37: an empty Accept or Supported says "none"
+                members = split_list(text) if ',' in text else [text]
+                if len(result) + len(members) > LIMITS.members:
+                    raise ParseError(f'too many values of {key}', text[:80])
                 result.extend([parse(member) for member in members])
             else:
                 result.append(parse(text))
@@ -402,11 +422,11 @@ class Message:
             if keys.count(CONTENT_LENGTH) > 1:
                 self._delete(CONTENT_LENGTH, index + 1)
                 keys, texts, names = self._keys, self._texts, self._names
-            lines = '\r\n'.join(map(': '.join, zip(keys if names is None else names, texts)))
-            head = f'{self.start_line}\r\n{lines}\r\n\r\n'
+            end = ''
         else:
-            lines = '\r\n'.join(map(': '.join, zip(keys if names is None else names, texts)))
-            head = f'{self.start_line}\r\n{lines}\r\nContent-Length: {length}\r\n\r\n'
+            end = f'Content-Length: {length}\r\n'
+        lines = '\r\n'.join(map(': '.join, zip(keys if names is None else names, texts)))
+        head = f'{self.start_line}\r\n{lines}\r\n{end}\r\n' if lines else f'{self.start_line}\r\n{end}\r\n'
         try:
             return head.encode('utf-8', 'surrogateescape') + self.body
         except UnicodeEncodeError:
@@ -416,14 +436,19 @@ class Message:
         return decode(self.to_bytes())
 
 
-def _text_of(value: Value) -> str:
-    """The text of a value given by the program: str, int, a typed value, or a list of these."""
+def _text_of(name: str, value: Value) -> str:
+    """The text of a value given by the program: str, int, a date, a typed value, or a list of these."""
     if isinstance(value, str):
         return value
     if isinstance(value, (list, tuple)):
-        return ', '.join([str(member) for member in value])
-    if value is None or isinstance(value, (bytes, float)):
-        raise UsageError(f'not a header field value: {value!r}')
+        header = HEADERS.get(header_key(name))
+        if len(value) != 1 and header is not None and not (header.repeats and header.type.commas):
+            raise UsageError(f'{name} takes one value in one field')
+        return ', '.join([_text_of(name, member) for member in value])
+    if isinstance(value, datetime):
+        return format_date(value)
+    if value is None or isinstance(value, (bytes, bool, float, dict)):
+        raise UsageError(f'not a value of {name}: {value!r}')
     return str(value)
 
 

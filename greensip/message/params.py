@@ -14,7 +14,7 @@ from .grammar import QUOTED, TOKEN, check_text, is_token, parse_number, quote, s
 
 __all__ = [
     'NO_PARAMS', 'TAIL', 'Pairs', 'Params', 'WithParams', 'format_params', 'is_plain_tail', 'make_params',
-    'parse_params', 'split_params',
+    'parse_bare_params', 'parse_params', 'split_params',
 ]
 
 #: what parameters are made from: a mapping, or pairs of name and value
@@ -76,6 +76,9 @@ class Params(Mapping[str, 'str | None']):
     def __hash__(self) -> int:
         return hash(frozenset((key, pair[1]) for key, pair in self._pairs.items()))
 
+    def __str__(self) -> str:
+        return format_params(self)[1:]
+
     def __repr__(self) -> str:
         return f'Params({dict(self)!r})'
 
@@ -126,6 +129,13 @@ def parse_params(text: str) -> Params:
         else:
             pairs[key] = (name, plain)
     return params
+
+
+def parse_bare_params(text: str) -> Params:
+    """Parameters that stand for themselves, without a value before them: ``name=value;name``."""
+    if not text:
+        raise ParseError('no parameters', text)
+    return parse_params(';' + text)
 
 
 def make_params(pairs: Pairs) -> tuple[Params, str]:

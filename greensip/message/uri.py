@@ -87,6 +87,14 @@ _SIP = re.compile(
 _MUST_MATCH = ('user', 'ttl', 'method', 'maddr', 'transport')
 
 
+def _format_params(params: Params) -> str:
+    if '' in params:
+        raise UsageError('a uri-parameter without name')
+    return ''.join([f';{escape(name, _PARAM_CHARS)}' if value is None
+                    else f';{escape(name, _PARAM_CHARS)}={escape(value, _PARAM_CHARS)}'
+                    for name, value in params.items()])
+
+
 class SipUri(Uri):
     """``sip:user:password@host:port;uri-parameters?headers``."""
 
@@ -116,10 +124,7 @@ class SipUri(Uri):
         self._user = None if user is None else escape(user, _USER_CHARS)
         self._password = None if password is None else escape(password, _PASSWORD_CHARS)
         self._params = Params(params)
-        self._param_text = ''.join([
-            f';{escape(name, _PARAM_CHARS)}' if value is None
-            else f';{escape(name, _PARAM_CHARS)}={escape(value, _PARAM_CHARS)}'
-            for name, value in self._params.items()])
+        self._param_text = _format_params(self._params)
         self._headers = tuple(headers)
         self._query = '&'.join([f'{escape(name, _HEADER_CHARS)}={escape(value, _HEADER_CHARS)}'
                                 for name, value in self._headers])
@@ -249,13 +254,16 @@ def _header_set(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     return sorted([(name.lower(), value) for name, value in headers])
 
 
-_ESCAPE = re.compile('%([0-9A-Fa-f]{2})')
+_ESCAPE = re.compile('%([0-9A-Fa-f]{2})?')
 # RFC 3261 19.1.4: a character equals its escape unless it is in the reserved set of RFC 2396
 _RESERVED = frozenset(b';/?:@&=+$,%')
 
 
 def _normal_escape(match: re.Match[str]) -> str:
-    octet = int(match.group(1), 16)
+    digits = match.group(1)
+    if digits is None:
+        return '%25'
+    octet = int(digits, 16)
     if octet in _RESERVED or not 0x20 < octet < 0x7f:
         return match.group().upper()
     return chr(octet)
@@ -318,10 +326,7 @@ class TelUri(Uri):
         self.number = number
         self._params = Params(params)
         self._headers = ()
-        self._param_text = ''.join([
-            f';{escape(name, _PARAM_CHARS)}' if value is None
-            else f';{escape(name, _PARAM_CHARS)}={escape(value, _PARAM_CHARS)}'
-            for name, value in self._params.items()])
+        self._param_text = _format_params(self._params)
         self._text = f'tel:{number}{self._param_text}'
 
     @property
@@ -383,8 +388,8 @@ class OtherUri(Uri):
 
     def __init__(self, scheme: str, opaque: str) -> None:
         match = _OTHER.fullmatch(f'{scheme}:{opaque}')
-        if match is None:
-            raise UsageError(f'not a URI: {scheme}:{opaque}')
+        if match is None or scheme.lower() in ('sip', 'sips', 'tel'):
+            raise UsageError(f'not such a URI: {scheme}:{opaque}')
         self.scheme = scheme.lower()
         self.opaque = opaque
         self.host = ''
@@ -423,9 +428,7 @@ def parse_uri(text: str) -> Uri:
         if params and not is_plain_tail(params):
             raise ParseError('broken uri-parameters', text, match.start(6))
         sip.scheme = 'sip' if len(scheme) == 3 else 'sips'
-        if host[0] == '[':
-            host = parse_host(host)
-        sip.host = host
+        sip.host = host if host[0] != '[' else parse_host(host)
         sip.port = None
         if port is not None:
             sip.port = int(port)
@@ -435,7 +438,7 @@ def parse_uri(text: str) -> Uri:
         sip._params = None
         sip._headers = None
         sip._hash = 0
-        sip._text = text if scheme == sip.scheme else sip.scheme + text[len(scheme):]
+        sip._text = text if scheme == sip.scheme and ':::' not in host else sip._format()
         uri = sip
     else:
         uri = _parse_other(text)

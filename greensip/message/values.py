@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ..errors import ParseError, UsageError
 from .address import STAR, NameAddr, parse_name_addr
 from .challenge import AuthInfo, Challenge, Credentials, parse_auth_info, parse_challenge, parse_credentials
-from .grammar import MAX_NUMBER, TOKEN, check_text, is_token, parse_number, parse_quoted, quote
+from .grammar import MAX_NUMBER, QUOTED, TOKEN, check_text, is_token, parse_number, parse_quoted, quote
 from .methods import METHODS
 from .params import NO_PARAMS, Pairs, WithParams, format_params, make_params, parse_params, split_params
 from .via import Via, parse_via
@@ -146,21 +146,26 @@ P = TypeVar('P', bound=Parameterized)
 
 
 def _read(cls: type[P], text: str) -> P:
-    value, tail = split_params(text)
     made = cls.__new__(cls)
-    made.value = value
+    match = _QUOTED_VALUE.match(text)
+    if match is None:
+        made.value, tail = split_params(text)
+    else:
+        made.value = match.group()
+        tail = text[match.end():].strip(' \t')
     made._params = parse_params(tail.rstrip(' \t'))
-    made._tail = format_params(made._params) if tail else ''
+    made._tail = format_params(made._params)
     return made
 
 
+_QUOTED_VALUE = re.compile(QUOTED, re.DOTALL)
 # a word of any characters that are no separators of this grammar: tokens, language ranges, "a/b", "*"
 _is_word = re.compile(r'[^\x00-\x20\x7f;,"<>\\]+').fullmatch
 
 
 def _read_word(cls: type[P], text: str, what: str) -> P:
     made = _read(cls, text)
-    if not _is_word(made.value):
+    if not _is_word(made.value) and made.value[:1] != '"':
         raise ParseError(f'broken {what}', text)
     return made
 
