@@ -114,14 +114,16 @@ class StaticResolver:
 class SystemResolver:
     """The hosts file and the name servers of the machine.
 
-    Both files are read again when they change.  ``servers`` are (address, port) pairs to ask instead of those in
-    ``configuration``.
+    Both files are read again when they change.  ``servers`` are (address, port) pairs to ask, and ``timeout`` the
+    seconds to wait for each, instead of what ``configuration`` says.
     """
 
     def __init__(self, clock: Clock | None = None, *, hosts: str = '/etc/hosts',
-                 configuration: str = '/etc/resolv.conf', servers: Sequence[tuple[str, int]] = ()) -> None:
+                 configuration: str = '/etc/resolv.conf', servers: Sequence[tuple[str, int]] = (),
+                 timeout: float | None = None) -> None:
         self.clock = clock or RealClock()
         self.servers = list(servers)
+        self.timeout = timeout
         self._hosts = HostsFile(hosts)
         self._configuration = ConfigurationFile(configuration)
         self._cache: OrderedDict[tuple[str, str], Answer] = OrderedDict()
@@ -268,7 +270,8 @@ class SystemResolver:
 
         self.queries += 1
         family = socket.AF_INET6 if ':' in server[0] else socket.AF_INET
-        with gevent.Timeout(self._configuration.timeout(), TimeoutError):
+        patience = self.timeout if self.timeout is not None else self._configuration.timeout()
+        with gevent.Timeout(patience, TimeoutError):
             with socket.socket(family, socket.SOCK_DGRAM) as datagrams:
                 datagrams.connect(server)
                 datagrams.send(query.to_wire())

@@ -25,7 +25,7 @@ _START = re.compile(rb'(?:\r?\n)*(?:SIP/2\.0[ \t]+(\d{3})\b|([!-~]{1,64})[ \t]+[
 _CSEQ = re.compile(rb'^cseq[ \t]*:[ \t]*\d+[ \t]+([!-~]{1,64})', re.IGNORECASE | re.MULTILINE)
 _CREDENTIALS = re.compile(
     rb'^((?:proxy-)?authorization[ \t]*:[ \t]*)(\S+)((?:.*(?:\r?\n[ \t].*)*))', re.IGNORECASE | re.MULTILINE)
-_PROOF = re.compile(rb'\b((?:response|cnonce|rspauth)[ \t]*=[ \t]*)("[^"]*"?|[^\s,]+)', re.IGNORECASE)
+_PROOF = re.compile(rb'\b((?:response|cnonce|rspauth)\s*=\s*)("[^"]*"?|[^\s,]+)', re.IGNORECASE)
 _RSPAUTH = re.compile(rb'^((?:proxy-)?authentication-info[ \t]*:)(.*(?:\r?\n[ \t].*)*)', re.IGNORECASE | re.MULTILINE)
 _USER_PASSWORD = re.compile(rb'\b(sips?:[^\s:@<>"]+):[^\s@<>"/]+@', re.IGNORECASE)
 _CRYPTO = re.compile(rb'^(a=crypto:.*?\binline:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
