@@ -37,6 +37,9 @@ CASES = [
     ('192.0.2.9:5060;branch=z9hG4bK1;rport', '192.0.2.9:5060;branch=z9hG4bK1;rport=4711;received=192.0.2.9',
      ('192.0.2.9', 4711)),
     ('10.0.0.1;RPORT;branch=z9hG4bK1', '10.0.0.1;rport=4711;branch=z9hG4bK1;received=192.0.2.9', ('192.0.2.9', 4711)),
+    ('192.0.2.9:4711;rport', '192.0.2.9:4711;rport=4711;received=192.0.2.9', ('192.0.2.9', 4711)),
+    ('192.0.2.9:4711;maddr=198.51.100.7', None, ('198.51.100.7', 4711)),
+    ('192.0.2.9:4711;received=198.51.100.7', '192.0.2.9:4711', ('192.0.2.9', 4711)),
     # parameters that only look like it
     ('192.0.2.9;rporty;branch=z9hG4bK1', None, ('192.0.2.9', 5060)),
     ('192.0.2.9;branch=z9hG4bKrport;x=received', None, ('192.0.2.9', 5060)),
