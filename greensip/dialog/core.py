@@ -61,7 +61,12 @@ class Random(Protocol):
 def name_addr_text(value: NameAddr | Uri | str) -> str:
     """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own."""
     if isinstance(value, NameAddr):
-        return str(value.without_param('tag') if value.tag else value)
+        if value.tag is None:
+            return str(value)
+        tail = f';tag={value.tag}'
+        if value.param_text == tail:
+            return str(value)[: -len(tail)]
+        return str(value.without_param('tag'))
     text = str(value)
     if '<' not in text:
         return f'<{text}>'
@@ -460,6 +465,8 @@ class Core:
     def _reads(self, request: Request) -> bool:
         """8.2.3: whether the body is of a type, encoding and language that we know, or may be ignored."""
         encoding = request.get('Content-Encoding')
+        if encoding is None and request.get('Content-Type') in self.accept:
+            return True
         kind = request.content_type
         known = kind is not None and (kind.essence in self.accept or kind.type == 'multipart')
         if known and (encoding is None or encoding.strip().lower() == 'identity'):

@@ -210,7 +210,9 @@ class ClientRequest:
         """22.2: answer the challenges in a new attempt with the next CSeq; False when that is hopeless."""
         if self.digest is None or self.given_up():
             return False
-        auth = self.digest.answer(self.method, self.uri, self.body, response, self.core.random)
+        auth = self.digest.answer(
+            self.method, self.uri, self.body, response, self.core.random, sent=self._auth
+        )
         if not auth:
             return False
         self._auth = auth

@@ -72,6 +72,8 @@ def sdp_of(message: Request | Response) -> bytes:
     """The session description that a message carries, alone or as a part of its body; b'' for none."""
     if not message.body:
         return b''
+    if message.get('Content-Type') == SDP:
+        return message.body
     kind = message.content_type
     if kind is None or kind.essence == SDP:
         return message.body if kind is not None else b''
