@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from greensip.message.digest import DigestServer
 
 from greensip.dialog import FAILED, REQUEST, RESPONSE
 from greensip.errors import ConnectError, ParseError, TransactionTimeout, UsageError
 from greensip.message import Request, Response, parse_message
+from greensip.message.digest import DigestServer
 from greensip.transaction.flow import Flow
 
 from .conftest import Party, World, name_of
@@ -212,30 +212,22 @@ def test_reserved_header_fields_are_refused(world: World, bob: Party) -> None:
 
 def guard(world: World, bob: Party, proxy: bool = False) -> DigestServer:
     """Bob asks for a password: every request that has none, or a wrong one, gets a challenge."""
-    server = DigestServer('example.com', secret=b'of bob')
-    code, name = (407, 'Proxy-Authenticate') if proxy else (401, 'WWW-Authenticate')
+    server = DigestServer('example.com', secret=b'of bob', proxy=proxy)
 
     def check(event) -> None:
         request: Request = event.message
-        verdict = server.check(
-            request.get_all('Proxy-Authorization' if proxy else 'Authorization'),
-            request.method,
-            request.uri_text,
-            request.body,
-            lambda user: {'alice': 's3cret'}.get(user),
-            world.now,
-        )
+        verdict = server.check(request, {'alice': 's3cret'}.get, world.now)
         if verdict.ok:
             if event.kind == 'incoming':
                 event.subject.respond(200, world.now, body=SDP.encode())
             else:
                 bob.core.respond(event.exchange, 200, world.now)
             return
-        fields = [(name, text) for text in server.challenge(world.now, random.Random(1), stale=verdict.stale)]
+        fields = [(server.challenge_field, text) for text in server.challenge(world.now, stale=verdict.stale)]
         if event.kind == 'incoming':
-            event.subject.respond(code, world.now, headers=fields)
+            event.subject.respond(verdict.code, world.now, headers=fields)
         else:
-            bob.core.respond(event.exchange, code, world.now, headers=fields)
+            bob.core.respond(event.exchange, verdict.code, world.now, headers=fields)
 
     bob.on['incoming'] = bob.on['MESSAGE'] = bob.on['INFO'] = check
     return server
