@@ -1,4 +1,8 @@
-"""The INVITE client transaction: RFC 3261 17.1.1 and figure 5, as RFC 6026 8.4 replaced it."""
+"""The INVITE client transaction: RFC 3261 17.1.1 and figure 5, as RFC 6026 8.4 replaced it.
+
+Not as RFC 3581 3: an INVITE that rings is not repeated every 20 s to keep a NAT's binding open.  The server would
+answer each repetition, and keep-alives (RFC 5626) do it for the whole flow.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +81,7 @@ class InviteClientTransaction(ClientTransaction):
 
     __slots__ = ()
 
+    keeps_user = (ACCEPTED,)
     by_class = ('', '1xx', '2xx', '300-699', '300-699', '300-699', '300-699', '', '', '')
 
     rows: ClassVar[tuple[Row, ...]] = (

@@ -99,6 +99,7 @@ class InviteServerTransaction(ServerTransaction):
     __slots__ = ()
 
     repeated = 'INVITE'
+    keeps_user = (ACCEPTED, COMPLETED)
     by_class = ('', '101-199 from TU', '2xx from TU', '300-699 from TU', '300-699 from TU', '300-699 from TU',
                 '300-699 from TU', '', '', '')
 

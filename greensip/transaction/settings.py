@@ -28,11 +28,11 @@ class Settings:
                  'transaction_time', 'trying_delay', 'trying_delay_non_invite')
 
     def __init__(self, t1: float = 0.5, t2: float = 4.0, t4: float = 5.0, *, timer_c: float = 180.0,
-                 timer_d: float = 32.0, trying_delay: float = 0.2, max_transactions: int = 100_000,
+                 timer_d: float | None = None, trying_delay: float = 0.2, max_transactions: int = 100_000,
                  retry_after: int = 10, max_forks: int = 16, max_glares: int = 5) -> None:
         if t1 <= 0 or t2 < t1 or t4 < 0:
             raise UsageError(f'T1, T2, T4 of {t1}, {t2}, {t4} s: T1 must be positive, T2 at least T1, T4 not negative')
-        if trying_delay < 0 or timer_c <= 0 or timer_d < 0:
+        if trying_delay < 0 or timer_c <= 0 or (timer_d is not None and timer_d < 0):
             raise UsageError('a timer cannot have a negative duration')
         if max_transactions < 1 or retry_after < 0:
             raise UsageError('max_transactions must be at least 1, retry_after not negative')
@@ -50,8 +50,8 @@ class Settings:
         self.timer_j = self.timer_l = self.timer_m = self.transaction_time
         #: how long the user of an INVITE client transaction waits for a final response after a provisional one
         self.timer_c = timer_c
-        #: absolute, since the T1 of the other side is not known (17.1.1.2)
-        self.timer_d = timer_d
+        #: at least 32 s, since the T1 of the other side is not known (17.1.1.2)
+        self.timer_d = max(32.0, self.transaction_time) if timer_d is None else timer_d
         self.timer_i = self.timer_k = t4
         #: RFC 4320 4.1: "the amount of time it takes a client transaction's Timer E to be reset to T2"
         self.trying_delay_non_invite = 0.0

@@ -44,14 +44,11 @@ class State(StrEnum):
 #: From tag, Call-ID, CSeq number and method: what two copies of a request have in common (8.2.2.2)
 MergeKey = tuple[str | None, str, int, str]
 
-# The states after a final response in which the user may still be told something that matters: a 2xx, no ACK.
-_STILL_USED = (State.ACCEPTED, State.COMPLETED)
-
-
 class Transaction(Machine):
     """Base of all four.  ``user`` is free for whoever uses the transaction.
 
-    ``watched``: report ('terminated', transaction, None) at its end, if there is a user then.
+    After the final response the user is let go too, unless more can come: another 2xx, no ACK.
+    ``watched``: keep the user, and report ('terminated', transaction, None) at the end.
     """
 
     __slots__ = ('_request', 'flow', 'interval', 'key', 'layer', 'lifetime', 'method', 'retransmission', 'user',
@@ -60,6 +57,8 @@ class Transaction(Machine):
     initial: ClassVar[str] = State.START
     #: the event for a status code's class: the response that came, or that the user passes down
     by_class: ClassVar[tuple[str, ...]] = ()
+    #: the states after the final response in which the user may still be told, or asked, something
+    keeps_user: ClassVar[tuple[State, ...]] = ()
 
     def __init__(self, layer: TransactionLayer, key: str, request: Request, flow: Flow, user: Any = None) -> None:
         self.state = State.START
@@ -107,7 +106,7 @@ class Transaction(Machine):
     def release(self) -> None:
         """Let go of what is not needed, now that the event of the final response or of the end has been drained."""
         self._request = None
-        if self.state not in _STILL_USED:
+        if self.state is State.TERMINATED or not (self.watched or self.state in self.keeps_user):
             self.user = None
 
     def __repr__(self) -> str:

@@ -25,6 +25,8 @@ def test_all_follow_t1_but_d() -> None:
     settings = Settings(t1=0.1, t2=0.4, t4=1.0)
     assert settings.timer_b == settings.timer_f == settings.timer_h == pytest.approx(6.4)
     assert settings.timer_d == 32.0
+    assert Settings(t1=1.0).timer_d == 64.0
+    assert Settings(timer_d=0.5).timer_d == 0.5
     assert settings.timer_k == 1.0
     assert settings.trying_delay_non_invite == pytest.approx(0.3)
 

@@ -468,6 +468,24 @@ def test_the_request_is_there_while_the_final_response_is_handled_and_not_much_l
     assert server.last_response == b''
 
 
+def test_the_user_is_let_go_unless_more_can_come() -> None:
+    world = World()
+    users = {}
+    for branch, code in (('z9hG4bK-1', 200), ('z9hG4bK-2', 486)):
+        for method in ('INVITE', 'BYE'):
+            message = our_request(method, branch=f'{branch}{method}')
+            users['client', method, code] = world.call(message)
+            world.receive(answer_to(message, code))
+            message = request(method, branch=branch, to_tag='x')
+            world.receive(message)
+            users['server', method, code] = server = world.told[-1][1]
+            server.user = 'user'
+            world.layer.respond(server, make_response(message, code), world.now)
+    world.receive(request('ACK', branch='z9hG4bK-last'))
+    assert {name for name, transaction in users.items() if transaction.user} == {
+        ('client', 'INVITE', 200), ('server', 'INVITE', 200), ('server', 'INVITE', 486)}
+
+
 def test_nothing_leads_to_a_transaction_that_is_over() -> None:
     """No cycles either: it goes without the garbage collector."""
     world = World()
