@@ -171,7 +171,7 @@ def _parse_start(line: str) -> tuple[Request | Response, ParseError | None]:
         uri, _, version = rest.partition(' ')
         if version == 'SIP/2.0' and uri:
             return bare_request(method, uri), None
-    elif first == 'SIP/2.0':
+    elif first == 'SIP/2.0' and rest[:1] != ' ':
         code, _, reason = rest.partition(' ')
         return _bare_response(code, reason, line), None
     return _parse_odd_start(line)
