@@ -44,6 +44,7 @@ class State(StrEnum):
 #: From tag, Call-ID, CSeq number and method: what two copies of a request have in common (8.2.2.2)
 MergeKey = tuple[str | None, str, int, str]
 
+
 class Transaction(Machine):
     """Base of all four.  ``user`` is free for whoever uses the transaction.
 
@@ -147,7 +148,6 @@ class ServerTransaction(Transaction):
         self.merge_key: MergeKey | None = None
         #: the To tag of our last response, which an ACK of RFC 2543 must show; None for peers that have branches
         self.to_tag: str | None = None
-
 
     def is_about(self, request: Request) -> bool:
         """Whether this is the request that made the transaction: the very object."""
