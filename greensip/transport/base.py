@@ -14,7 +14,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from greensip.errors import TransportError, UsageError
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
-__all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', 'is_keep_alive']
+__all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', 'is_keep_alive',
+           'readable_head']
 
 K = TypeVar('K')
 V = TypeVar('V')
@@ -24,6 +25,10 @@ E = TypeVar('E', bound=TransportError)
 SIP_PORT = 5060
 SIPS_PORT = 5061
 
+#: octets of a message that identify it, at most
+HEAD = 16384
+
+_CONTENT_LENGTH = re.compile(rb'^(?:content-length|l)[ \t]*:.*\n', re.IGNORECASE | re.MULTILINE)
 _LISTEN = re.compile(r'(?P<transport>[a-z]+):(?P<host>\[[^\]]*\]|[^:;\s]*)(?::(?P<port>\d{1,5}))?', re.IGNORECASE)
 _HOSTPORT = re.compile(r'(?P<host>\[[^\]]*\]|[^:;\s]+)(?::(?P<port>\d{1,5}))?')
 
@@ -198,3 +203,15 @@ def failure(kind: type[E], what: str, error: OSError) -> E:
     made = kind(f'{what}: {reason}')
     made.errno = error.errno
     return made
+
+
+def readable_head(data: bytes) -> bytes:
+    """The beginning of a message's header in whole lines, such that it can be parsed; nothing if there is none.
+
+    For telling what has failed to arrive: an ICMP error quotes only so much of a datagram, and one that was too big to
+    be sent is too big to be read as well.
+    """
+    head, end, _ = data[:HEAD].partition(b'\r\n\r\n')
+    if not end:
+        head = head[:max(head.rfind(b'\r\n'), 0)]
+    return _CONTENT_LENGTH.sub(b'', head + b'\r\n') + b'\r\n' if head else b''

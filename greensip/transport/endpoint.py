@@ -35,7 +35,7 @@ from greensip.errors import ParseError, ResolveError, TransportError, UsageError
 from greensip.message import LIMITS, Limits, Request, Response, parse_message
 from greensip.transaction.flow import Address, Flow, Hop, Point, hostport
 
-from .base import Listen, Receiver, Transport
+from .base import Listen, Receiver, Transport, readable_head
 from .clock import Clock, ClockTimer, RealClock
 from .resolver import Resolver, SystemResolver
 from .udp import UdpTransport
@@ -285,7 +285,7 @@ class Endpoint:
             return
         self.counters.unsent += 1
         log.debug('! %s', error)
-        self._core(self.core.transport_failed, flow, error, self._now(), data)
+        self._core(self.core.transport_failed, flow, error, self._now(), readable_head(data))
 
     # -- what comes from the transports
 

@@ -128,8 +128,10 @@ class MemoryNetwork:
         known = self.resolver.names.get(name.lower())
         if known:
             return known[0]
-        self._addresses += 1
-        address = f'10.{self._addresses >> 16 & 255}.{self._addresses >> 8 & 255}.{self._addresses & 255}'
+        address = ''
+        while not address or address in self.hosts:
+            self._addresses += 1
+            address = f'10.{self._addresses >> 16 & 255}.{self._addresses >> 8 & 255}.{self._addresses & 255}'
         self.resolver.names[name.lower()] = [address]
         return address
 
@@ -280,24 +282,28 @@ class MemoryTransport(Transport):
         """The reader greenlet."""
         inbox = self._inbox
         while not self._closed:
+            if not inbox:
+                self._parked = True
+                hub.switch()
+                continue
             for _ in range(DRAIN):
                 if not inbox:
-                    self._parked = True
-                    hub.switch()
                     break
-                remote, data, error = inbox.popleft()
-                flow = self._flows.get(remote)
-                if flow is None:
-                    flow = Flow(self.point, remote)
-                    self._flows.put(remote, flow)
-                if error is not None:
-                    self.counters.errors += 1
-                    self.receiver.failed(flow, error, data)
-                    continue
-                self.counters.received += 1
-                if is_keep_alive(data):
-                    self.counters.keep_alives += 1
-                else:
-                    self.receiver.received(data, flow)
+                self._take(*inbox.popleft())
             else:
                 gevent.sleep(0)
+
+    def _take(self, remote: Address, data: bytes, error: TransportError | None) -> None:
+        flow = self._flows.get(remote)
+        if flow is None:
+            flow = Flow(self.point, remote)
+            self._flows.put(remote, flow)
+        if error is not None:
+            self.counters.errors += 1
+            self.receiver.failed(flow, error, data)
+            return
+        self.counters.received += 1
+        if is_keep_alive(data):
+            self.counters.keep_alives += 1
+        else:
+            self.receiver.received(data, flow)

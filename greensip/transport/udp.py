@@ -23,7 +23,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import socket
 import struct
 import sys
@@ -35,7 +34,18 @@ from gevent.hub import Hub
 from greensip.errors import ConnectError, MessageTooBig, TransportError
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
-from .base import Counters, Listen, Receiver, Recent, Transport, WildcardPoint, failure, is_keep_alive, local_address
+from .base import (
+    Counters,
+    Listen,
+    Receiver,
+    Recent,
+    Transport,
+    WildcardPoint,
+    failure,
+    is_keep_alive,
+    local_address,
+    readable_head,
+)
 
 __all__ = ['DRAIN', 'FLOWS', 'RECEIVE_BUFFER', 'SEND_BUFFER', 'SEND_QUEUE', 'UdpTransport']
 
@@ -72,8 +82,6 @@ _LATE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPRO
          errno.EPROTO, errno.EHOSTDOWN}
 _UNREACHED = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN,
               errno.EADDRNOTAVAIL}
-
-_CONTENT_LENGTH = re.compile(rb'^(?:content-length|l)[ \t]*:.*\n', re.IGNORECASE | re.MULTILINE)
 
 Target = tuple[str, int] | tuple[str, int, int, int]
 
@@ -393,11 +401,3 @@ class UdpTransport(Transport):
         if head:
             reason = OSError(number, os.strerror(number))
             self.receiver.failed(flow, failure(ConnectError, f'cannot reach {hostport(*flow.remote)}', reason), head)
-
-
-def readable_head(quoted: bytes) -> bytes:
-    """The header of a datagram that an ICMP error quotes, as far as it is whole, such that it can be parsed."""
-    head, end, _ = quoted.partition(b'\r\n\r\n')
-    if not end:
-        head = head[:max(head.rfind(b'\r\n'), 0)]
-    return _CONTENT_LENGTH.sub(b'', head + b'\r\n') + b'\r\n' if head else b''

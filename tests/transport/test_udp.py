@@ -13,8 +13,8 @@ from gevent.queue import Queue
 
 from greensip.errors import ConnectError, MessageTooBig, TransportError
 from greensip.transaction.flow import Flow, Point
-from greensip.transport.base import Listen, Transport
-from greensip.transport.udp import DRAIN, SEND_QUEUE, UdpTransport, readable_head
+from greensip.transport.base import Listen, Transport, readable_head
+from greensip.transport.udp import DRAIN, SEND_QUEUE, UdpTransport
 
 PATIENCE = 5.0
 
@@ -392,6 +392,7 @@ def test_icmp_errors_can_be_left_to_the_timers(opened: Opened, collector: Collec
     (INVITE[:34], b'INVITE sip:bob@127.0.0.1 SIP/2.0\r\n\r\n'),
     (b'INVITE sip:b', b''), (b'', b''),
     (b'BYE x SIP/2.0\r\nl : 9\r\nTo: a\r\n\r\n', b'BYE x SIP/2.0\r\nTo: a\r\n\r\n'),
+    (b'BYE x SIP/2.0\r\nTo: a\r\nRoute: ' + b'r' * 60000, b'BYE x SIP/2.0\r\nTo: a\r\n\r\n'),
 ])
 def test_the_head_of_a_quoted_datagram(quoted: bytes, head: bytes) -> None:
     assert readable_head(quoted) == head
