@@ -1,0 +1,80 @@
+"""SIP calls as straight pieces of code: the names that applications use.
+
+``UserAgent`` is where it begins; ``greensip.testing`` is the kit for tests.
+"""
+
+from __future__ import annotations
+
+from greensip.errors import (
+    Busy,
+    CodecError,
+    ConnectError,
+    Declined,
+    Forbidden,
+    GreensipError,
+    LegEnded,
+    LocalHangup,
+    MediaError,
+    MediaTimeout,
+    MessageTooBig,
+    NegotiationFailed,
+    NotAcceptable,
+    NotFound,
+    ParseError,
+    Redirected,
+    RemoteCancel,
+    RemoteHangup,
+    Replaced,
+    RequestTerminated,
+    ResolveError,
+    ResponseError,
+    ServerFailure,
+    SessionExpired,
+    SetupError,
+    SrtpError,
+    TlsError,
+    TooBrief,
+    TransactionTimeout,
+    TransportError,
+    Unauthorized,
+    Unavailable,
+    UnexpectedMessage,
+    UsageError,
+    WaitTimeout,
+    WrongState,
+    WrongThread,
+)
+from greensip.message import NameAddr, Request, Response, SipUri, TelUri, parse_name_addr, parse_uri
+from greensip.sdp import SessionDescription, make_sdp, parse_sdp
+from greensip.transaction.settings import Settings
+from greensip.ua import (
+    After,
+    Bridge,
+    Hunt,
+    IncomingLeg,
+    IncomingRequest,
+    Leg,
+    LegGroup,
+    Mailbox,
+    Notice,
+    OutgoingLeg,
+    Proxy,
+    Timings,
+    UserAgent,
+    Watch,
+    after,
+    deadline,
+    wait_any,
+)
+
+__all__ = [
+    'After', 'Bridge', 'Busy', 'CodecError', 'ConnectError', 'Declined', 'Forbidden', 'GreensipError', 'Hunt',
+    'IncomingLeg', 'IncomingRequest', 'Leg', 'LegEnded', 'LegGroup', 'LocalHangup', 'Mailbox', 'MediaError',
+    'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed', 'NotAcceptable', 'NotFound', 'Notice',
+    'OutgoingLeg', 'ParseError', 'Proxy', 'Redirected', 'RemoteCancel', 'RemoteHangup', 'Replaced', 'Request',
+    'RequestTerminated', 'ResolveError', 'Response', 'ResponseError', 'ServerFailure', 'SessionDescription',
+    'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError', 'TelUri', 'Timings', 'TlsError', 'TooBrief',
+    'TransactionTimeout', 'TransportError', 'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'UsageError',
+    'UserAgent', 'WaitTimeout', 'Watch', 'WrongState', 'WrongThread', 'after', 'deadline', 'make_sdp',
+    'parse_name_addr', 'parse_sdp', 'parse_uri', 'wait_any',
+]

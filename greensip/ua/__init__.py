@@ -1,0 +1,19 @@
+"""Calls with blocking verbs: RFC 3261 as a script sees it.  ``UserAgent`` is where it begins."""
+
+from __future__ import annotations
+
+from .agent import IncomingRequest, UserAgent
+from .bridge import Bridge
+from .deadline import deadline
+from .group import LegGroup
+from .hunt import Hunt
+from .incoming import IncomingLeg
+from .leg import Leg, Timings
+from .mailbox import After, Mailbox, Notice, Watch, after, wait_any
+from .outgoing import OutgoingLeg
+from .threads import Proxy
+
+__all__ = [
+    'After', 'Bridge', 'Hunt', 'IncomingLeg', 'IncomingRequest', 'Leg', 'LegGroup', 'Mailbox', 'Notice', 'OutgoingLeg',
+    'Proxy', 'Timings', 'UserAgent', 'Watch', 'after', 'deadline', 'wait_any',
+]

@@ -198,10 +198,6 @@ class Engine:
         _open[:] = [ref for ref in _open if ref() not in (None, self)]
         self.workers.close()
 
-    def invite(self, uri: Any, **options: Any) -> Any:
-        """Begin an outgoing leg.  Does not block."""
-        raise NotImplementedError
-
     def check_thread(self) -> None:
         """Raise WrongThread unless this is the engine's own OS thread."""
         if thread_ident() != self.thread:

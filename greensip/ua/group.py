@@ -62,8 +62,8 @@ class LegGroup(ThreadBound):
         """``ua.invite(uri, ...)``, the leg being one of the group.  Does not block."""
         if self.leg is not None:
             self.leg.check()
-        leg = self._engine.invite(uri, **options)
-        return self.add(leg)
+        engine: Any = self._engine
+        return self.add(engine.invite(uri, **options))
 
     def first(self, *patterns: Pattern, timeout: float | None = None) -> Any:
         """Block until the first of the legs gets an event that matches, return that leg, and close the others.
@@ -83,7 +83,7 @@ class LegGroup(ThreadBound):
         winner = found.leg
         for leg in self.legs:
             if leg is not winner:
-                leg.close()
+                leg.lose()
         return winner
 
     def close(self) -> None:
@@ -98,7 +98,11 @@ class LegGroup(ThreadBound):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self.close()
+        for leg in self.legs:
+            if error is None:
+                leg.close()
+            else:
+                leg.abort(error)
 
     def __len__(self) -> int:
         return len(self.legs)

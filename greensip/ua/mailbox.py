@@ -15,6 +15,7 @@ wait, and wakes only whom it concerns.  The woken greenlet runs in its turn of t
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
@@ -22,7 +23,7 @@ from typing import Any, Self, cast
 import gevent
 from gevent.hub import Waiter
 
-from greensip.errors import GreensipError, LegEnded, LocalHangup, UnexpectedMessage, UsageError, WaitTimeout
+from greensip.errors import LegEnded, LocalHangup, UnexpectedMessage, UsageError, WaitTimeout
 
 from .deadline import current_deadline, deadline, inherited
 from .engine import Engine, TimerHandle, sole_engine, thread_ident, wrong_thread
@@ -30,7 +31,9 @@ from .pattern import NOTHING, Happening, Matcher, Pattern, compile_patterns
 from .threads import Proxy, ThreadBound, run_in_hub
 
 __all__ = ['After', 'Mailbox', 'Notice', 'Watch', 'after', 'fresh', 'wait_any',
-           'wait_watches']
+           'wait_on', 'wait_watches']
+
+log = logging.getLogger('greensip.ua')
 
 #: events that may lie unread before the oldest is dropped: a script that never looks must not fill the memory
 UNREAD = 1000
@@ -68,13 +71,15 @@ class Gate:
     """One parked greenlet.  ``wake()`` and ``expire()`` may be called from any greenlet of the hub, any number of
     times."""
 
-    __slots__ = ('engine', 'expired', 'waiter', 'woken')
+    __slots__ = ('engine', 'expired', 'interrupted', 'waiter', 'woken')
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.waiter: Waiter[None] = Waiter(engine.hub)
         self.woken = False
         self.expired = False
+        #: the leg that we hung up ourselves while somebody waits on it
+        self.interrupted: Mailbox | None = None
 
     def wake(self) -> None:
         if not self.woken:
@@ -190,6 +195,10 @@ class Mailbox(ThreadBound):
         """End it, whatever its state.  Never blocks, may be called twice."""
         raise NotImplementedError
 
+    def lose(self) -> None:
+        """End it because another leg was answered first.  Never blocks."""
+        self.close()
+
     def abort(self, error: BaseException) -> None:
         """End it because its script failed with ``error``.  Never blocks."""
         self.close()
@@ -213,6 +222,19 @@ class Mailbox(ThreadBound):
         for matcher, gate in self._gates:
             if not gate.woken and (self._strict or matcher.may_match(event)):
                 gate.wake()
+
+    def show(self, event: Happening) -> None:
+        """Deliver ``event`` to those who wait for it now; others need not see it, somebody else takes care of it."""
+        if any(matcher.may_match(event) for matcher, _ in self._gates):
+            self.deliver(event)
+        else:
+            self._remember(event)
+
+    def interrupt(self) -> None:
+        """We end the leg ourselves: wake those who wait on it with LocalHangup, not only when the peer has agreed."""
+        for _, gate in self._gates:
+            gate.interrupted = self
+            gate.wake()
 
     def finish(self, event: Happening) -> None:
         """Deliver the ending: ``event.error`` is what waits raise from now on.  Wakes everybody."""
@@ -251,7 +273,7 @@ class Mailbox(ThreadBound):
         ending of the leg that our group is bound to; UnexpectedMessage if the leg is strict; WrongThread.
         """
         watch = Watch(self, compile_patterns(patterns))
-        _wait((watch,), timeout, ())
+        wait_on((watch,), timeout)
         return watch.event
 
     def wait_ended(self, timeout: float | None = None) -> Any:
@@ -261,7 +283,7 @@ class Mailbox(ThreadBound):
         """
         watch = Watch(self, ENDED)
         watch.strict = False
-        _wait((watch,), timeout, ())
+        wait_on((watch,), timeout)
         return watch.event
 
     def on(self, *patterns: Pattern) -> Watch:
@@ -277,15 +299,16 @@ class Mailbox(ThreadBound):
         if self._group is not None:
             self._check_group()
 
-    def _check_group(self) -> None:
-        """Raise the ending of the leg on which this one depends."""
+    def _check_group(self, watches: Sequence[Watch] = ()) -> None:
+        """Raise the ending of the leg on which this one depends, unless it is waited for itself."""
         group = self._group
         while group is not None:
             leg = group.leg
             if leg is None:
                 return
             ending = leg._ending
-            if ending is not None and not isinstance(ending.error, LocalHangup):
+            if ending is not None and not isinstance(ending.error, LocalHangup) and not (
+                    len(watches) > 1 and any(watch.leg is leg for watch in watches)):
                 raise fresh(ending.error)
             group = leg._group
 
@@ -325,7 +348,7 @@ class Mailbox(ThreadBound):
             raise wrong_thread()
         if not self._owned and self._needs_owner():
             self._owned = True
-            return gevent.spawn(self._handle, fn, args)
+            return gevent.spawn(self.handle, fn, *args)
         tasks = self._tasks = [task for task in self._tasks or () if not task.dead]
         task = gevent.spawn(self._accompany, current_deadline(), fn, args)
         tasks.append(task)
@@ -334,16 +357,21 @@ class Mailbox(ThreadBound):
     def _needs_owner(self) -> bool:
         return False
 
-    def _handle(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    def handle(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Call ``fn(leg, *args)`` as the handler of this leg, and return what it returns.  Blocks as long as that
+        takes.
+
+        The leg is closed behind it.  That the leg ended is no failure of a handler; any other exception is logged with
+        its traceback and stops here.
+        """
         try:
             with self:
                 return fn(self, *args)
-        except GreensipError as error:
-            self._handler_failed(error)
-            return None
-
-    def _handler_failed(self, error: Exception) -> None:
-        """Log what came out of a handler, unless it is only that its leg ended."""
+        except LegEnded as error:
+            log.debug('= %r: its handler ended: %s', self, error)
+        except Exception:
+            log.exception('! the handler of %r failed', self)
+        return None
 
     def _accompany(self, budget: deadline | None, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
@@ -394,14 +422,14 @@ def _wait_any(sources: Sequence[object], timeout: float | None) -> Any:
         watch.event = None
     for timer in timers:
         timer.event = None
-    found = _wait(watches, timeout, timers)
+    found = wait_on(watches, timeout, timers)
     return found.event if found is not None else None
 
 
 def wait_watches(watches: list[Watch], timeout: float | None, errors: list[Exception]) -> Watch | None:
     """Block until one of ``watches`` fires, and return it.  One whose leg ends is taken out, and its error appended to
     ``errors``; None when none is left.  Raises WaitTimeout, and what ends the group of the legs."""
-    found = _wait(watches, timeout, (), errors)
+    found = wait_on(watches, timeout, (), errors)
     return found if isinstance(found, Watch) else None
 
 
@@ -425,16 +453,36 @@ def _poll(watches: Sequence[Watch], errors: list[Exception] | None) -> Watch | N
     return None
 
 
-def _wait(watches: Sequence[Watch], timeout: float | None, timers: tuple[After, ...],
-          errors: list[Exception] | None = None) -> Watch | After | None:
-    """Block until one of them fires, and return which.  The one place where greenlets are parked."""
+def _interrupt(watches: Sequence[Watch], leg: Mailbox, errors: list[Exception] | None) -> Watch | None:
+    """Somebody hung up ``leg`` while it was waited for: an ending like any other, though the peer has yet to agree."""
+    for watch in tuple(watches):
+        if watch.leg is not leg or leg.ended:
+            continue
+        error = LocalHangup()
+        notice = Notice('ended', time=leg._engine.clock.now(), leg=leg, error=error)
+        if watch.matcher.matches(notice):
+            watch.event = notice
+            return watch
+        if errors is None:
+            raise error
+        errors.append(error)
+        cast('list[Watch]', watches).remove(watch)
+    return None
+
+
+def wait_on(watches: Sequence[Watch], timeout: float | None, timers: tuple[After, ...] = (),
+            errors: list[Exception] | None = None) -> Watch | After | None:
+    """Block until one of them fires, and return which.  The one place where greenlets are parked.
+
+    With ``errors`` a leg's ending takes its watch out of ``watches`` and goes there; None when no watch is left.
+    """
     engine = watches[0].leg._engine if watches else sole_engine('wait_any(after(...))')
     if thread_ident() != engine.thread:
         raise wrong_thread()
     for watch in watches:
         watch.position = 0
         if watch.leg._group is not None:
-            watch.leg._check_group()
+            watch.leg._check_group(watches)
     found = _poll(watches, errors)
     if found is not None or not (watches or timers):
         return found
@@ -478,8 +526,11 @@ def _wait(watches: Sequence[Watch], timeout: float | None, timers: tuple[After, 
             gate.park()
             for watch in watches:
                 if watch.leg._group is not None:
-                    watch.leg._check_group()
+                    watch.leg._check_group(watches)
             found = _poll(watches, errors)
+            if found is None and gate.interrupted is not None:
+                found = _interrupt(watches, gate.interrupted, errors)
+                gate.interrupted = None
             if found is not None or not (watches or timers):
                 return found
             expired = gate.expired
@@ -493,5 +544,6 @@ def _wait(watches: Sequence[Watch], timeout: float | None, timers: tuple[After, 
         return timer
     limit = f'within {timeout:g} s' if budget is None else f'before the deadline of {budget.seconds:g} s'
     raise WaitTimeout('; '.join(
-        f'no {watch.matcher.text} {limit} {watch.leg._seen_text()}' for watch in watches) or limit)
+        f'no {watch.matcher.text} {limit} {watch.leg._seen_text()}' for watch in watches if watch.matcher is not
+        NOTHING) or limit)
 

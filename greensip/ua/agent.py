@@ -1,0 +1,538 @@
+"""The user agent: where calls are made and come in (RFC 3261 8 and 13, as a script sees them)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from random import SystemRandom
+from types import TracebackType
+from typing import Any, Self
+
+from gevent import getcurrent
+
+from greensip.dialog.core import Core
+from greensip.dialog.event import INCOMING, Event
+from greensip.dialog.exchange import ClientRequest
+from greensip.errors import (
+    GreensipError,
+    ParseError,
+    TransportError,
+    UsageError,
+    WrongState,
+    response_error,
+)
+from greensip.message import NameAddr, Response, Uri
+from greensip.sdp import DEFAULT_CODECS
+from greensip.transaction.flow import Flow, Point
+from greensip.transaction.settings import Settings
+from greensip.transport.clock import Clock
+from greensip.transport.endpoint import Endpoint
+
+from .engine import Engine, Task
+from .fields import Body, Extra, body_of, fields_of
+from .group import LegGroup
+from .incoming import IncomingLeg
+from .leg import SDP, Leg
+from .mailbox import Gate, Mailbox, Notice
+from .outgoing import OutgoingLeg, Redirection, target_of
+from .pattern import WORDS
+from .reply import Reply, wait_reply
+from .session import inactive_offer
+from .threads import ThreadBound
+from .watchdog import Watchdog, watch_hub
+
+__all__ = ['IncomingRequest', 'UserAgent']
+
+log = logging.getLogger('greensip.ua')
+
+#: seconds for which ``close()`` waits for the peers' answers to our BYE and CANCEL
+LINGER = 2.0
+#: calls that may wait for ``accept()``, and seconds for which one of them does
+BACKLOG = 64
+PATIENCE = 30.0
+#: an address in whose direction our default route leads (RFC 5737), to learn our own
+ELSEWHERE = '192.0.2.1'
+
+WORDS.add('call')
+
+
+class Door(Mailbox):
+    """Where the calls lie that nobody has accepted yet."""
+
+    __slots__ = ()
+
+    @property
+    def peer_name(self) -> str:
+        return 'anybody'
+
+
+class IncomingRequest(ThreadBound):
+    """A request outside of calls, such as a MESSAGE or a REGISTER: what the handler of ``ua.handle`` is called with."""
+
+    __slots__ = ('_answered', '_ua', 'request', 'source', 'transaction')
+
+    def __init__(self, ua: UserAgent, event: Event) -> None:
+        self._ua = ua
+        self._answered = False
+        #: the message
+        self.request: Any = event.message
+        self.transaction = event.exchange
+        #: address and port that it came from
+        self.source: tuple[str, int] = event.exchange.flow.remote
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        method: str = self.request.method
+        return method
+
+    @property
+    def answered(self) -> bool:
+        """True once a final response has been sent."""
+        return self._answered
+
+    def respond(self, code: int, reason: str = '', *, headers: Extra = None, body: Body = None,
+                content_type: str | None = None) -> None:
+        """Answer it.  Does not block.  Raises WrongState after a final response, WrongThread."""
+        self._ua.check_thread()
+        if self._answered:
+            raise WrongState(f'the {self.method} has been answered')
+        data, kind = body_of(body, content_type, 'text/plain')
+        self._ua.core.respond(self.transaction, code, self._ua.clock.now(), reason=reason, headers=fields_of(headers),
+                              body=data, content_type=kind)
+        self._answered = code >= 200
+        self._ua.endpoint.flush()
+
+    def __repr__(self) -> str:
+        return f'<IncomingRequest {self.method}>'
+
+
+class UserAgent(Engine):
+    """Makes and receives calls.
+
+        with UserAgent('udp:127.0.0.1:5060') as ua:
+            with ua.invite('sip:bob@127.0.0.1:5080') as leg:
+                leg.wait_for('200', timeout=20)
+
+    ``listen`` are places such as ``'udp:127.0.0.1:5060'``; port 0, and no place at all, take a free one.  Raises
+    TransportError when one can't be had.
+
+    ``name``: the user part of our own address.  ``user_agent``: the text of User-Agent and Server.
+    ``codecs``: what a session description names that we write ourselves.  ``timeouts``: the timers of RFC 3261.
+    ``network``, ``clock``, ``resolver``, ``random`` replace those of the system, for tests.
+    ``advertised``: host and port that peers are told.  ``allow``: further methods inside and outside of calls.
+    ``supported``: option tags.  ``manual``: the methods that handlers of incoming calls answer themselves.
+    ``watchdog``: seconds for which a script may hold the hub without being told off; None for any time.
+    ``keep_responses=False``: legs remember their latest response only.
+    """
+
+    def __init__(self, *listen: Any, name: str = 'greensip', user_agent: str = 'greensip',
+                 codecs: Sequence[Any] = DEFAULT_CODECS, timeouts: Settings | None = None, network: Any = None,
+                 clock: Clock | None = None, resolver: Any = None, random: Any = None,
+                 advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
+                 manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
+                 core: Core | None = None) -> None:
+        if core is None:
+            core = Core(timeouts, random=random or SystemRandom(), user_agent=user_agent)
+        core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
+                       supported=[*core.supported, *supported])
+        self.core = core
+        self.endpoint = Endpoint(core, listen or ('udp:0.0.0.0:0',), clock=clock, network=network, resolver=resolver,
+                                 advertised=advertised)
+        super().__init__(self.endpoint.clock)
+        self.name = name
+        self.codecs = codecs
+        self.manual = manual
+        self.keep_responses = keep_responses
+        self.closed = False
+        self._refusing = False
+        self._handler: Callable[[IncomingLeg], object] | None = None
+        self._screen: Callable[[IncomingLeg], int | None] | None = None
+        self._max_legs: int | None = None
+        self._tasks: set[Task] = set()
+        self._request_handlers: dict[str, Callable[[IncomingRequest], object]] = {}
+        self._door = Door(self)
+        #: those who wait until no call is left, and those who wait until we are closed
+        self._quiet: list[Gate] = []
+        self._serving: list[Gate] = []
+        self._watchdog: Watchdog | None = watch_hub(watchdog) if watchdog is not None else None
+        self.endpoint.on_event = self._on_event
+        self.endpoint.start()
+
+    def __repr__(self) -> str:
+        return f'<UserAgent {self.name} at {", ".join(map(str, self.points))}>'
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def points(self) -> list[Point]:
+        """Where we listen, with the real ports."""
+        return self.core.points
+
+    @property
+    def uri(self) -> str:
+        """Our own address as others can call it."""
+        point = self._point()
+        return f'sip:{self.name}@{point.sent_by}{point.contact_params}'
+
+    @property
+    def host(self) -> str:
+        """The host of our own address, for session descriptions."""
+        return self._point().advertised[0]
+
+    @property
+    def legs(self) -> list[Leg]:
+        """The calls that are not over."""
+        return [usage.owner for usage in self.core.usages if usage.owner is not None]
+
+    def _point(self, uri: str | None = None) -> Point:
+        """The point that faces ``uri``, as far as that can be told without a look-up."""
+        if uri is not None:
+            try:
+                found = self.core.router.route(uri)
+            except (TransportError, ParseError):
+                found = None
+            if isinstance(found, Flow):
+                return found.point
+        point = self.points[0]
+        try:
+            return point.toward(ELSEWHERE)
+        except (TransportError, OSError):
+            return point
+
+    def _own_address(self, target: Uri, routes: Sequence[str]) -> str:
+        """From when the script gives none."""
+        return f'<sip:{self.name}@{self._point(_next_hop(target, routes)).sent_by}>'
+
+    # -- calls that we make
+
+    def invite(self, uri: NameAddr | Uri | str, *, from_: NameAddr | Uri | str | None = None,
+               to: NameAddr | Uri | str | None = None, headers: Extra = None, sdp: Body = None, body: Body = None,
+               content_type: str | None = None, route: Sequence[str] | str = (), follow: int = 0,
+               strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | None = None,
+               credentials: Any = None, call_id: str | None = None, contact: str | None = None,
+               max_forwards: int = 70, point: Point | None = None) -> OutgoingLeg:
+        """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
+
+        ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
+        answered with ``leg.ack(sdp)``.  ``body`` and ``content_type`` for any other body.  ``route``: the Route to
+        preload.  ``follow``: so many further targets may be tried on a 3xx (RFC 3261 8.1.3.4).  ``strict``: what the
+        script does not wait for raises UnexpectedMessage.  ``manual``: chores that the script takes over: ``ACK``, and
+        methods inside the dialog, to be answered with ``leg.respond()``.  ``progress_to``: an incoming leg that gets
+        our provisional responses.  ``credentials``: user and password for 401 and 407.
+
+        Raises UsageError or ParseError for arguments that make no request, WrongState when closed, WrongThread.
+        Whatever happens to the INVITE is seen by waiting.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        if 'PRACK' in manual:
+            raise UsageError('manual PRACK: greensip has no reliable provisional responses yet')
+        target = target_of(uri)
+        routes = [route] if isinstance(route, str) else route
+        if body is not None:
+            data, kind = body_of(body, content_type, SDP)
+        elif sdp is None:
+            host = self._point(_next_hop(target, routes)).advertised[0]
+            data, kind = inactive_offer(host, self.codecs, self.core.random), SDP
+        else:
+            data, kind = body_of(sdp, content_type, SDP)
+        options: dict[str, Any] = {
+            'from_': from_ if from_ is not None else self._own_address(target, routes), 'to': to,
+            'headers': fields_of(headers), 'body': data, 'content_type': kind, 'route': _routes(routes),
+            'point': point, 'credentials': credentials, 'auto_ack': 'ACK' not in manual, 'contact': contact,
+            'max_forwards': max_forwards,
+        }
+        usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
+        redirection = Redirection(target, follow, options) if follow > 0 else None
+        leg = OutgoingLeg(self, usage, strict=strict, manual=manual, progress_to=progress_to, redirection=redirection)
+        self.endpoint.flush()
+        return leg
+
+    def call(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> OutgoingLeg:
+        """``invite(uri, ...)``, and block until a 2xx comes.  Raises what ``wait_for('2xx')`` raises; the call is
+        given up then."""
+        leg = self.invite(uri, **options)
+        try:
+            leg.wait_for('2xx', timeout=timeout)
+        except BaseException:
+            leg.close()
+            raise
+        return leg
+
+    def group(self, leg: Leg | None = None) -> LegGroup:
+        """``LegGroup(leg)`` of this user agent; reaches other threads through ``from_thread()``."""
+        return LegGroup(leg, engine=self)
+
+    # -- calls that come in
+
+    def accept(self, timeout: float | None = None) -> IncomingLeg:
+        """Block until a call comes in, and return it.
+
+        Calls that nobody accepts are refused with 480 after half a minute.  Raises WaitTimeout after ``timeout``
+        seconds, WrongState when ``serve`` takes the calls, or when the user agent is closed; WrongThread.
+        """
+        self.check_thread()
+        if self._handler is not None:
+            raise WrongState('serve() takes the calls')
+        until = None if timeout is None else self.clock.now() + timeout
+        while True:
+            leg = self._door.wait_for('call', timeout=None if until is None else until - self.clock.now()).leg
+            if not leg.ended:
+                leg.taken = True
+                found: IncomingLeg = leg
+                return found
+
+    def serve(self, handler: Callable[[IncomingLeg], object], *, max_legs: int | None = None,
+              background: bool = False, screen: Callable[[IncomingLeg], int | None] | None = None) -> None:
+        """Call ``handler(leg)`` in a greenlet of its own for each call that comes in.
+
+        Blocks until the user agent is closed, or returns at once with ``background=True``.  The handler's end ends its
+        call; a handler that raises gives its caller the ``status`` of a GreensipError, else a 500, and the
+        exception is logged.  With ``max_legs`` handlers at work further calls get a 503.  ``screen(leg)`` is asked
+        first, must not block, and returns None or the status to refuse with.
+
+        Raises WrongState when there is a handler already, or the user agent is closed; WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        if self._handler is not None:
+            raise WrongState('there is a handler already')
+        self._handler, self._screen, self._max_legs = handler, screen, max_legs
+        waiting, self._door._events[:] = self._door._events[:], []
+        for notice in waiting:
+            if not notice.leg.ended:
+                self._start(notice.leg)
+        self.endpoint.flush()
+        if background:
+            return
+        gate = Gate(self)
+        self._serving.append(gate)
+        try:
+            gate.park()
+        finally:
+            self._serving.remove(gate)
+
+    def handle(self, method: str, handler: Callable[[IncomingRequest], object]) -> None:
+        """Call ``handler(incoming)`` in a greenlet of its own for each request of ``method`` outside of calls.
+
+        It answers with ``incoming.respond(code)``, or by returning a code; a handler that returns nothing has answered
+        200, one that raises the ``status`` of its GreensipError, else 500.  Does not block.  Raises UsageError for
+        the methods that make calls, WrongThread.
+        """
+        self.check_thread()
+        if method in ('INVITE', 'ACK', 'BYE', 'CANCEL'):
+            raise UsageError(f'{method} belongs to calls: serve() and accept() take those')
+        self._request_handlers[method] = handler
+        if method not in self.core.allow:
+            self.core.configure(allow=[*self.core.allow, method])
+        if method == 'OPTIONS':
+            self.core.configure(options_code=None)
+
+    # -- requests outside of calls
+
+    def request(self, method: str, uri: NameAddr | Uri | str, *, from_: NameAddr | Uri | str | None = None,
+                to: NameAddr | Uri | str | None = None, headers: Extra = None, body: Body = None,
+                content_type: str | None = None, route: Sequence[str] | str = (), credentials: Any = None,
+                call_id: str | None = None, cseq: int = 1, contact: str | None = '', max_forwards: int = 70,
+                timeout: float | None = None) -> Response:
+        """Send a request outside of calls, block until its final response, and return that.
+
+        Raises ResponseError for a response other than 2xx, TransactionTimeout, TransportError, WaitTimeout after
+        ``timeout`` seconds, UsageError for the methods that belong to calls, WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        target = target_of(uri)
+        routes = [route] if isinstance(route, str) else route
+        data, kind = body_of(body, content_type, 'text/plain')
+        exchange: ClientRequest = self.core.request(
+            method, target, self.clock.now(),
+            from_=from_ if from_ is not None else self._own_address(target, routes), to=to,
+            headers=fields_of(headers), body=data, content_type=kind, route=_routes(routes),
+            credentials=credentials, call_id=call_id, cseq=cseq, contact=contact, max_forwards=max_forwards)
+        reply = Reply(self, exchange, str(target))
+        self.endpoint.flush()
+        response = wait_reply(reply, timeout)
+        if response.code >= 300:
+            raise response_error(response.code, response.reason, response)
+        return response
+
+    def options(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> Response:
+        """Ask what ``uri`` can do (RFC 3261 11): ``request('OPTIONS', uri)``."""
+        return self.request('OPTIONS', uri, timeout=timeout, **{'headers': {'Accept': SDP}, **options})
+
+    def message(self, uri: NameAddr | Uri | str, text: Body, *, content_type: str = 'text/plain',
+                timeout: float | None = None, **options: Any) -> Response:
+        """Send a text to ``uri`` (RFC 3428): ``request('MESSAGE', uri, body=text)``."""
+        return self.request('MESSAGE', uri, body=text, content_type=content_type, timeout=timeout, **options)
+
+    # -- the end
+
+    def drain(self, grace: float | None = None) -> int:
+        """Take no more calls (they get a 503), and block until those that there are have ended.
+
+        After ``grace`` seconds the rest is hung up.  Returns how many had to be.  The user agent is still open then:
+        ``close()`` closes it.  Raises WrongThread.
+        """
+        self.check_thread()
+        self._refusing = True
+        left = 0
+        if not self._wait_quiet(grace):
+            left = len(self.legs)
+            self._hang_up_all()
+            self._wait_quiet(LINGER)
+        return left
+
+    def close(self, linger: float = LINGER) -> None:
+        """Hang up every call, wait up to ``linger`` seconds for the peers to agree, and give the ports back.
+
+        What handlers are still at work are killed.  ``serve()`` returns, ``accept()`` raises WrongState.  May be called
+        twice.  Raises WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            return
+        self._refusing = True
+        self.closed = True
+        self._hang_up_all()
+        for task in tuple(self._tasks):
+            if not task.current:
+                task.kill()
+        self._door.finish(Notice('ended', time=self.clock.now(), error=WrongState('the user agent is closed')))
+        for gate in self._serving:
+            gate.wake()
+        try:
+            if linger > 0 and getcurrent() is not self.hub:
+                self._wait_quiet(linger)
+        finally:
+            self.endpoint.close()
+            if self._watchdog is not None:
+                self._watchdog.stop()
+            super().close()
+
+    def _hang_up_all(self) -> None:
+        for leg in self.legs:
+            leg._leave(480, None, ())
+
+    def _wait_quiet(self, timeout: float | None) -> bool:
+        """Block until no call is left; False if that takes longer than ``timeout``."""
+        if not self.core.usages:
+            return True
+        gate = Gate(self)
+        handle = self.clock.timer(timeout, gate.expire) if timeout is not None else None
+        self._quiet.append(gate)
+        try:
+            while self.core.usages and not gate.expired:
+                gate.park()
+        finally:
+            self._quiet.remove(gate)
+            if handle is not None:
+                handle.cancel()
+        return not self.core.usages
+
+    # -- what the core reports
+
+    def _on_event(self, event: Event) -> None:
+        """Called while the endpoint flushes: must not block."""
+        subject = event.subject
+        if event.kind == INCOMING:
+            self._on_call(event)
+        elif subject is None:
+            self._on_request(event)
+        elif subject.owner is not None:
+            subject.owner.on_event(event)
+
+    def on_leg_ended(self) -> None:
+        """A leg tells that it is over."""
+        for gate in self._quiet:
+            gate.wake()
+
+    def _on_call(self, event: Event) -> None:
+        usage = event.subject
+        if self._refusing:
+            usage.respond(503, event.time, headers=(('Retry-After', '30'),))
+            return
+        leg = IncomingLeg(self, usage)
+        if self._handler is not None:
+            self._start(leg)
+        elif len(self._door._events) >= BACKLOG:
+            leg._close(480, None)
+        else:
+            self._door.deliver(Notice('call', time=event.time, leg=leg))
+            self.core.timers.add(PATIENCE, event.time, leg, 'unaccepted')
+
+    def _start(self, leg: IncomingLeg) -> None:
+        """Begin the handler of a call, or refuse it."""
+        leg.taken = True
+        code: int | None = None
+        if self._screen is not None:
+            try:
+                code = self._screen(leg)
+            except Exception as error:
+                log.exception('! the screen of %r failed', leg)
+                code = error.status if isinstance(error, GreensipError) else 500
+        if code is None and self._max_legs is not None and len(self._tasks) >= self._max_legs:
+            code = 503
+        if code is not None:
+            leg._leave(code, None, [('Retry-After', '10')] if code == 503 else ())
+            return
+        task = self.workers.start(self._run_handler, leg)
+        self._tasks.add(task)
+        leg._task = task
+
+    def _run_handler(self, leg: IncomingLeg) -> None:
+        handler = self._handler
+        try:
+            if handler is not None:
+                leg.handle(handler)
+        finally:
+            self._tasks.discard(leg._task)
+            leg._task = None
+
+    def _on_request(self, event: Event) -> None:
+        """A request outside of calls that the core has no answer for."""
+        incoming = IncomingRequest(self, event)
+        handler = self._request_handlers.get(incoming.method)
+        if handler is not None:
+            self.workers.start(self._run_request_handler, handler, incoming)
+        elif incoming.method in ('INFO', 'UPDATE', 'PRACK', 'NOTIFY'):
+            # 12.2.2: they belong to a dialog, and there is none.
+            self.core.respond(event.exchange, 481, event.time)
+        else:
+            self.core.respond(event.exchange, 405, event.time, headers=(('Allow', ', '.join(self.core.allow)),))
+
+    def _run_request_handler(self, handler: Callable[[IncomingRequest], object], incoming: IncomingRequest) -> None:
+        code: object = 500
+        try:
+            code = handler(incoming)
+        except GreensipError as error:
+            log.exception('! the handler of %s failed', incoming.method)
+            code = error.status
+        except Exception:
+            log.exception('! the handler of %s failed', incoming.method)
+        finally:
+            if not incoming.answered and not self.closed:
+                incoming.respond(code if isinstance(code, int) else 200)
+
+
+def _routes(routes: Sequence[str]) -> tuple[str, ...]:
+    """Route values; a bare URI gets its angle brackets."""
+    return tuple(text if '<' in text else f'<{text}>' for text in routes)
+
+
+def _next_hop(target: Uri, routes: Sequence[str]) -> str:
+    """The URI that a request goes to first."""
+    if not routes:
+        return str(target)
+    first = routes[0]
+    return first[first.index('<') + 1:first.index('>')] if '<' in first else first
+

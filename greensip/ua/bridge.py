@@ -1,0 +1,176 @@
+"""Two calls as one: what one side asks for is asked of the other (RFC 7092: a signalling B2BUA).
+
+The story is short: wait until one of the legs has left, then end the other with the same Reason.  Meanwhile requests
+are relayed as they come in, in the greenlet that received them, none of them waiting for another:
+
+- re-INVITE and UPDATE with their offers, answers and failures; when both sides ask at once, each gets its 491 and tries
+  again in its own time (RFC 3261 14.1)
+- an INVITE without an offer: the 2xx that comes back carries the offer, the ACK the answer
+- INFO, MESSAGE, and whatever else the user agent allows; REFER if it is told so
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from greensip.dialog.event import FAILED, Event
+from greensip.dialog.exchange import ClientRequest
+from greensip.errors import GreensipError, UsageError, WrongState
+
+from .fields import passable, reason_of
+from .leg import Leg, answer
+from .mailbox import wait_on
+from .threads import Proxy, ThreadBound, run_in_hub, unwrap
+
+if TYPE_CHECKING:
+    from greensip.message import Request
+
+__all__ = ['Bridge']
+
+
+class Relayed:
+    """A request of one leg on its way through the other: the owner of the request that we send there."""
+
+    __slots__ = ('before', 'exchange', 'leg', 'other', 'transaction')
+
+    def __init__(self, leg: Leg, other: Leg, transaction: Any, exchange: ClientRequest, before: bytes) -> None:
+        self.leg = leg
+        self.other = other
+        self.transaction = transaction
+        self.exchange = exchange
+        #: what we had said to the other leg before: holds again when it refuses
+        self.before = before
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the request still waits for its answer."""
+        if self.exchange.method == 'INVITE':
+            return self.leg.usage.invited is self.transaction
+        return not self.leg.ended
+
+    def on_event(self, event: Event) -> None:
+        """The other leg's answer, or that there is none."""
+        if event.kind != FAILED and event.code < 200:
+            return
+        self.exchange.owner = None
+        failed = event.kind == FAILED or event.code >= 300
+        if failed:
+            self.other.usage.local_sdp = self.before
+        if not self.is_open:
+            return
+        if event.kind == FAILED:
+            code = event.error.status if isinstance(event.error, GreensipError) else 500
+            answer(self.leg.ua, self.transaction, code, '', None, None, None, None)
+        else:
+            answer(self.leg.ua, self.transaction, event.code, '', None, None, None, event.message)
+
+
+class Bridge(ThreadBound):
+    """Joins two answered legs: ``Bridge(a, b).wait()``.
+
+    ``refer``: what happens to a REFER: ``'refuse'`` answers 603, ``'pass'`` relays it, and the NOTIFYs that follow,
+    to the other leg; the user agent has to allow both methods then.  Raises UsageError if it does not, or if a leg
+    has a bridge already.
+    """
+
+    __slots__ = ('_invites', 'a', 'b', 'refer')
+
+    def __init__(self, a: Any, b: Any, *, refer: Literal['refuse', 'pass'] = 'refuse') -> None:
+        if isinstance(a, Proxy):
+            run_in_hub(a._engine, a._target.ua.check_thread, (), {})
+        self.a: Leg = unwrap(a)
+        self.b: Leg = unwrap(b)
+        self.refer = refer
+        #: the re-INVITEs under way, by the leg that asked
+        self._invites: dict[Leg, Relayed] = {}
+        if self.a is self.b:
+            raise UsageError('a bridge needs two legs')
+        if refer not in ('refuse', 'pass'):
+            raise UsageError(f"refer={refer!r}: 'refuse' or 'pass'")
+        if refer == 'pass' and not {'REFER', 'NOTIFY'} <= set(self.a.ua.core.allow):
+            raise UsageError("refer='pass' needs UserAgent(allow=('REFER', 'NOTIFY'))")
+
+    def wait(self, timeout: float | None = None) -> Leg:
+        """Block until one of the legs is over, end the other one with the same Reason, and return the leg that left.
+
+        Raises WaitTimeout after ``timeout`` seconds: both legs are as they were then, and no longer joined.  Raises
+        WrongThread.
+        """
+        a, b = self.a, self.b
+        a.ua.check_thread()
+        for leg in (a, b):
+            if leg._relay is not None:
+                raise UsageError(f'{leg!r} has a bridge already')
+        a._relay = b._relay = self
+        try:
+            self._catch_up()
+            watches = (a.on('ended'), b.on('ended'))
+            for watch in watches:
+                watch.strict = False
+            found: Any = wait_on(watches, timeout)
+        finally:
+            a._relay = b._relay = None
+        gone: Leg = found.leg
+        other = b if gone is a else a
+        other.hangup(reason_of(found.event.error))
+        return gone
+
+    def _other(self, leg: Leg) -> Leg:
+        return self.b if leg is self.a else self.a
+
+    def _catch_up(self) -> None:
+        """An ACK that came before the bridge may hold the answer that the other leg waits for."""
+        for leg in (self.a, self.b):
+            if self._other(leg).usage.unacked is None:
+                continue
+            for event in leg._events:
+                if event.label == 'ACK':
+                    self.on_ack(leg, event)
+                    leg.ua.endpoint.flush()
+                    break
+
+    # -- what the legs report, while the endpoint flushes
+
+    def on_request(self, leg: Leg, event: Event) -> None:
+        """Pass a request on, and have its answer passed back."""
+        other = self._other(leg)
+        core, now, transaction = leg.ua.core, event.time, event.exchange
+        method = str(event.label)
+        message: Any = event.message
+        request: Request = message
+        if method == 'REFER' and self.refer != 'pass':
+            core.respond(transaction, 603, now)
+            return
+        before = other.usage.local_sdp
+        kind = request.get('Content-Type')
+        try:
+            exchange = other.usage.send_request(method, now, headers=passable(request), body=request.body,
+                                                content_type=kind)
+        except WrongState:
+            if method == 'INVITE':
+                # 14.1: the other side is asking at this moment too; whoever is to wait longer is told by its role.
+                core.respond(transaction, 491, now)
+            elif other.usage.dialog is None or other.state == 'ended':
+                core.respond(transaction, 481, now)
+            else:
+                core.respond(transaction, 500, now, headers=(('Retry-After', '1'),))
+            return
+        relayed = Relayed(leg, other, transaction, exchange, before)
+        exchange.owner = relayed
+        if method == 'INVITE':
+            self._invites[leg] = relayed
+
+    def on_cancel(self, leg: Leg) -> None:
+        """9.2: the re-INVITE was cancelled; the core has answered it, so the one of ours is cancelled too."""
+        relayed = self._invites.pop(leg, None)
+        if relayed is not None and not relayed.exchange.done:
+            cancel: Any = relayed.exchange
+            cancel.cancel(leg.ua.clock.now())
+
+    def on_ack(self, leg: Leg, event: Event) -> None:
+        """A late offer (13.2.1): the 2xx that we passed on carried the offer, this ACK the answer."""
+        usage = self._other(leg).usage
+        if usage.unacked is None:
+            return
+        message: Any = event.message
+        usage.ack(event.time, message.body, content_type=message.get('Content-Type') or 'application/sdp')

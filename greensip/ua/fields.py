@@ -1,0 +1,147 @@
+"""Header fields and bodies as scripts give them: mappings, pairs, ``like=`` another response, Reason as plain text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError
+from greensip.message import Message, Response, header_key
+
+__all__ = ['Body', 'Extra', 'Headers', 'Pairs', 'body_of', 'fields_of', 'passable', 'reason_field', 'reason_of',
+           'response_of', 'sdp_bytes']
+
+#: extra header fields: ``{'X-Id': '7'}``, values may be lists; or pairs of name and value
+Extra = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+#: a body: octets, text, or anything whose ``str()`` is the text, such as a ``SessionDescription``
+Body = Any
+
+Pairs = Sequence[tuple[str, str]]
+
+#: what belongs to one dialog, one hop or one server and so is not passed from one leg to another
+_OWN = frozenset({
+    'Via', 'From', 'To', 'Call-ID', 'CSeq', 'Max-Forwards', 'Contact', 'Route', 'Record-Route', 'Path',
+    'Service-Route', 'Content-Length', 'Content-Type', 'Allow', 'Supported', 'Require', 'Proxy-Require', 'Server',
+    'User-Agent', 'Timestamp', 'RSeq', 'RAck', 'Session-Expires', 'Min-SE', 'Replaces', 'Authorization',
+    'Proxy-Authorization', 'Authentication-Info', 'Date', 'Allow-Events', 'Expires',
+})
+
+_REASON = re.compile(r"[\w.!%*+`'~-]+\s*(;.*)?")
+
+
+class Headers(Mapping[str, str]):
+    """The header fields of a message, to look at: ``headers['Subject']``, names in any spelling.
+
+    A field that occurs several times gives its first text; ``all(name)`` gives every one.
+    """
+
+    __slots__ = ('_message',)
+
+    def __init__(self, message: Message | None) -> None:
+        self._message = message
+
+    def __getitem__(self, name: str) -> str:
+        text = self._message.get(name) if self._message is not None else None
+        if text is None:
+            raise KeyError(name)
+        return text
+
+    def all(self, name: str) -> list[str]:
+        """Every field of that name; an empty list for none."""
+        return self._message.get_all(name) if self._message is not None else []
+
+    def __iter__(self) -> Iterator[str]:
+        fields = self._message.fields if self._message is not None else []
+        return iter(dict.fromkeys(name for name, _ in fields))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return f'<Headers {dict(self)}>'
+
+
+def fields_of(headers: Extra) -> Pairs:
+    """Extra header fields as pairs of texts.  Raises UsageError when the argument has another shape."""
+    if not headers:
+        return ()
+    pairs: list[tuple[str, str]] = []
+    items = headers.items() if isinstance(headers, Mapping) else headers
+    try:
+        for name, value in items:
+            if isinstance(value, (list, tuple)):
+                pairs.extend((name, str(item)) for item in value)
+            else:
+                pairs.append((name, value if isinstance(value, str) else str(value)))
+    except (TypeError, ValueError):
+        raise UsageError('headers= takes a mapping, or pairs of name and value') from None
+    for name, text in pairs:
+        # The core writes what it is given when the message leaves: too late to tell whose mistake it was.
+        if '\r' in text or '\n' in text or '\0' in text:
+            raise UsageError(f'CR, LF or NUL in {name}')
+    return pairs
+
+
+def sdp_bytes(sdp: Body) -> bytes:
+    """A session description as octets: bytes as they are, everything else by its text."""
+    if isinstance(sdp, bytes):
+        return sdp
+    if sdp is None:
+        return b''
+    return str(sdp).encode('utf-8', 'surrogateescape')
+
+
+def body_of(body: Body, content_type: str | None, default: str) -> tuple[bytes, str | None]:
+    """Octets and their type; the type is None without a body."""
+    data = sdp_bytes(body)
+    return data, (content_type or default) if data else None
+
+
+def passable(message: Message, *, contact: bool = False) -> Pairs:
+    """The header fields of a message of one leg that make sense in a message of the other."""
+    pairs = []
+    for name, text in message.fields:
+        key = header_key(name)
+        if key not in _OWN or (contact and key == 'Contact'):
+            pairs.append((name, text))
+    return pairs
+
+
+def response_of(like: Any) -> Response | None:
+    """The response that ``like=`` means: a Response, an event with one, a ResponseError, a leg."""
+    if like is None or isinstance(like, Response):
+        return like
+    for name in ('message', 'response'):
+        found = getattr(like, name, None)
+        if isinstance(found, Response):
+            return found
+    if isinstance(like, GreensipError) or hasattr(like, 'response'):
+        return None
+    raise UsageError(f'like= takes a response, an event, a ResponseError or a leg, not {like!r}')
+
+
+def reason_field(reason: Any) -> str | None:
+    """A Reason header field's text (RFC 3326): ``'Q.850;cause=16'`` as it is, any other text as that of SIP."""
+    if reason is None or reason == '':
+        return None
+    text = str(reason)
+    if '\r' in text or '\n' in text or '\0' in text:
+        raise UsageError('CR, LF or NUL in a reason')
+    match = _REASON.fullmatch(text)
+    if match is not None and (match[1] is not None or text.upper() in ('SIP', 'Q.850')):
+        return text
+    quoted = text.replace('\\', '\\\\').replace('"', '\\"')
+    return f'SIP;text="{quoted}"'
+
+
+def reason_of(error: BaseException | None) -> str | None:
+    """The Reason with which a leg's error is passed on to another leg."""
+    if isinstance(error, LegEnded):
+        return error.reason
+    if isinstance(error, ResponseError):
+        reason = error.response.get('Reason') if isinstance(error.response, Message) else None
+        return reason or f'SIP;cause={error.code}'
+    if isinstance(error, GreensipError):
+        return f'SIP;cause={error.status}'
+    return None

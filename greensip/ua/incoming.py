@@ -1,0 +1,207 @@
+"""A call that comes in: the callee's verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from greensip.dialog.invite import ServerInvite
+from greensip.errors import GreensipError, ResponseError, UsageError, WrongState
+from greensip.message import NameAddr, Request, Response, Uri
+
+from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
+from .leg import SDP, Leg
+from .session import inactive_answer, inactive_offer
+
+if TYPE_CHECKING:
+    from .agent import UserAgent
+
+__all__ = ['IncomingLeg']
+
+
+class IncomingLeg(Leg):
+    """A call that came in.  ``ua.accept()`` returns it, the handler of ``ua.serve(handler)`` is called with it."""
+
+    __slots__ = ('_source', '_task', 'taken')
+
+    def __init__(self, ua: UserAgent, usage: ServerInvite) -> None:
+        super().__init__(ua, usage, manual=ua.manual)
+        self._source = usage.transaction.flow.remote
+        #: somebody has accepted it, or handles it
+        self.taken = False
+        #: the handler at work
+        self._task: Any = None
+
+    @property
+    def _request(self) -> Request:
+        request = self.usage.request
+        assert request is not None
+        return request
+
+    @property
+    def from_(self) -> NameAddr:
+        return self._request.from_
+
+    @property
+    def to(self) -> NameAddr:
+        return self._request.to
+
+    def _party(self, local: bool) -> NameAddr:
+        return self.to if local else self.from_
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields of the INVITE, to look at: ``leg.headers['Subject']``."""
+        return Headers(self.usage.request)
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """Address and port that the INVITE came from."""
+        return self._source
+
+    # -- verbs
+
+    def ring(self, code: int = 180, *, headers: Extra = None) -> None:
+        """Send 180 Ringing.  Does not block.  Raises RemoteCancel when the caller has given up meanwhile, WrongState
+        when the call is answered."""
+        self._provisional(code, '', headers, b'', None)
+
+    def progress(self, code: int = 183, *, reason: str = '', sdp: Body = None, headers: Extra = None,
+                 like: Any = None, body: Body = None, content_type: str | None = None) -> None:
+        """Send a provisional response, with a session description for early media if ``sdp`` is given.
+
+        ``like`` another leg's provisional response: its body and header fields.  Does not block.  Raises as ``ring``.
+        """
+        data, kind = body_of(body if body is not None else sdp, content_type, SDP)
+        self._provisional(code, reason, headers, data, kind, like)
+
+    def _provisional(self, code: int, reason: str, headers: Extra, data: bytes, kind: str | None,
+                     like: Any = None) -> None:
+        if not 100 <= code <= 199:
+            raise UsageError(f'{code} is no provisional response: answer(), reject() and redirect() send final ones')
+        self.check()
+        self._send(code, reason, headers, data, kind, like)
+
+    def answer(self, sdp: Body = None, *, code: int = 200, reason: str = '', headers: Extra = None, like: Any = None,
+               body: Body = None, content_type: str | None = None) -> None:
+        """Accept the call.  Does not block: the 200 is repeated until the ACK comes, or the call ends with
+        TransactionTimeout; ``wait_for('ACK')`` waits for it.
+
+        Without ``sdp`` the session description is the one that was sent as early media, or says that there is no
+        media.  ``like`` another leg's answer: its body and header fields.  Raises RemoteCancel when the caller
+        has given up meanwhile, WrongState when the call is answered already.
+        """
+        if not 200 <= code <= 299:
+            raise UsageError(f'{code} does not accept a call: use reject() or redirect()')
+        self.check()
+        data, kind = body_of(body if body is not None else sdp, content_type, SDP)
+        if not data and sdp is None and body is None and like is None:
+            data, kind = self._own_description(), SDP
+        self._send(code, reason, headers, data, kind, like)
+        self._answered = self.ua.clock.now()
+        self.ua.endpoint.flush()
+
+    def _own_description(self) -> bytes:
+        """What we say when the script says nothing."""
+        ua = self.ua
+        usage: Any = self.usage
+        if usage.local_sdp:
+            local: bytes = usage.local_sdp
+            return local
+        host = usage.transaction.flow.point.advertised[0]
+        offer = self.offer
+        if offer:
+            return inactive_answer(offer, host, ua.codecs, ua.core.random)
+        return inactive_offer(host, ua.codecs, ua.core.random)
+
+    def reject(self, code: int = 603, reason: str = '', *, headers: Extra = None, like: Any = None,
+               body: Body = None, content_type: str | None = None) -> None:
+        """Refuse the call with a final response.  Does not block: it is repeated until the ACK comes.
+
+        ``like`` another leg's response: reason phrase, header fields and body are taken from it.  Raises RemoteCancel
+        when the caller has given up meanwhile, WrongState when the call is answered.
+        """
+        if not 300 <= code <= 699:
+            raise UsageError(f'{code} is no refusal')
+        self.check()
+        data, kind = body_of(body, content_type, 'text/plain')
+        self._send(code, reason, headers, data, kind, like)
+
+    def redirect(self, contacts: Iterable[NameAddr | Uri | str] | NameAddr | Uri | str, code: int = 302, *,
+                 reason: str = '', headers: Extra = None) -> None:
+        """Send the caller elsewhere: a 3xx with these Contacts (RFC 3261 8.3).  Does not block.  Raises as ``reject``.
+        """
+        if not 300 <= code <= 399:
+            raise UsageError(f'{code} does not redirect')
+        several: Any = contacts
+        if isinstance(contacts, (str, NameAddr)) or not isinstance(contacts, Iterable):
+            several = [contacts]
+        fields = []
+        for contact in several:
+            text = str(contact)
+            fields.append(('Contact', text if '<' in text else f'<{text}>'))
+        if not fields:
+            raise UsageError('redirect where? Give at least one contact')
+        self.reject(code, reason, headers=[*fields_of(headers), *fields])
+
+    def _send(self, code: int, reason: str, headers: Extra, data: bytes, kind: str | None, like: Any) -> None:
+        pairs: Sequence[tuple[str, str]] = fields_of(headers)
+        model = response_of(like)
+        if model is not None:
+            pairs = [*pairs, *passable(model, contact=code // 100 == 3)]
+            reason = reason or (model.reason if model.code == code else '')
+            if not data and model.body:
+                data, kind = model.body, model.get('Content-Type')
+        self._transmit(code, reason, pairs, data, kind)
+        self.ua.endpoint.flush()
+
+    def _transmit(self, code: int, reason: str, pairs: Sequence[tuple[str, str]], data: bytes,
+                  kind: str | None) -> None:
+        usage: Any = self.usage
+        now = self.ua.clock.now()
+        response = usage.respond(code, now, reason=reason, headers=pairs, body=data, content_type=kind)
+        self._keep(response)
+        if code < 200:
+            if self._trying is None:
+                self._trying = now
+            if code > 100 and self._ringing is None:
+                self._ringing = now
+
+    def pass_progress(self, response: Response) -> None:
+        """``progress_to=``: pass on another leg's provisional response.  Called while the endpoint flushes.
+
+        Nobody is told when it is too late for that.
+        """
+        if self._ending is None and self.usage.state in ('incoming', 'early'):
+            try:
+                self._transmit(response.code, response.reason, passable(response), response.body,
+                               response.get('Content-Type'))
+            except WrongState:
+                pass
+
+    def _give_up(self, code: int, reason: str | None, headers: Sequence[tuple[str, str]],
+                 error: GreensipError | None) -> bool:
+        if self.usage.state not in ('incoming', 'early'):
+            return False
+        if code < 300:
+            code = 500
+        pairs = [*headers, ('Reason', reason)] if reason and not isinstance(error, ResponseError) else [*headers]
+        data, kind, phrase = b'', None, ''
+        if isinstance(error, ResponseError) and isinstance(error.response, Response):
+            # Another leg's refusal that the script let through: the caller gets it as it is.
+            model = error.response
+            pairs += passable(model, contact=code // 100 == 3)
+            data, kind, phrase = model.body, model.get('Content-Type'), model.reason
+        self._transmit(code, phrase, pairs, data, kind)
+        return True
+
+    def _needs_owner(self) -> bool:
+        return True
+
+    # -- the core's timer
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``unaccepted``: nobody has called ``accept()`` in all that time."""
+        if not self.taken and self._ending is None and self.usage.state in ('incoming', 'early'):
+            self._close(480, None)
+

@@ -1,0 +1,525 @@
+"""A leg that is a SIP call: what is the same for caller and callee.
+
+A ``Leg`` stands above an ``InviteUsage`` of the core and gives it the mailbox.  The verbs put their message on the wire
+before they return; those that wait for the peer's answer say so.  What the protocol asks for and no script wants to
+see is done here: requests inside the dialog are answered at once (INFO, MESSAGE, re-INVITE, UPDATE), unless a
+``Bridge`` relays them or the script has asked for them with ``manual=``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
+from greensip.dialog.exchange import ClientRequest
+from greensip.dialog.invite import InviteUsage, sdp_of
+from greensip.errors import GreensipError, ParseError, UsageError, response_error
+from greensip.message import NameAddr, Request, Response, parse_name_addr
+
+from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
+from .mailbox import Mailbox, Notice
+from .pattern import Happening
+from .reply import Reply, wait_reply
+from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
+
+if TYPE_CHECKING:
+    from .agent import UserAgent
+    from .bridge import Bridge
+
+__all__ = ['Leg', 'Timings']
+
+log = logging.getLogger('greensip.ua')
+
+SDP = 'application/sdp'
+
+#: the states of the core's usage as a script sees them
+STATES = {
+    'calling': 'calling', 'incoming': 'calling', 'proceeding': 'calling', 'early': 'early', 'accepted': 'confirmed',
+    'confirmed': 'confirmed', 'closing': 'ended', 'hanging up': 'ended', 'terminated': 'ended',
+}
+
+#: what a leg will have one day, and what it needs
+LATER = {
+    'audio': 'media', 'send_dtmf': 'media', 'transfer': 'transfer (REFER)', 'transfer_to': 'transfer (REFER)',
+    'replace': 'transfer (Replaces)', 'subscribe': 'subscriptions', 'notify': 'subscriptions', 'prack': 'PRACK',
+}
+
+
+class NotThere(UsageError, AttributeError):
+    """Something that needs a part of greensip that does not exist yet."""
+
+
+class Timings(NamedTuple):
+    """When things happened, in seconds of the user agent's clock; None for what has not happened."""
+
+    #: the INVITE was sent or received
+    started: float
+    #: the first provisional response, the first one above 100, the final one that made it a call, the end
+    trying: float | None = None
+    ringing: float | None = None
+    answered: float | None = None
+    ended: float | None = None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the answer to the end."""
+        return None if self.answered is None or self.ended is None else self.ended - self.answered
+
+
+class Leg(Mailbox):
+    """A call, seen from our side.  ``OutgoingLeg`` and ``IncomingLeg`` are its two kinds.
+
+    ``data`` is free for the script.  Every verb raises WrongThread from a foreign thread, and the leg's ending when
+    it is over.
+    """
+
+    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_manual', '_peer_holds', '_relay', '_responses',
+                 '_ringing', '_trying', '_unanswered', 'data', 'usage')
+
+    def __init__(self, ua: UserAgent, usage: InviteUsage, *, strict: bool = False,
+                 manual: Sequence[str] = ()) -> None:
+        super().__init__(ua, strict=strict)
+        #: the core's half of the leg
+        self.usage = usage
+        usage.owner = self
+        self.data: Any = None
+        self._manual: Sequence[str] = manual
+        self._responses: list[Response] = []
+        self._trying: float | None = None
+        self._ringing: float | None = None
+        self._answered: float | None = None
+        self._finished: float | None = None
+        self._closed = False
+        #: our description from before we put the peer on hold; None while we do not
+        self._before_hold: bytes | None = None
+        self._peer_holds = False
+        self._relay: Bridge | None = None
+        #: requests that wait for the script's answer
+        self._unanswered: list[Any] | None = None
+
+    # -- what is known
+
+    @property
+    def ua(self) -> UserAgent:
+        """The user agent that it belongs to."""
+        engine: Any = self._engine
+        agent: UserAgent = engine
+        return agent
+
+    @property
+    def state(self) -> str:
+        """``calling`` (also for an incoming leg before its first response), ``early``, ``confirmed``, ``held``,
+        ``ended``.
+
+        ``held`` when either side holds the other.  ``ended`` as soon as we have hung up.
+        """
+        usage = self.usage
+        state = STATES.get(usage.state)
+        if state is None:
+            # Cancelled, and not over: the peer may yet answer.
+            return 'early' if usage.dialog is not None else 'calling'
+        if state == 'confirmed' and (self._before_hold is not None or self._peer_holds):
+            return 'held'
+        return state
+
+    @property
+    def invite(self) -> Request | None:
+        """The INVITE that began the call; None while its next hop is being looked up."""
+        return self.usage.request
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID."""
+        return self.usage.call_id
+
+    @property
+    def response(self) -> Response | None:
+        """The final response to the INVITE, if there is one yet."""
+        return self.usage.response
+
+    @property
+    def responses(self) -> list[Response]:
+        """Every response to the INVITE, provisional ones too; those that we sent if the leg is incoming.
+
+        Only the last of them if the user agent was made with ``keep_responses=False``.
+        """
+        return list(self._responses)
+
+    @property
+    def from_(self) -> NameAddr:
+        """From of the INVITE."""
+        raise NotImplementedError
+
+    @property
+    def to(self) -> NameAddr:
+        """To of the INVITE."""
+        raise NotImplementedError
+
+    @property
+    def local(self) -> NameAddr:
+        """Our side: address of record and tag (RFC 3261 12)."""
+        dialog = self.usage.dialog
+        return parse_name_addr(dialog.local) if dialog is not None else self._party(True)
+
+    @property
+    def remote(self) -> NameAddr:
+        """The other side: address of record and, once there is a dialog, tag (RFC 3261 12)."""
+        dialog = self.usage.dialog
+        return parse_name_addr(dialog.remote) if dialog is not None else self._party(False)
+
+    def _party(self, local: bool) -> NameAddr:
+        raise NotImplementedError
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields of the peer's INVITE or latest response, to look at: ``leg.headers['Subject']``."""
+        raise NotImplementedError
+
+    @property
+    def reason(self) -> str | None:
+        """Why the leg is over, as text: the peer's Reason header field, or the reason phrase; None while it lives."""
+        error = self.error
+        if error is None:
+            return None
+        reason = getattr(error, 'reason', None)
+        return str(reason) if reason else str(error)
+
+    @property
+    def timings(self) -> Timings:
+        """When the call began, rang, was answered and ended."""
+        return Timings(self._since, self._trying, self._ringing, self._answered, self._finished)
+
+    @property
+    def offer(self) -> bytes:
+        """The session description in the INVITE; empty if it had none (a late offer)."""
+        request = self.usage.request
+        return sdp_of(request) if request is not None else b''
+
+    @property
+    def local_sdp(self) -> bytes:
+        """The session description that we sent last."""
+        return self.usage.local_sdp
+
+    @property
+    def remote_sdp(self) -> bytes:
+        """The session description that the peer sent last."""
+        return self.usage.remote_sdp
+
+    @property
+    def peer_name(self) -> str:
+        """Who is on the other side, for texts."""
+        try:
+            return str(self.remote.uri)
+        except ParseError:
+            return '?'
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self.peer_name} {self.state}>'
+
+    def __getattr__(self, name: str) -> NoReturn:
+        needed = LATER.get(name)
+        if needed is not None:
+            raise NotThere(f'{name}: greensip has no {needed} yet')
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
+    # -- what the core reports
+
+    def on_event(self, event: Event) -> None:
+        """An event of our usage.  Called while the endpoint flushes: must not block."""
+        kind = event.kind
+        if kind == ENDED:
+            self._on_ended(event)
+        elif kind == REQUEST:
+            self._on_request(event)
+        else:
+            exchange = event.exchange
+            owner = exchange.owner if exchange is not None else None
+            if owner is not None:
+                owner.on_event(event)
+            elif kind == FORKED or (kind == RESPONSE and exchange.method == 'BYE'):
+                self.deliver(event)
+
+    def _on_ended(self, event: Event) -> None:
+        self._finished = event.time
+        if self._unanswered:
+            for transaction in self._unanswered:
+                self.ua.core.respond(transaction, 481, event.time)
+            self._unanswered = None
+        self.finish(event)
+        self.ua.on_leg_ended()
+        if self._closed:
+            self._retire()
+
+    def _retire(self) -> None:
+        """Ended and closed: nobody will look any more.  Cuts the circles, so that nothing is left to the collector."""
+        self.usage.owner = None
+        self._events.clear()
+
+    def _on_request(self, event: Event) -> None:
+        """12.2.2: a request inside the dialog."""
+        message = event.message
+        assert message is not None
+        method = str(event.label)
+        relay = self._relay
+        if method == 'ACK':
+            if relay is not None:
+                relay.on_ack(self, event)
+                self.show(event)
+            else:
+                self.deliver(event)
+        elif method in ('BYE', 'CANCEL'):
+            if relay is None:
+                self.deliver(event)
+            else:
+                if method == 'CANCEL':
+                    relay.on_cancel(self)
+                self.show(event)
+        elif relay is not None:
+            relay.on_request(self, event)
+            self.show(event)
+            self._note_hold(message, event.time)
+        elif method in self._manual:
+            self._unanswered = [*(self._unanswered or ()), event.exchange]
+            self.deliver(event)
+        else:
+            self._answer_request(event)
+            self.deliver(event)
+            self._note_hold(message, event.time)
+
+    def _answer_request(self, event: Event) -> None:
+        """The chores: what a script that has not asked for a request would answer it with."""
+        core, now, transaction = self.ua.core, event.time, event.exchange
+        method = event.label
+        if method == 'INVITE' or method == 'UPDATE':
+            message = event.message
+            assert message is not None
+            offer = sdp_of(message)
+            local = self.usage.local_sdp
+            try:
+                if offer:
+                    body = (answer_again(offer, local, self._before_hold is not None) if local
+                            else inactive_answer(offer, self._host(), self.ua.codecs, core.random))
+                elif method == 'INVITE':
+                    body = local or inactive_offer(self._host(), self.ua.codecs, core.random)
+                else:
+                    body = b''
+            except ParseError:
+                core.respond(transaction, 400, now)
+            except GreensipError:
+                core.respond(transaction, 488, now, headers=(('Warning', '304 greensip "media type not available"'),))
+            else:
+                core.respond(transaction, 200, now, body=body)
+        elif method == 'INFO' or method == 'MESSAGE':
+            core.respond(transaction, 200, now)
+        else:
+            core.respond(transaction, 501, now)
+
+    def _host(self) -> str:
+        """Our address towards the peer, for session descriptions."""
+        dialog = self.usage.dialog
+        return dialog.point.advertised[0] if dialog is not None else self.ua.host
+
+    def _note_hold(self, message: Any, now: float) -> None:
+        """Tell the script when the peer puts us on hold, or takes us up again."""
+        sdp = sdp_of(message)
+        if not sdp:
+            return
+        held = holds(sdp)
+        if held != self._peer_holds:
+            self._peer_holds = held
+            notice = Notice('hold' if held else 'resume', time=now, leg=self)
+            if self._relay is None:
+                self.deliver(notice)
+            else:
+                self.show(notice)
+
+    def _tolerates(self, event: Happening) -> bool:
+        # A 100 comes from the next hop and depends on its speed; ACK is one of the protocol's chores.
+        return isinstance(event, Notice) or event.label == 100 or (event.label == 'ACK' and 'ACK' not in self._manual)
+
+    # -- verbs
+
+    def hangup(self, reason: Any = None, *, headers: Extra = None, code: int = 480) -> None:
+        """End the call, whatever its state: CANCEL, BYE, or a refusal with ``code``.
+
+        On the wire at return, does not block: the core repeats it and waits for the answer; ``wait_ended()`` waits
+        with it.  ``reason`` goes into a Reason header field (RFC 3326): ``'Q.850;cause=16'``, or any text.  Does
+        nothing when the leg is over.  Whoever waits on the leg at this moment gets LocalHangup.  Raises WrongThread.
+        """
+        self.ua.check_thread()
+        if self._ending is None:
+            self._leave(code, reason_field(reason), fields_of(headers))
+
+    def close(self) -> None:
+        """End the call in the way its state asks for, and be done with it.  Never blocks, may be called twice.
+
+        A leg of a group whose bound leg was ended by its peer passes that Reason on.  Raises WrongThread.
+        """
+        self.ua.check_thread()
+        group = self._group
+        cause = group.leg.error if group is not None and group.leg is not None else None
+        self._close(480, reason_of(cause))
+
+    def lose(self) -> None:
+        """End the call because another one was answered first; the Reason says so (RFC 3326 2)."""
+        self.ua.check_thread()
+        self._close(480, 'SIP;cause=200;text="Call completed elsewhere"')
+
+    def abort(self, error: BaseException) -> None:
+        """End the call because its script failed with ``error``: an unanswered caller gets its status, or a 500."""
+        self.ua.check_thread()
+        if isinstance(error, GreensipError):
+            self._close(error.status, reason_of(error), error)
+        else:
+            self._close(500 if isinstance(error, Exception) else 480, None)
+
+    def _close(self, code: int, reason: str | None, error: GreensipError | None = None) -> None:
+        self._closed = True
+        if self._ending is None:
+            self._leave(code, reason, (), error)
+        else:
+            self._retire()
+
+    def _leave(self, code: int, reason: str | None, headers: Sequence[tuple[str, str]],
+               error: GreensipError | None = None) -> None:
+        """Say goodbye as the state of the call asks for."""
+        usage, ua = self.usage, self.ua
+        state = usage.state
+        if state in ('accepted', 'confirmed'):
+            usage.bye(ua.clock.now(), reason, headers)
+        elif not self._give_up(code, reason, headers, error):
+            return
+        self.interrupt()
+        ua.endpoint.flush()
+
+    def _give_up(self, code: int, reason: str | None, headers: Sequence[tuple[str, str]],
+                 error: GreensipError | None) -> bool:
+        """End a call that is not answered yet; False if that is under way already."""
+        raise NotImplementedError
+
+    def reinvite(self, sdp: Body = None, *, headers: Extra = None, body: Body = None, content_type: str | None = None,
+                 timeout: float | None = None) -> Response:
+        """Send a re-INVITE, wait for its final response, and return that.  The ACK follows by itself.
+
+        Without ``sdp`` it repeats our last description (a refresh); ``sdp=b''`` asks the peer for an offer, to be
+        answered with ``ack(sdp)``.  A 491 is waited out and tried again (RFC 3261 14.1).  Raises ResponseError and
+        leaves the session as it was; TransactionTimeout, TransportError, LegEnded; WrongState when another
+        INVITE is under way; WaitTimeout after ``timeout`` seconds, when the re-INVITE is cancelled.
+        """
+        self.check()
+        usage, before = self.usage, self.usage.local_sdp
+        data, kind = body_of(body, content_type, SDP) if body is not None else (
+            before if sdp is None else sdp_bytes(sdp), content_type or SDP)
+        exchange = usage.reinvite(self.ua.clock.now(), data, headers=fields_of(headers), content_type=kind)
+        try:
+            return self._wait_reply(exchange, timeout)
+        except BaseException:
+            usage.local_sdp = before
+            if not exchange.done:
+                exchange.cancel(self.ua.clock.now())
+                self.ua.endpoint.flush()
+            raise
+
+    def ack(self, sdp: Body = b'', *, headers: Extra = None) -> None:
+        """Send the ACK that a 2xx waits for: with the answer, when the 2xx carried the offer; or by
+        ``manual=('ACK',)``.
+
+        Does not block.  Raises WrongState if none waits.
+        """
+        self.check()
+        self.usage.ack(self.ua.clock.now(), sdp_bytes(sdp), headers=fields_of(headers))
+        self.ua.endpoint.flush()
+
+    def hold(self, *, timeout: float | None = None) -> None:
+        """Put the peer on hold: a re-INVITE with ``a=sendonly`` (RFC 3264 8.4).  Blocks until it is answered.
+
+        Raises what ``reinvite`` raises.  Does nothing when it is on hold already.
+        """
+        self.check()
+        if self._before_hold is not None:
+            return
+        local = self.usage.local_sdp
+        if not local:
+            raise UsageError('nothing to hold: no session description has been sent in this call')
+        self.reinvite(hold_offer(local), timeout=timeout)
+        self._before_hold = local
+
+    def resume(self, *, timeout: float | None = None) -> None:
+        """End a hold of ours.  Blocks until the re-INVITE is answered; raises what ``reinvite`` raises."""
+        self.check()
+        before = self._before_hold
+        if before is None:
+            return
+        self.reinvite(resume_offer(self.usage.local_sdp, before), timeout=timeout)
+        self._before_hold = None
+
+    def update(self, sdp: Body = None, *, headers: Extra = None, timeout: float | None = None) -> Response:
+        """Send an UPDATE (RFC 3311), wait for its final response, and return that.  Raises what ``request`` raises."""
+        return self.request('UPDATE', headers=headers, body=sdp, content_type=SDP, timeout=timeout)
+
+    def message(self, text: Body, *, content_type: str = 'text/plain', headers: Extra = None,
+                timeout: float | None = None) -> Response:
+        """Send a MESSAGE inside the dialog (RFC 3428), wait for its final response, and return that."""
+        return self.request('MESSAGE', headers=headers, body=text, content_type=content_type, timeout=timeout)
+
+    def request(self, method: str, *, headers: Extra = None, body: Body = None, content_type: str | None = None,
+                timeout: float | None = None) -> Response:
+        """Send any request inside the dialog, wait for its final response, and return that.
+
+        Raises ResponseError for a response other than 2xx, TransactionTimeout, TransportError, the leg's ending,
+        WrongState when there is no dialog (yet), WaitTimeout after ``timeout`` seconds.
+        """
+        if method in ('ACK', 'BYE', 'CANCEL', 'INVITE'):
+            raise UsageError(f'{method} has its own verb: ack(), hangup(), cancel(), reinvite()')
+        self.check()
+        data, kind = body_of(body, content_type, 'text/plain')
+        exchange = self.usage.send_request(method, self.ua.clock.now(), headers=fields_of(headers), body=data,
+                                           content_type=kind)
+        return self._wait_reply(exchange, timeout)
+
+    def _wait_reply(self, exchange: ClientRequest, timeout: float | None) -> Response:
+        """Block until ``exchange`` has its final response; raises its failure, and our ending."""
+        reply = Reply(self.ua, exchange, self.peer_name)
+        self.ua.endpoint.flush()
+        response = wait_reply(reply, timeout, self)
+        if response.code >= 300:
+            raise response_error(response.code, response.reason, response)
+        return response
+
+    def respond(self, event: Event, code: int, *, reason: str = '', headers: Extra = None, body: Body = None,
+                content_type: str | None = None, like: Any = None) -> None:
+        """Answer a request that the script has asked for with ``manual=('INFO',)``.  Does not block.
+
+        ``event`` is what ``wait_for('INFO')`` returned.  A provisional ``code`` may be followed by another one.
+        Raises UsageError if the request has been answered.
+        """
+        self.ua.check_thread()
+        transaction = event.exchange
+        if self._unanswered is None or transaction not in self._unanswered:
+            raise UsageError(f'{event.label} does not wait for an answer')
+        if code >= 200:
+            self._unanswered.remove(transaction)
+        answer(self.ua, transaction, code, reason, headers, body, content_type, like)
+        self.ua.endpoint.flush()
+
+    def _keep(self, response: Response) -> None:
+        if not self.ua.keep_responses:
+            self._responses.clear()
+        self._responses.append(response)
+
+
+def answer(ua: UserAgent, transaction: Any, code: int, reason: str, headers: Extra, body: Body,
+           content_type: str | None, like: Any) -> None:
+    """Respond to a request inside a dialog, perhaps ``like`` another leg's response."""
+    data, kind = body_of(body, content_type, SDP)
+    pairs: Sequence[tuple[str, str]] = fields_of(headers)
+    model = response_of(like)
+    if model is not None:
+        pairs = [*pairs, *passable(model, contact=code // 100 == 3)]
+        reason = reason or model.reason
+        if body is None and model.body:
+            data, kind = model.body, model.get('Content-Type')
+    ua.core.respond(transaction, code, ua.clock.now(), reason=reason, headers=pairs, body=data, content_type=kind)
+

@@ -1,0 +1,206 @@
+"""A call that we make: the caller's verbs, and what follows a redirection (RFC 3261 8.1.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greensip.dialog.event import RESPONSE, Event
+from greensip.dialog.invite import ClientInvite
+from greensip.errors import GreensipError, ParseError
+from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
+
+from .fields import Extra, Headers, fields_of, reason_field
+from .leg import Leg
+
+if TYPE_CHECKING:
+    from .agent import UserAgent
+    from .incoming import IncomingLeg
+
+__all__ = ['OutgoingLeg', 'Redirection', 'target_of']
+
+#: responses after which the next target of a redirection is not tried: they speak for the person called (21.6)
+GLOBAL_FAILURE = 600
+
+
+class Redirection:
+    """How far a call follows 3xx responses: where it has been, where it may still go."""
+
+    __slots__ = ('left', 'options', 'secure', 'targets', 'tried')
+
+    def __init__(self, uri: Uri, limit: int, options: dict[str, Any]) -> None:
+        #: attempts that are left
+        self.left = limit
+        #: what ``Core.invite`` was called with
+        self.options = options
+        self.secure = getattr(uri, 'scheme', '') == 'sips'
+        self.tried: list[Uri] = [uri]
+        #: URI and the Route that leads there; the best first
+        self.targets: list[tuple[Uri, str | None]] = []
+
+    def take(self, response: Response) -> None:
+        """Note the Contacts of a 3xx, by their q value; those that were tried are a loop (8.1.3.4)."""
+        if response.code not in (300, 301, 302, 305):
+            return
+        try:
+            contacts = sorted(response.contacts, key=lambda contact: -contact.q)
+        except ParseError:
+            return
+        found: list[tuple[Uri, str | None]] = []
+        for contact in contacts:
+            uri = contact.uri
+            # A call that was to be secure stays so; what is no SIP can't be sent to.
+            if not isinstance(uri, SipUri) or (self.secure and uri.scheme != 'sips'):
+                continue
+            if response.code == 305:
+                # 21.3.4: the same request again, through that proxy.
+                route = f'<{uri}>' if 'lr' in uri.params else f'<{uri};lr>'
+                found.append((self.tried[0], route))
+            elif uri not in self.tried and all(uri != other for other, _ in [*found, *self.targets]):
+                found.append((uri, None))
+        # What the latest redirection says comes before what an earlier one left over.
+        self.targets[:0] = found
+
+    def next(self) -> tuple[Uri, str | None] | None:
+        """The next target, None when there is none or enough have been tried."""
+        if not self.targets or self.left <= 0:
+            return None
+        self.left -= 1
+        target = self.targets.pop(0)
+        self.tried.append(target[0])
+        return target
+
+
+class OutgoingLeg(Leg):
+    """A call that we make.  ``ua.invite()`` returns it."""
+
+    __slots__ = ('_progress_to', '_redirection')
+
+    def __init__(self, ua: UserAgent, usage: ClientInvite, *, strict: bool = False, manual: Sequence[str] = (),
+                 progress_to: IncomingLeg | None = None, redirection: Redirection | None = None) -> None:
+        super().__init__(ua, usage, strict=strict, manual=manual)
+        self._progress_to = progress_to
+        self._redirection = redirection
+
+    @property
+    def from_(self) -> NameAddr:
+        request = self.usage.request
+        return request.from_ if request is not None else parse_name_addr(self._invite.from_)
+
+    @property
+    def to(self) -> NameAddr:
+        request = self.usage.request
+        return request.to if request is not None else parse_name_addr(self._invite.to)
+
+    def _party(self, local: bool) -> NameAddr:
+        return self.from_ if local else self.to
+
+    @property
+    def _invite(self) -> Any:
+        usage: Any = self.usage
+        return usage.invite
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields of the latest response, to look at: ``leg.headers['Server']``."""
+        return Headers(self._responses[-1] if self._responses else None)
+
+    @property
+    def answer(self) -> bytes:
+        """The session description that the peer sent: in its answer, or before that as early media.
+
+        If the INVITE had none, this is the peer's offer, to be answered with ``ack(sdp)``.
+        """
+        return self.usage.remote_sdp
+
+    # -- what the core reports
+
+    def on_event(self, event: Event) -> None:
+        if event.kind == RESPONSE and event.exchange is self._invite:
+            self._on_response(event)
+        else:
+            super().on_event(event)
+
+    def _on_response(self, event: Event) -> None:
+        """A response to the call's INVITE."""
+        response: Any = event.message
+        code = event.code
+        self._keep(response)
+        if code < 200:
+            if self._trying is None:
+                self._trying = event.time
+            if code > 100:
+                if self._ringing is None:
+                    self._ringing = event.time
+                if self._progress_to is not None:
+                    self._progress_to.pass_progress(response)
+        elif code < 300:
+            self._answered = event.time
+            self._redirection = None
+        elif self._redirection is not None and code < GLOBAL_FAILURE and self.usage.state == 'terminated':
+            self._redirection.take(response)
+            if self._redirection.targets and self._redirection.left > 0 and not self._closed:
+                # The ending that follows begins the next attempt; the script sees neither.
+                self._remember(event)
+                return
+        self.deliver(event)
+
+    def _on_ended(self, event: Event) -> None:
+        redirection = self._redirection
+        if redirection is not None and not self._closed:
+            target = redirection.next()
+            if target is not None:
+                self._follow(*target)
+                return
+        self._progress_to = None
+        super()._on_ended(event)
+
+    def _follow(self, uri: Uri, route: str | None) -> None:
+        """8.1.3.4: the same call to another address: Call-ID, From and To stay, the CSeq goes on."""
+        redirection = self._redirection
+        assert redirection is not None
+        before: Any = self._invite
+        options = dict(redirection.options)
+        if route is not None:
+            options['route'] = (route,)
+        options.update(call_id=before.call_id, to=before.to, from_tag=parse_name_addr(before.from_).tag,
+                       cseq=before.cseq + 1)
+        self.usage.owner = None
+        self.usage = self.ua.core.invite(uri, self.ua.clock.now(), **options)
+        self.usage.owner = self
+
+    # -- verbs
+
+    def cancel(self, reason: Any = None, *, headers: Extra = None) -> None:
+        """Give up before the call is answered.  Does not block; ``wait_for('487')`` waits for the outcome.
+
+        The CANCEL is held back until the peer has sent a provisional response (RFC 3261 9.1); a 200 that crosses it is
+        acknowledged and hung up.  ``reason`` as for ``hangup``.  Raises WrongState when the call is answered.
+        """
+        self.check()
+        text = reason_field(reason)
+        self._redirection = None
+        usage: Any = self.usage
+        usage.cancel(self.ua.clock.now(), text, fields_of(headers))
+        self.ua.endpoint.flush()
+
+    def _give_up(self, code: int, reason: str | None, headers: Sequence[tuple[str, str]],
+                 error: GreensipError | None) -> bool:
+        self._redirection = None
+        usage: Any = self.usage
+        if usage.state in ('calling', 'proceeding', 'early'):
+            usage.cancel(self.ua.clock.now(), reason, headers)
+            return True
+        return False
+
+
+def target_of(uri: Any) -> Uri:
+    """The URI to call: a text, a Uri, or a NameAddr.  Raises ParseError."""
+    if isinstance(uri, str):
+        text = uri.strip()
+        return parse_name_addr(text).uri if '<' in text else parse_uri(text)
+    if isinstance(uri, NameAddr):
+        return uri.uri
+    found: Uri = uri
+    return found
+
