@@ -12,10 +12,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+from zlib import crc32
 
 from greensip.errors import ParseError, TransactionTimeout, TransportError, UsageError
 from greensip.message import (
     METHODS,
+    TARGET_REFRESH_METHODS,
     MediaType,
     NameAddr,
     Request,
@@ -28,6 +30,7 @@ from greensip.message import (
     parse_name_addr,
     parse_uri,
 )
+from greensip.message.digest import DigestClient
 from greensip.transaction.flow import Address, Flow, Hop, Point
 from greensip.transaction.layer import ServerTransaction, TransactionLayer
 from greensip.transaction.settings import Settings
@@ -37,7 +40,7 @@ from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
 from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import SDP, ClientInvite, InviteUsage, ServerInvite
-from .routing import Located, Lookup, Router, route_request
+from .routing import Envelope, Located, Lookup, Router, route_request
 
 __all__ = ['Core', 'Random', 'name_addr_text']
 
@@ -97,6 +100,7 @@ class Core:
         self.options_code: int | None = 200
         self.contact_user = ''
         self._contacts: dict[Point, str] = {}
+        self._secret = random.getrandbits(64)
         self._handlers: dict[str, Callable[[Any, Any, float], None]] = {
             'request': self._on_request,
             'response': self._on_response,
@@ -223,23 +227,24 @@ class Core:
         ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as then the ACK carries
         the answer.
         """
-        digest = digest_client(credentials)
+        digest = DigestClient(credentials) if credentials else None
         call_id = call_id or self.new_call_id()
-        options = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
+        envelope = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
         usage = ClientInvite(self, call_id, digest)
         if body:
             usage.local_sdp = body
         usage.invite = usage.inviting = InviteRequest(
             self,
             usage,
-            auto_ack=auto_ack,
-            body=body,
-            content_type=content_type,
-            point=point,
+            envelope,
+            headers,
+            body,
+            content_type,
+            contact,
+            point,
             digest=digest,
-            contact=contact,
             max_forwards=max_forwards,
-            **options,
+            auto_ack=auto_ack,
         )
         usage.invite.start(now)
         return usage
@@ -270,19 +275,20 @@ class Core:
         """
         if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
             raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
-        digest = digest_client(credentials)
-        options = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
+        digest = DigestClient(credentials) if credentials else None
+        envelope = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
         exchange = ClientRequest(
             self,
             method,
             None,
-            body=body,
-            content_type=content_type,
-            point=point,
+            envelope,
+            headers,
+            body,
+            content_type,
+            contact,
+            point,
             digest=digest,
-            contact=contact,
             max_forwards=max_forwards,
-            **options,
         )
         exchange.subject = exchange
         exchange.start(now)
@@ -313,8 +319,7 @@ class Core:
             request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag())
         )
         if in_dialog and code < 300 and usage.dialog is not None:
-            row = METHODS.get(request.method)
-            if row is not None and row.target_refresh:
+            if request.method in TARGET_REFRESH_METHODS:
                 response.add('Contact', contact or usage.dialog.contact)
                 if code >= 200:
                     usage.dialog.refresh(request)
@@ -486,18 +491,28 @@ class Core:
 
     def _answer_options(self, transaction: ServerTransaction, now: float) -> None:
         """11.2: what the INVITE would be answered with, and what we can do."""
-        self.respond(
-            transaction,
-            self.options_code or 200,
-            now,
-            headers=[*self._capabilities, ('Accept', ', '.join(self.accept))],
-        )
-
-    def _refuse(self, transaction: ServerTransaction, code: int, now: float, *fields: tuple[str, str]) -> None:
-        response = self.make_response(transaction.request, code, to_tag=self.new_tag())
+        request = transaction.request
+        response = self.make_response(request, self.options_code or 200, to_tag=self._stateless_tag(request))
+        fields = [*self._capabilities, ('Accept', ', '.join(self.accept)), *self._server]
         for name, text in fields:
             response.add(name, text)
-        self.layer.respond(transaction, response, now)
+        self.layer.dismiss(transaction, response, now)
+
+    def _refuse(self, transaction: ServerTransaction, code: int, now: float, *fields: tuple[str, str]) -> None:
+        """Refuse a request that would be refused again if it came again: only an INVITE, with its ACK, needs state."""
+        request = transaction.request
+        response = self.make_response(request, code, to_tag=self._stateless_tag(request))
+        for name, text in fields:
+            response.add(name, text)
+        if request.method == 'INVITE':
+            self.layer.respond(transaction, response, now)
+        else:
+            self.layer.dismiss(transaction, response, now)
+
+    def _stateless_tag(self, request: Request) -> str:
+        """8.2.7: a request that comes again gets the same To tag, though nobody remembers it."""
+        seed = f'{self._secret}{request.branch}{request.call_id}'.encode(errors='surrogateescape')
+        return f'{crc32(seed):08x}'
 
     def _dialog_of(self, request: Request) -> Dialog | None:
         return self.dialogs.get((request.call_id, request.to_tag or '', request.from_tag or ''))
@@ -568,7 +583,7 @@ class Core:
         route: Sequence[str],
         from_tag: str | None,
         cseq: int,
-    ) -> dict[str, Any]:
+    ) -> Envelope:
         """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields in the URI stay out of it."""
         target = str(uri)
         if '?' in target:
@@ -578,25 +593,9 @@ class Core:
         if headers:
             self.check_headers(headers)
         request_uri, routes, next_uri = route_request(target, route)
-        return {
-            'uri': request_uri,
-            'from_': f'{name_addr_text(from_)};tag={from_tag or self.new_tag()}',
-            'to': name_addr_text(to if to is not None else target),
-            'call_id': call_id,
-            'cseq': cseq,
-            'routes': routes,
-            'next_uri': next_uri,
-            'headers': headers,
-        }
-
-
-def digest_client(credentials: Any) -> Any:
-    """Who answers challenges, if there are credentials."""
-    if not credentials:
-        return None
-    from greensip.message.digest import DigestClient
-
-    return DigestClient(credentials)
+        sender = f'{name_addr_text(from_)};tag={from_tag or self.new_tag()}'
+        receiver = name_addr_text(to if to is not None else target)
+        return Envelope(request_uri, sender, receiver, call_id, cseq, routes, next_uri)
 
 
 def quotable(text: str) -> str:

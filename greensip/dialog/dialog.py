@@ -13,7 +13,7 @@ from typing import Any
 from greensip.message import Request, Response
 from greensip.transaction.flow import Flow, Point
 
-from .routing import route_request
+from .routing import Envelope, route_request
 
 __all__ = ['Dialog', 'DialogId']
 
@@ -137,6 +137,12 @@ class Dialog:
             target = str(contact.uri)
             if target != self.remote_target:
                 self.retarget(target)
+
+    def envelope(self) -> Envelope:
+        """What our next request is addressed with (12.2.1.1)."""
+        return Envelope(
+            self.request_uri, self.local, self.remote, self.call_id, self.next_cseq(), self.routes, self.next_uri
+        )
 
     def next_cseq(self) -> int:
         """The number of our next request."""

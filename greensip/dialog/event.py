@@ -46,8 +46,8 @@ class Event:
         self.exchange = exchange
         self.error = error
         #: what a pattern is compared with: the status code, the method, or the kind
-        self.label: int | str = (
-            code or (message.method if message is not None and isinstance(message, Request) else kind)
+        self.label: int | str = code or (
+            message.method if message is not None and isinstance(message, Request) else kind
         )
 
     @property

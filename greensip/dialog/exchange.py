@@ -17,19 +17,20 @@ from greensip.transaction.layer import ClientTransaction
 
 from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
+from .routing import Envelope
 
 if TYPE_CHECKING:
     from greensip.message.digest import DigestClient
 
     from .core import Core
 
-__all__ = ['BodylessExchange', 'ClientRequest', 'Fields', 'InviteRequest']
+__all__ = ['ClientRequest', 'Fields', 'InviteRequest', 'Nobody']
 
 #: header fields as name and text
 Fields = Sequence[tuple[str, str]]
 
 
-class BodylessExchange:
+class Nobody:
     """The user of a transaction whose outcome interests nobody: a CANCEL."""
 
     __slots__ = ()
@@ -41,7 +42,7 @@ class BodylessExchange:
         """The INVITE's own clock decides."""
 
 
-NOBODY = BodylessExchange()
+NOBODY = Nobody()
 
 
 class ClientRequest:
@@ -50,29 +51,23 @@ class ClientRequest:
     __slots__ = (
         '_auth',
         'body',
-        'call_id',
         'contact',
         'content_type',
         'core',
-        'cseq',
         'dialog',
         'digest',
         'done',
+        'envelope',
         'flow',
-        'from_',
         'headers',
         'max_forwards',
         'method',
-        'next_uri',
         'owner',
         'point',
         'request',
         'response',
-        'routes',
         'subject',
-        'to',
         'transaction',
-        'uri',
     )
 
     def __init__(
@@ -80,34 +75,21 @@ class ClientRequest:
         core: Core,
         method: str,
         subject: Any,
-        *,
-        uri: str,
-        from_: str,
-        to: str,
-        call_id: str,
-        cseq: int,
-        routes: Sequence[str] = (),
-        next_uri: str = '',
+        envelope: Envelope,
         headers: Fields = (),
         body: bytes = b'',
         content_type: str | None = None,
-        contact: str | None = None,
+        contact: str | None = '',
         point: Point | None = None,
-        max_forwards: int = 70,
         dialog: Dialog | None = None,
         digest: DigestClient | None = None,
+        max_forwards: int = 70,
     ) -> None:
         self.core = core
         self.method = method
         #: the usage it belongs to, or the request itself outside of usages
         self.subject: Any = subject
-        self.uri = uri
-        self.from_ = from_
-        self.to = to
-        self.call_id = call_id
-        self.cseq = cseq
-        self.routes = routes
-        self.next_uri = next_uri or uri
+        self.envelope = envelope
         self.headers = headers
         self.body = body
         self.content_type = content_type
@@ -127,12 +109,15 @@ class ClientRequest:
 
     def start(self, now: float) -> None:
         """Send it, or have its next hop looked up first.  A hop that can't be reached fails it (8.1.3.1)."""
+        if self.digest is not None and not self._auth:
+            # 22.2: credentials that are known already spare a round trip
+            self._auth = self.digest.preempt(self.method, self.envelope.uri, self.body)
         dialog = self.dialog
         if dialog is not None and dialog.flow is not None:
             self.send(dialog.flow, now)
             return
         try:
-            found = self.core.router.route(self.next_uri, self.point)
+            found = self.core.router.route(self.envelope.next_uri, self.point)
         except (TransportError, ParseError) as error:
             self.on_failure(error, now)
             return
@@ -144,7 +129,7 @@ class ClientRequest:
     def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
         """The next hop is known, or is not to be had."""
         if flow is None:
-            self.on_failure(error or TransportError(f'no way to reach {self.next_uri}'), now)
+            self.on_failure(error or TransportError(f'no way to reach {self.envelope.next_uri}'), now)
             return
         if self.dialog is not None:
             self.dialog.flow = flow
@@ -159,27 +144,28 @@ class ClientRequest:
     def compose(self, point: Point) -> Request:
         """8.1.1: the request as it leaves from ``point``."""
         core = self.core
+        envelope = self.envelope
         fields = [
             ('Via', f'{point.via_prefix}{core.new_branch()}'),
             ('Max-Forwards', str(self.max_forwards)),
-            ('From', self.from_),
-            ('To', self.to),
-            ('Call-ID', self.call_id),
-            ('CSeq', f'{self.cseq} {self.method}'),
+            ('From', envelope.from_),
+            ('To', envelope.to),
+            ('Call-ID', envelope.call_id),
+            ('CSeq', f'{envelope.cseq} {self.method}'),
         ]
         contact = self.contact
         if contact is None:
             contact = core.contact(point)
         if contact:
             fields.append(('Contact', contact))
-        for route in self.routes:
+        for route in envelope.routes:
             fields.append(('Route', route))
         fields.extend(core.request_fields(self.method))
         fields.extend(self.headers)
         fields.extend(self._auth)
         if self.content_type and self.body:
             fields.append(('Content-Type', self.content_type))
-        return Request(self.method, self.uri, fields, self.body)
+        return Request(self.method, envelope.uri, fields, self.body)
 
     def on_response(self, response: Response, now: float) -> None:
         """What the transaction layer passes up (8.1.3)."""
@@ -210,9 +196,8 @@ class ClientRequest:
         """22.2: answer the challenges in a new attempt with the next CSeq; False when that is hopeless."""
         if self.digest is None or self.given_up():
             return False
-        auth = self.digest.answer(
-            self.method, self.uri, self.body, response, self.core.random, sent=self._auth
-        )
+        uri = self.envelope.uri
+        auth = self.digest.answer(self.method, uri, self.body, response, self.core.random, sent=self._auth)
         if not auth:
             return False
         self._auth = auth
@@ -226,13 +211,13 @@ class ClientRequest:
     def next_attempt(self, now: float) -> None:
         """The same request once more, with a new CSeq."""
         if self.dialog is not None:
-            self.cseq = self.dialog.next_cseq()
+            self.envelope.cseq = self.dialog.next_cseq()
         else:
-            self.cseq += 1
+            self.envelope.cseq += 1
         self.start(now)
 
     def __repr__(self) -> str:
-        return f'<{type(self).__name__} {self.method} {self.uri}>'
+        return f'<{type(self).__name__} {self.method} {self.envelope.uri}>'
 
 
 class InviteRequest(ClientRequest):
@@ -240,8 +225,35 @@ class InviteRequest(ClientRequest):
 
     __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'glares', 'held', 'provisional', 'waiting')
 
-    def __init__(self, core: Core, subject: Any, *, auto_ack: bool = True, **options: Any) -> None:
-        super().__init__(core, 'INVITE', subject, **options)
+    def __init__(
+        self,
+        core: Core,
+        subject: Any,
+        envelope: Envelope,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        contact: str | None = None,
+        point: Point | None = None,
+        dialog: Dialog | None = None,
+        digest: DigestClient | None = None,
+        max_forwards: int = 70,
+        auto_ack: bool = True,
+    ) -> None:
+        super().__init__(
+            core,
+            'INVITE',
+            subject,
+            envelope,
+            headers,
+            body,
+            content_type,
+            contact,
+            point,
+            dialog,
+            digest,
+            max_forwards,
+        )
         #: acknowledge a 2xx at once, unless it carries the offer
         self.auto_ack = auto_ack
         #: the ACK for each To tag that answered, to be sent again for each repetition of its 2xx
@@ -361,7 +373,7 @@ class Acknowledgement:
             ('From', dialog.local),
             ('To', dialog.remote),
             ('Call-ID', dialog.call_id),
-            ('CSeq', f'{invite.cseq} ACK'),
+            ('CSeq', f'{invite.envelope.cseq} ACK'),
         ]
         for route in dialog.routes:
             fields.append(('Route', route))

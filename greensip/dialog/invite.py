@@ -25,7 +25,8 @@ from greensip.errors import (
     response_error,
 )
 from greensip.fsm import Machine, Row
-from greensip.message import METHODS, Request, Response
+from greensip.message import TARGET_REFRESH_METHODS, Request, Response
+from greensip.message.multipart import find_part
 from greensip.transaction.flow import Flow
 from greensip.transaction.layer import ServerTransaction
 from greensip.transaction.timers import Timer
@@ -78,8 +79,6 @@ def sdp_of(message: Request | Response) -> bytes:
     if kind is None or kind.essence == SDP:
         return message.body if kind is not None else b''
     if kind.type == 'multipart':
-        from greensip.message.multipart import find_part
-
         return find_part(str(kind), message.body, SDP) or b''
     return b''
 
@@ -357,9 +356,15 @@ class InviteUsage(Machine):
         self.inviting = invite = InviteRequest(
             self.core,
             self,
+            dialog.envelope(),
+            headers,
+            body,
+            content_type,
+            dialog.contact,
+            dialog.point,
+            dialog,
+            self.digest(),
             auto_ack=auto_ack,
-            digest=self.digest(),
-            **self.dialog_options(dialog, 'INVITE', headers, body, content_type),
         )
         if body:
             self.local_sdp = body
@@ -446,7 +451,7 @@ class InviteUsage(Machine):
             self._on_reinvite_response(exchange, response, now)
             return
         if 200 <= code < 300:
-            if METHODS[exchange.method].target_refresh if exchange.method in METHODS else False:
+            if exchange.method in TARGET_REFRESH_METHODS:
                 assert exchange.dialog is not None
                 exchange.dialog.refresh(response)
             if exchange.method == 'UPDATE':
@@ -562,38 +567,24 @@ class InviteUsage(Machine):
     def digest(self) -> Any:
         return None
 
-    def dialog_options(
-        self, dialog: Dialog, method: str, headers: Fields, body: bytes, content_type: str | None
-    ) -> dict[str, Any]:
-        """What a request inside a dialog is made of (12.2.1.1)."""
-        row = METHODS.get(method)
-        return {
-            'uri': dialog.request_uri,
-            'from_': dialog.local,
-            'to': dialog.remote,
-            'call_id': dialog.call_id,
-            'cseq': dialog.next_cseq(),
-            'routes': dialog.routes,
-            'next_uri': dialog.next_uri,
-            'headers': headers,
-            'body': body,
-            'content_type': content_type,
-            'point': dialog.point,
-            'dialog': dialog,
-            'contact': dialog.contact if row is not None and row.target_refresh else '',
-        }
-
     def in_dialog(
         self, method: str, headers: Fields = (), body: bytes = b'', content_type: str | None = None
     ) -> ClientRequest:
         dialog = self.dialog
         assert dialog is not None
+        contact = dialog.contact if method in TARGET_REFRESH_METHODS else ''
         return ClientRequest(
             self.core,
             method,
             self,
-            digest=self.digest(),
-            **self.dialog_options(dialog, method, headers, body, content_type),
+            dialog.envelope(),
+            headers,
+            body,
+            content_type,
+            contact,
+            dialog.point,
+            dialog,
+            self.digest(),
         )
 
     def send_success(self, transaction: ServerTransaction | None, response: Response, now: float) -> None:
@@ -795,8 +786,8 @@ class ClientInvite(InviteUsage):
         assert request is not None and flow is not None
         dialog = Dialog.as_uac(FORK, request, response, flow.point)
         self.invite.acknowledge(dialog, now)
-        options = self.dialog_options(dialog, 'BYE', (), b'', None)
-        ClientRequest(self.core, 'BYE', FORK, digest=self._digest, **options).start(now)
+        bye = ClientRequest(self.core, 'BYE', FORK, dialog.envelope(), point=dialog.point, digest=self._digest)
+        bye.start(now)
         self.tell(FORKED, response, now, self.invite)
 
 
@@ -913,6 +904,11 @@ class ServerInvite(InviteUsage):
         if sdp:
             self.local_sdp = sdp
         self.core.layer.respond(self.transaction, response, now)
+
+    def finish(self, error: Exception, now: float) -> None:
+        super().finish(error, now)
+        # The transaction lingers for the sake of retransmissions; it need not keep the call.
+        self.transaction.user = None
 
     def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
         if self.state in (INCOMING, EARLY):

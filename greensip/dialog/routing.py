@@ -14,7 +14,7 @@ from greensip.errors import ConnectError, TransportError
 from greensip.message import SipUri, parse_uri
 from greensip.transaction.flow import Address, Flow, Hop, Point
 
-__all__ = ['DEFAULT_PORT', 'Located', 'Lookup', 'Router', 'is_numeric', 'next_hop', 'route_request']
+__all__ = ['DEFAULT_PORT', 'Envelope', 'Located', 'Lookup', 'Router', 'is_numeric', 'next_hop', 'route_request']
 
 DEFAULT_PORT = {'UDP': 5060, 'TCP': 5060, 'TLS': 5061, 'WS': 80, 'WSS': 443, 'SCTP': 5060}
 
@@ -41,6 +41,24 @@ class Lookup:
 
     def __repr__(self) -> str:
         return f'<Lookup {self.hop.host}>'
+
+
+class Envelope:
+    """What a request is addressed with: 8.1.1 outside of dialogs, 12.2.1.1 inside."""
+
+    __slots__ = ('call_id', 'cseq', 'from_', 'next_uri', 'routes', 'to', 'uri')
+
+    def __init__(
+        self, uri: str, from_: str, to: str, call_id: str, cseq: int, routes: Sequence[str], next_uri: str
+    ) -> None:
+        self.uri = uri
+        self.from_ = from_
+        self.to = to
+        self.call_id = call_id
+        self.cseq = cseq
+        self.routes = routes
+        #: the URI of the next hop: the first route's, or the Request-URI
+        self.next_uri = next_uri
 
 
 def is_numeric(host: str) -> bool:

@@ -616,7 +616,7 @@ def test_the_callees_machine(world: World, alice: Party, bob: Party, steps: str,
                 ('CSeq', f'{number} {step}'),
             ]
             if step == 'BYE' and usage.dialog is None:
-                # Made up: a caller that has seen no tag cannot send one.  The row is for a 1xx that was lost to us only.
+                # Made up: a caller that has seen no tag cannot send one.
                 usage.fire('BYE', Request('BYE', bob.uri, fields), world.now)
                 world.flush()
             else:
