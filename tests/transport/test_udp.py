@@ -368,6 +368,15 @@ def test_nobody_reads_in_circles_once_a_refusal_was_told(opened: Opened, collect
 
 
 @linux
+def test_the_error_queue_is_read_also_when_no_call_has_failed(opened: Opened, collector: Collector) -> None:
+    transport = opened()
+    transport.send(INVITE, Flow(transport.point, dead_address()))
+    # Asking takes the error away from the calls, not from the queue, which leaves the socket readable.
+    assert transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+    assert collector.failures.get(timeout=PATIENCE)[1].errno == errno.ECONNREFUSED
+
+
+@linux
 def test_a_refusal_without_evidence_harms_nobody(opened: Opened, collector: Collector) -> None:
     transport = opened()
     transport.send(b'not a line of a message', Flow(transport.point, dead_address()))
