@@ -409,10 +409,11 @@ class DigestServer:
 
     ``secret`` are octets that nobody else knows, best made at random at each start: with them the nonces prove to be
     ours and tell their age, so a challenge costs no memory.  Only nonces in use are remembered, for their counts.
-    ``algorithms`` are in order of preference (RFC 8760 2.3), ``qop`` as well; ``nonce_life`` is in seconds;
-    ``window`` is how far nonce counts may arrive out of order, ``limit`` how many nonces in use are remembered.  With
-    ``proxy`` it is 407 and Proxy-Authenticate.  ``userhash`` invites clients to hide the user name, see ``check``.
-    UsageError for an algorithm that is not to be had.
+    ``algorithms`` are in order of preference (RFC 8760 2.3), and so is ``qop``; give ``('MD5',)`` where clients know
+    nothing newer and look at the first challenge only, as SIPp does.  ``nonce_life`` is in seconds; ``window`` is how
+    far nonce counts may arrive out of order, ``limit`` how many nonces in use are remembered.  With ``proxy`` it is 407
+    and Proxy-Authenticate.  ``userhash`` invites clients to hide the user name, see ``check``.  UsageError for an
+    algorithm that is not to be had.
 
     ACK and CANCEL cannot be challenged (RFC 3261 22.1).
     """
