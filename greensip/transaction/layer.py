@@ -167,6 +167,7 @@ class TransactionLayer:
         else:
             transaction = NonInviteServerTransaction(self, key, request, flow, via)
         transaction.to_tag = to_tag
+        transaction.started = now
         self.servers[key] = transaction
         if method != 'CANCEL' and request.to_tag is None:
             merge_key = merge_key_of(request)
@@ -221,10 +222,12 @@ class TransactionLayer:
         transaction: ClientTransaction
         if method == 'INVITE':
             transaction = InviteClientTransaction(self, key, request, flow, user)
+            transaction.started = now
             self.clients[key] = transaction
             transaction.fire('INVITE from TU', request, now)
         else:
             transaction = NonInviteClientTransaction(self, key, request, flow, user)
+            transaction.started = now
             self.clients[key] = transaction
             transaction.fire('Request from TU', request, now)
         return transaction

@@ -52,8 +52,11 @@ class Transaction(Machine):
     ``watched``: keep the user, and report ('terminated', transaction, None) at the end.
     """
 
-    __slots__ = ('_request', 'flow', 'interval', 'key', 'layer', 'lifetime', 'method', 'retransmission', 'user',
-                 'watched')
+    __slots__ = ('_request', 'flow', 'interval', 'key', 'layer', 'lifetime', 'method', 'retransmission', 'started',
+                 'user', 'watched')
+
+    #: when the request came or went
+    started: float
 
     initial: ClassVar[str] = State.START
     #: the event for a status code's class: the response that came, or that the user passes down
