@@ -11,12 +11,14 @@ negative time is no limit.  Everything is read once at start: placing a call par
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from greensip.errors import ParseError
+from greensip.transaction.flow import hostport
 
 __all__ = ['OWN_HEADERS', 'SOURCE_HOST', 'Route', 'parse_route', 'usable_routes']
 
@@ -31,7 +33,6 @@ OWN_HEADERS = frozenset((
 
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _HOST = re.compile(r'[A-Za-z0-9_.-]+')
-_IPV6 = re.compile(r'[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?')
 #: a longer silence is ended by timer B of the INVITE transaction (32 s) anyhow
 _LONGEST_NO_REPLY = 32.0
 
@@ -39,9 +40,9 @@ _LONGEST_NO_REPLY = 32.0
 class Route:
     """One destination of a call.  Never changed after ``parse_route`` has made it."""
 
-    __slots__ = ('cld', 'cld_given', 'cli', 'cli_given', 'cnam', 'cnam_given', 'credit_time', 'credit_time_given',
-                 'expires', 'forward_on_fail', 'group_timeout', 'headers', 'host', 'np_expires', 'nr_expires', 'op',
-                 'params', 'pass_auth', 'password', 'port', 'rtpp', 'stop_codes', 'text', 'user')
+    __slots__ = ('address', 'cld', 'cld_given', 'cli', 'cli_given', 'cnam', 'cnam_given', 'credit_time',
+                 'credit_time_given', 'expires', 'forward_on_fail', 'group_timeout', 'headers', 'host', 'np_expires',
+                 'nr_expires', 'op', 'params', 'pass_auth', 'password', 'port', 'rtpp', 'stop_codes', 'text', 'user')
 
     def __init__(self, host: str, port: int | None = None, text: str = '') -> None:
         #: as it was written
@@ -49,6 +50,8 @@ class Route:
         #: IPv6 without brackets; port None when none was written
         self.host = host
         self.port = port
+        #: both as a URI has them
+        self.address = hostport(host, port)
         #: the number to dial, None for a URI without one; the caller's is kept unless ``cld_given``
         self.cld: str | None = None
         self.cld_given = False
@@ -145,7 +148,7 @@ def _host_and_port(text: str, route: str) -> tuple[str, int | None]:
     """``host[:port]`` or ``[ipv6][:port]``."""
     if text.startswith('['):
         host, bracket, rest = text[1:].partition(']')
-        if not bracket or not _IPV6.fullmatch(host) or (rest and not rest.startswith(':')):
+        if not bracket or not _is_ipv6(host) or (rest and not rest.startswith(':')):
             raise ParseError('the IPv6 address is not written [address][:port]', route)
         colon, port = rest[:1], rest[1:]
     else:
@@ -157,6 +160,13 @@ def _host_and_port(text: str, route: str) -> tuple[str, int | None]:
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ParseError(f'{port!r} is not a port', route)
     return host, int(port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
 
 
 def _clean(value: str, route: str) -> str:

@@ -1,0 +1,228 @@
+"""The B2BUA as a program: a user agent, a table of calls, and what looks after them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from greensip.b2bua.call import Call, carry
+from greensip.b2bua.cdr import CdrFile
+from greensip.b2bua.control import CommandSocket
+from greensip.b2bua.keepalive import KeepAlive
+from greensip.b2bua.options import Options
+from greensip.b2bua.routes import usable_routes
+from greensip.errors import SetupError, TransportError, UsageError
+from greensip.transaction.flow import hostport
+from greensip.ua import IncomingLeg, UserAgent
+
+__all__ = ['B2bua']
+
+log = logging.getLogger('greensip.b2bua')
+
+#: seconds for which the programs of calls that were hung up may take to write their records
+LAST_WORDS = 1.0
+
+
+class B2bua:
+    """Carries calls as ``options`` say; ``handler(leg)`` or ``handler(leg, b2bua)`` does it in place of the routes.
+
+    Opens everything at once, and raises SetupError with one sentence when something cannot be had.  ``network`` and
+    ``clock`` are for tests.  Calls are taken from ``start()`` on, and until ``stop()`` has drained them.
+    """
+
+    def __init__(self, options: Options, handler: Callable[..., Any] | None = None, *, network: Any = None,
+                 clock: Any = None) -> None:
+        self.options = options
+        #: what the calls need, ready for use
+        self.routes = usable_routes(options.static_route)
+        self.translate_in = options.static_tr_in
+        self.translate_out = options.static_tr_out
+        self.pass_headers: tuple[str, ...] = options.pass_headers
+        self.hide_call_id: bool = options.hide_call_id
+        self.max_time: float | None = min(
+            (limit for limit in (options.max_credit_time, options.max_duration) if limit is not None), default=None)
+        self.program = _program(handler)
+        self.calls: dict[int, Call] = {}
+        #: calls begun so far
+        self.count = 0
+        self.stopping = False
+        self.stopped = Event()
+        self.cdr: CdrFile | None = None
+        self.control: CommandSocket | None = None
+        self.keep_alive: KeepAlive | None = None
+        self.ua = _open(options, network, clock)
+        try:
+            if options.acct_enable and options.cdr is not None:
+                self.cdr = CdrFile(options.cdr)
+            self.control = self._open_control()
+        except SetupError:
+            self.close()
+            raise
+        self.start_records: bool = self.cdr is not None and options.start_acct_enable
+        if options.keepalive_ans or options.keepalive_orig:
+            self.keep_alive = KeepAlive(self.ua, options.keepalive_ans, options.keepalive_orig)
+        #: our host as a URI has it
+        self.host = hostport(self.ua.host, None)
+        #: the time of day at the zero of the user agent's clock
+        self.wall = time.time() - self.ua.clock.now()
+        if options.acct_enable and self.cdr is None:
+            log.info('= call records are not written: no --cdr FILE was given')
+
+    def _open_control(self) -> CommandSocket | None:
+        """The command socket; without one that nobody asked for we can do."""
+        text = self.options.b2bua_socket
+        try:
+            return CommandSocket(text, self)
+        except SetupError as error:
+            if 'b2bua_socket' in self.options.given:
+                raise
+            log.warning('! %s; there will be none', error)
+            return None
+
+    # -- running
+
+    def start(self) -> None:
+        """Take calls.  Does not block."""
+        self.ua.serve(self._handle, max_legs=self.options.max_calls, background=True,
+                      screen=None if self.options.accept_ips is None else self._screen)
+        for point in self.ua.points:
+            log.info('= listening on %s:%s', point.transport.lower(), hostport(*point.address))
+
+    def run(self) -> None:
+        """Take calls, and block until ``stop()`` is done."""
+        self.start()
+        self.stopped.wait()
+
+    def stop(self) -> None:
+        """Take no more calls, wait ``--drain-time`` for those that there are, hang up the rest, and end ``run()``.
+
+        A second time hangs up at once.  Does not block.
+        """
+        if self.stopping:
+            self.disconnect_all()
+            return
+        self.stopping = True
+        log.info('= stopping, %d calls left', len(self.calls))
+        gevent.spawn(self._stop)
+
+    def _stop(self) -> None:
+        self.ua.drain(self.options.drain_time)
+        self.close()
+        self.stopped.set()
+
+    def close(self) -> None:
+        """Hang up and give everything back.  Blocks until the peers have agreed, or two seconds."""
+        self.stopping = True
+        for call in list(self.calls.values()):
+            call.hang_up('shutdown')
+        self.ua.close()
+        for _ in range(100):
+            # The programs of the calls write their records when they are run next.
+            if not self.calls:
+                break
+            gevent.sleep(LAST_WORDS / 100)
+        if self.control is not None:
+            self.control.close()
+        if self.cdr is not None:
+            self.cdr.close()
+
+    def reopen(self) -> None:
+        """Open the file of records again."""
+        if self.cdr is not None:
+            self.cdr.reopen()
+
+    # -- calls
+
+    def _screen(self, leg: IncomingLeg) -> int | None:
+        """Whether a call is refused before anything else is done about it."""
+        if leg.source[0] in self.options.accept_ips:
+            return None
+        log.debug('! %s may not call', leg.source[0])
+        return 403
+
+    def _handle(self, leg: IncomingLeg) -> None:
+        """A call, in a greenlet of its own."""
+        self.count += 1
+        call = Call(self, leg, self.count)
+        self.calls[call.number] = call
+        try:
+            self.program(call)
+        except BaseException as error:
+            call.ended(error)
+            raise
+        finally:
+            del self.calls[call.number]
+            if self.keep_alive is not None:
+                self.keep_alive.end(call)
+            if self.cdr is not None:
+                self.cdr.write(call.record('stop'))
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Put a record into the file of records, if there is one."""
+        if self.cdr is not None:
+            self.cdr.write(record)
+
+    # -- what the command socket and the signals ask for
+
+    def call_lines(self) -> Iterator[str]:
+        """A line for each call, then their number."""
+        calls = list(self.calls.values())
+        for call in calls:
+            yield call.line()
+        yield f'Total: {len(calls)}'
+
+    def transaction_lines(self, older_than: float) -> Iterator[str]:
+        """A line for each transaction that has lived for so many seconds."""
+        layer, now = self.ua.core.layer, self.ua.clock.now()
+        for name, transactions in (('server', layer.servers), ('client', layer.clients)):
+            yield f'In-memory {name} transactions:'
+            for key, transaction in list(transactions.items()):
+                age = now - transaction.started
+                if age >= older_than:
+                    yield f'{key} {transaction.method} {transaction.state} {age:.3f}'
+
+    def disconnect(self, call_id: str) -> int:
+        """Hang up the calls with this Call-ID, be it the caller's or ours; how many there were."""
+        found = [call for call in self.calls.values() if call_id in (call.call_id, call.sent[2])]
+        for call in found:
+            call.hang_up('operator')
+        return len(found)
+
+    def disconnect_all(self) -> None:
+        """Hang up every call."""
+        log.info('= disconnecting all %d calls', len(self.calls))
+        for call in list(self.calls.values()):
+            call.hang_up('operator')
+
+    def media_timeout(self, number: int, index: int) -> bool:
+        """A media relay tells that the media of a call stopped.  No call has a relay yet."""
+        return number in self.calls
+
+
+def _open(options: Options, network: Any, clock: Any) -> UserAgent:
+    """The user agent; SetupError if its addresses cannot be had."""
+    shown = f';advertise={options.advertise}' if options.advertise else ''
+    places = [place + shown for place in options.listening()]
+    try:
+        return UserAgent(*places, network=network, clock=clock, watchdog=None, keep_responses=False)
+    except (TransportError, UsageError) as error:
+        raise SetupError(str(error)) from None
+
+
+def _program(handler: Callable[..., Any] | None) -> Callable[[Call], Any]:
+    """What carries a call: ours, or a person's handler of one argument (the leg) or two (and the B2BUA)."""
+    if handler is None:
+        return carry
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        return lambda call: handler(call.caller)
+    except ValueError:
+        return lambda call: handler(call.caller)
+    return lambda call: handler(call.caller, call.b2bua)

@@ -1,0 +1,353 @@
+"""One call through the B2BUA.
+
+``carry`` is the linear program; a script given with ``--script`` takes its place.  ``Call`` is what is known about the
+call meanwhile: what the command socket shows, and in the end the call's record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from greensip.b2bua.hunt import Hunt
+from greensip.b2bua.routes import SOURCE_HOST, Route
+from greensip.errors import (
+    GreensipError,
+    LegEnded,
+    LocalHangup,
+    Redirected,
+    RemoteCancel,
+    RemoteHangup,
+    ResponseError,
+    TransactionTimeout,
+    TransportError,
+    Unauthorized,
+    WaitTimeout,
+)
+from greensip.message import SipUri
+from greensip.message.grammar import quote
+from greensip.transaction.flow import hostport
+from greensip.ua import Bridge, IncomingLeg, LegGroup, OutgoingLeg
+
+if TYPE_CHECKING:
+    from greensip.b2bua.app import B2bua
+
+__all__ = ['Call', 'carry']
+
+#: what makes a route fail, so that the next one may be tried
+FAILURES = (ResponseError, WaitTimeout, TransactionTimeout, TransportError)
+
+
+def carry(call: Call) -> None:
+    """A call, from the caller's INVITE to its end.  Blocks as long as it lasts."""
+    caller = call.caller
+    if call.max_forwards <= 0:
+        caller.reject(483)
+        return
+    with LegGroup(caller) as group:
+        while (route := call.next_route()) is not None:
+            callee = group.invite(**call.invitation(route), progress_to=caller)
+            call.placed(callee)
+            try:
+                answer = wait_for_answer(callee, call)
+            except FAILURES as error:
+                call.failed(error)
+                if call.ends_with(error):
+                    refuse(caller, error, route)
+                    return
+                group.remove(callee).close()
+                continue
+            caller.answer(like=answer)
+            call.answered(route)
+            try:
+                call.left(Bridge(caller, callee).wait(timeout=call.time_limit))
+            except WaitTimeout:
+                call.hang_up('credit-time')
+            return
+        caller.reject(500, 'No Route')
+
+
+def wait_for_answer(callee: OutgoingLeg, call: Call) -> Any:
+    """Block until the callee answers with a 2xx, and return that event.
+
+    Raises what a wait raises; WaitTimeout also when the patience of the route, or that of its group, has ended.
+    """
+    hunt = call.hunt
+    until = hunt.deadline(0)
+    if until is None:
+        return callee.wait_for('2xx')
+    code = 0
+    while True:
+        try:
+            event = callee.wait_for('1xx', '2xx', timeout=None if until is None else max(0.0, until - call.now()))
+        except WaitTimeout:
+            if until is None or hunt.is_over(code, call.now()):
+                raise
+        else:
+            if event.code >= 200:
+                return event
+            code = max(code, event.code)
+        until = hunt.deadline(code)
+
+
+def refuse(caller: IncomingLeg, error: GreensipError, route: Route) -> None:
+    """Tell the caller how the last route failed."""
+    if isinstance(error, Unauthorized) and not route.pass_auth:
+        # Our credentials were at fault, and the caller's would not help: it gets no challenge.
+        caller.reject(403, headers=(('Reason', f'SIP;cause={error.code}'),))
+    else:
+        caller.reject(error.status, like=getattr(error, 'response', None))
+
+
+class Call:
+    """What is known about a call.  ``number`` counts the calls of the program from 1."""
+
+    __slots__ = ('answered_at', 'attempts', 'b2bua', 'call_id', 'callee', 'caller', 'cld', 'cli', 'code', 'hunt',
+                 'max_forwards', 'name', 'number', 'released_by', 'sent', 'time_limit', 'timers', 'trying')
+
+    def __init__(self, b2bua: B2bua, caller: IncomingLeg, number: int) -> None:
+        invite = caller.invite
+        assert invite is not None
+        from_ = caller.from_
+        self.b2bua = b2bua
+        self.number = number
+        self.caller = caller
+        self.callee: OutgoingLeg | None = None
+        self.call_id = caller.call_id
+        #: numbers of caller and called, and the caller's name, as they came in; the called one is translated
+        self.cli: str | None = from_.uri.user
+        self.name: str = from_.display
+        self.cld: str | None = invite.uri.user
+        if b2bua.translate_in is not None:
+            self.cld = b2bua.translate_in(self.cld)
+        max_forwards = invite.max_forwards
+        #: what is left for the callee (RFC 3261 8.1.1.6 where the caller says nothing)
+        self.max_forwards = 70 if max_forwards is None else max_forwards
+        self.hunt = Hunt(b2bua.routes)
+        #: cli, cld, Call-ID of the attempt under way
+        self.sent: tuple[str | None, str | None, str] = (None, None, '')
+        #: how the routes before it ended: host and status
+        self.attempts: list[str] = []
+        self.trying = False
+        self.answered_at: float | None = None
+        #: seconds that the answered call may last, None for ever
+        self.time_limit: float | None = None
+        self.code = 0
+        self.released_by = ''
+        #: keep-alive timers
+        self.timers: dict[Any, Any] | None = None
+
+    def now(self) -> float:
+        """The user agent's time."""
+        return self.b2bua.ua.clock.now()
+
+    # -- what the program tells us
+
+    def next_route(self) -> Route | None:
+        """The route to try now; None when there is none left."""
+        return self.hunt.next(self.now())
+
+    def invitation(self, route: Route) -> dict[str, Any]:
+        """The arguments of the INVITE for ``route``."""
+        b2bua, caller, invite = self.b2bua, self.caller, self.caller.invite
+        assert invite is not None
+        cld = route.cld if route.cld_given else self.cld
+        if b2bua.translate_out is not None:
+            cld = b2bua.translate_out(cld)
+        cli = route.cli if route.cli_given else self.cli
+        name = route.cnam if route.cnam_given else self.name
+        address, host = route.address, route.host
+        if host == SOURCE_HOST:
+            host = caller.source[0]
+            address = hostport(*caller.source)
+        call_id = f'{hidden(self.call_id) if b2bua.hide_call_id else self.call_id}-b2b_{self.hunt.number}'
+        self.sent = cli, cld, call_id
+        user = user_part(cld)
+        options = {
+            'uri': f'sip:{user}{address}',
+            'from_': f'{display_part(name)}<sip:{user_part(cli)}{b2bua.host}>',
+            'to': f'<sip:{user}{hostport(host, None)}>',
+            'call_id': call_id,
+            'headers': self._passed(route),
+            'body': invite.body,
+            'content_type': invite.get('Content-Type'),
+            'max_forwards': self.max_forwards - 1,
+        }
+        if route.op is not None and not self._came_from(*route.op):
+            options['route'] = f'<sip:{hostport(*route.op)};lr>'
+        if route.user is not None:
+            options['credentials'] = (route.user, route.password)
+        return options
+
+    def _passed(self, route: Route) -> list[tuple[str, str]]:
+        """The header fields that go from the caller to the callee, and those that the route adds."""
+        invite = self.caller.invite
+        assert invite is not None
+        fields = list(route.headers)
+        for name in self.b2bua.pass_headers:
+            fields += [(name, text) for text in invite.get_all(name)]
+        if route.pass_auth:
+            for name in ('Authorization', 'Proxy-Authorization'):
+                fields += [(name, text) for text in invite.get_all(name)]
+        fields += [('Reason', text) for text in invite.get_all('Reason')]
+        return fields
+
+    def _came_from(self, host: str, port: int | None) -> bool:
+        """Whether that is where the INVITE came from: it is not sent back to an outbound proxy."""
+        return self.caller.source == (host, port or 5060)
+
+    def placed(self, callee: OutgoingLeg) -> None:
+        """An INVITE is on its way to ``callee``."""
+        self.trying = True
+        self.callee = callee
+
+    def failed(self, error: GreensipError) -> None:
+        """The attempt under way has failed."""
+        route = self.hunt.route
+        self.trying = False
+        if route is not None and not route.forward_on_fail:
+            self.attempts.append(f'{route.address} {error.status}')
+
+    def ends_with(self, error: GreensipError) -> bool:
+        """Whether the hunt is over after this failure; a redirection is the caller's business, as in sippy."""
+        return isinstance(error, Redirected) or self.hunt.stops_at(error.status)
+
+    def answered(self, route: Route) -> None:
+        """The caller has been told that the callee has answered."""
+        b2bua = self.b2bua
+        self.trying = False
+        self.answered_at = self.now()
+        self.code = 200
+        self.time_limit = route.time_limit(maximum=b2bua.max_time)
+        if b2bua.keep_alive is not None:
+            b2bua.keep_alive.begin(self)
+        if b2bua.start_records:
+            b2bua.write_record(self.record('start'))
+
+    def left(self, leg: Any) -> None:
+        """One side has hung up, or lost the call."""
+        if not self.released_by:
+            side = 'caller' if leg is self.caller else 'callee'
+            if isinstance(leg.error, LocalHangup):
+                self.released_by = 'shutdown' if self.b2bua.stopping else 'b2bua'
+            else:
+                self.released_by = side if isinstance(leg.error, (RemoteHangup, RemoteCancel)) else f'{side}-lost'
+
+    def ended(self, error: BaseException) -> None:
+        """The program was left with ``error``."""
+        if isinstance(error, LegEnded):
+            self.left(self.caller if self.caller.ended or self.callee is None else self.callee)
+        if not self.code:
+            self.code = error.status if isinstance(error, GreensipError) else 500
+
+    def hang_up(self, released_by: str) -> None:
+        """End both sides.  Does not block; the program that carries the call is woken by it."""
+        if not self.released_by:
+            self.released_by = released_by
+        callee = self.callee
+        if callee is not None:
+            callee.hangup()
+        self.caller.hangup()
+
+    # -- what others want to know
+
+    @property
+    def state(self) -> str:
+        """The state of the call as sippy names it."""
+        if self.released_by:
+            return 'Disconnecting'
+        if self.answered_at is not None:
+            return 'Connected'
+        return 'ARComplete' if self.trying else 'WaitRoute'
+
+    def line(self) -> str:
+        """How the command socket shows the call."""
+        host, port = self.caller.source
+        ingress = f'{leg_state(self.caller)} udp:{hostport(host, port)} {printable(self.cld)} {printable(self.cli)}'
+        egress = 'N/A'
+        if self.callee is not None:
+            cli, cld, _ = self.sent
+            invite = self.callee.usage.invite
+            flow = getattr(invite, 'flow', None)
+            peer = f'udp:{hostport(*flow.remote)}' if flow is not None else 'N/A'
+            egress = f'{leg_state(self.callee)} {peer} {printable(cli)} {printable(cld)}'
+        return f'{printable(self.call_id)}: {self.state} ({ingress} -> {egress})'
+
+    def record(self, event: str) -> dict[str, Any]:
+        """The call's record: ``event`` is ``start`` or ``stop``.  Times are seconds since 1970."""
+        caller, callee, wall = self.caller, self.callee, self.b2bua.wall
+        began, _, ringing, _, _ = caller.timings
+        answered = self.answered_at
+        now = self.now()
+        response = caller.response
+        cli, cld, call_id = self.sent
+        route = self.hunt.route
+        record: dict[str, Any] = {
+            'event': event,
+            'number': self.number,
+            'call_id': self.call_id,
+            'cli': self.cli,
+            'name': self.name,
+            'cld': self.cld,
+            'source': hostport(*caller.source),
+            'setup': round(wall + began, 3),
+            'ringing': None if ringing is None else round(wall + ringing, 3),
+            'answered': None if answered is None else round(wall + answered, 3),
+            'route': route.address if route is not None and callee is not None else None,
+            'cli_out': cli,
+            'cld_out': cld,
+            'call_id_out': call_id,
+        }
+        if event == 'stop':
+            record['ended'] = round(wall + now, 3)
+            record['duration'] = 0.0 if answered is None else round(now - answered, 3)
+            record['code'] = response.code if response is not None else self.code
+            record['released_by'] = self.released_by or ('callee' if self.attempts else 'b2bua')
+            record['reason'] = caller.reason
+            record['attempts'] = self.attempts
+        if route is not None and route.params:
+            for name in ('bill-to', 'bill-cli', 'bill-cld'):
+                if name in route.params:
+                    record[name.replace('-', '_')] = route.params[name]
+        return record
+
+
+_LEG_STATES = {
+    'calling': 'Trying', 'incoming': 'Trying', 'proceeding': 'Trying', 'early': 'Ringing', 'cancelling': 'Cancelling',
+    'accepted': 'Connected', 'confirmed': 'Connected', 'hanging up': 'Disconnected', 'closing': 'Disconnected',
+    'terminated': 'Dead',
+}
+
+
+def leg_state(leg: IncomingLeg | OutgoingLeg) -> str:
+    """The state of a leg as sippy names it."""
+    usage = leg.usage
+    name = _LEG_STATES.get(usage.state, usage.state)
+    return f'{name}({usage.role.upper()})' if name in ('Trying', 'Ringing', 'Cancelling') else name
+
+
+def printable(text: str | None) -> str:
+    """``text`` in a line of its own: what a peer sent must not look like another line."""
+    if text is None:
+        return 'None'
+    return text if text.isprintable() else text.encode('unicode_escape', 'backslashreplace').decode('ascii')
+
+
+def hidden(call_id: str) -> str:
+    """A Call-ID that tells nothing of the caller's."""
+    return hashlib.md5(call_id.encode('utf-8', 'surrogateescape'), usedforsecurity=False).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def user_part(user: str | None) -> str:
+    """``user@`` as a URI has it, escaped; nothing for no user."""
+    return str(SipUri(user, 'h'))[4:-1] if user else ''
+
+
+@lru_cache(maxsize=4096)
+def display_part(name: str | None) -> str:
+    """A display name before the angle brackets; nothing for no name."""
+    if not name:
+        return ''
+    return quote(''.join(character if character >= ' ' else ' ' for character in name)) + ' '
