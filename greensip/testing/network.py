@@ -1,26 +1,29 @@
 """A world for tests: one memory network, its own time, its own random numbers, and a ladder of all that is said.
 
     with Network(seed=7, delay=0.01) as net:
-        alice = net.endpoint('alice')
-        bob = net.endpoint('bob')
-        ...
-        net.run(35)                                     # half a minute passes at once
+        alice, bob = net.user_agent('alice'), net.user_agent('bob')
+        bob.serve(lambda leg: leg.answer(), background=True)
+        with alice.call(net.uri('bob')):
+            net.run(3600)                               # an hour passes at once
         net.ladder.expect('alice -> bob: INVITE ...')
 
-Whoever takes ``network=`` (an ``Endpoint``, a ``UserAgent``) finds its clock and its names there too.  A host is a
-name: listening on ``udp:alice`` gives alice an address, and ``sip:alice@alice`` leads there.
+``endpoint()`` gives what is below a user agent.  Whoever takes ``network=`` (an ``Endpoint``, a ``UserAgent``) finds
+its clock and its names there too.  A host is a name: listening on ``udp:alice`` gives alice an address, and
+``sip:alice@alice`` leads there.
 """
 
 from __future__ import annotations
 
 import random
 from types import TracebackType
+from typing import Any
 
 from greensip.dialog.core import Core
 from greensip.transaction.settings import Settings
 from greensip.transport.base import Listen, Receiver
 from greensip.transport.endpoint import Endpoint
 from greensip.transport.memory import MemoryNetwork, MemoryTransport
+from greensip.ua import UserAgent
 
 from .clock import VirtualClock
 from .ladder import Ladder
@@ -32,7 +35,7 @@ class Network(MemoryNetwork):
     """A ``MemoryNetwork`` in virtual time that can be repeated exactly: the same seed gives the same run.
 
     ``accidents`` are those of ``MemoryNetwork``: ``delay``, ``jitter``, ``loss``, ``duplicate``, ``reorder``.  Leaving
-    the ``with`` block closes the endpoints that it made, and the clock.
+    the ``with`` block closes all that it made.
     """
 
     def __init__(self, seed: int = 1, *, delay: float = 0.01, clock: VirtualClock | None = None,
@@ -42,6 +45,7 @@ class Network(MemoryNetwork):
         super().__init__(random.Random(seed), clock=self._virtual, delay=delay, **accidents)
         self.ladder = Ladder(self)
         self.endpoints: list[Endpoint] = []
+        self.user_agents: list[UserAgent] = []
 
     def __enter__(self) -> Network:
         return self
@@ -51,7 +55,12 @@ class Network(MemoryNetwork):
         self.close()
 
     def close(self) -> None:
-        """Close what ``endpoint()`` made, and stop the clock.  Does not block."""
+        """Close what ``user_agent()`` and ``endpoint()`` made, and stop the clock.
+
+        Blocks, in virtual time only, until the user agents' calls have ended or their patience has.
+        """
+        for user_agent in self.user_agents:
+            user_agent.close()
         for endpoint in self.endpoints:
             endpoint.close()
         self._virtual.close()
@@ -79,6 +88,13 @@ class Network(MemoryNetwork):
         self.endpoints.append(endpoint)
         endpoint.start()
         return endpoint
+
+    def user_agent(self, name: str, *, port: int = 5060, **options: Any) -> UserAgent:
+        """A user agent of its own for ``name``; ``options`` are those of ``UserAgent``."""
+        options = {'name': name, 'random': self.generator(name), **options}
+        user_agent = UserAgent(self.place(name, port), network=self, **options)
+        self.user_agents.append(user_agent)
+        return user_agent
 
     def run(self, seconds: float) -> None:
         """Block the calling greenlet while so much virtual time passes for everybody."""

@@ -11,14 +11,19 @@ import socket
 from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from gevent.monkey import get_original
+
 from greensip.errors import TransportError, UsageError
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
 __all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', 'is_keep_alive',
-           'readable_head']
+           'plain_socket', 'readable_head']
 
 K = TypeVar('K')
 V = TypeVar('V')
+# The system's socket, also where gevent.monkey has put its own in the place.
+plain_socket: type[socket.socket] = get_original('socket', 'socket')
+
 E = TypeVar('E', bound=TransportError)
 
 #: the port of SIP without TLS and with it (RFC 3261 19.1.2)
@@ -185,7 +190,7 @@ def local_address(host: str) -> str | None:
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
         # Connecting a datagram socket sends nothing: the system looks the route up.
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        with plain_socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((host, SIP_PORT))
             return str(probe.getsockname()[0])
     except OSError:

@@ -5,7 +5,8 @@ the network was given, and all time is the clock's: with a seeded generator and 
 exactly.  Its transports look like UDP ones, down to the errors: on a host that is up, a port where nobody listens is
 refused as ICMP would tell it; who sends to any other address never hears of it again.
 
-Hosts may be given by name.  ``udp:alice:5060`` makes up an address for alice, under which ``sip:bob@alice`` finds her.
+Hosts may be given by name: ``udp:alice:5060`` makes up an address for alice, under which ``sip:bob@alice`` finds her.
+A wildcard address is a new host, as whoever listens on "this machine" means one of their own.
 """
 
 from __future__ import annotations
@@ -128,12 +129,17 @@ class MemoryNetwork:
         known = self.resolver.names.get(name.lower())
         if known:
             return known[0]
-        address = ''
-        while not address or address in self.hosts:
-            self._addresses += 1
-            address = f'10.{self._addresses >> 16 & 255}.{self._addresses >> 8 & 255}.{self._addresses & 255}'
+        address = self._new_address()
         self.resolver.names[name.lower()] = [address]
         return address
+
+    def _new_address(self, family: int = 4) -> str:
+        while True:
+            self._addresses += 1
+            high, low = self._addresses >> 8 & 255, self._addresses & 255
+            address = f'10.0.{high}.{low}' if family == 4 else f'fd00::{high:x}:{low:x}'
+            if address not in self.hosts:
+                return address
 
     def listen(self, listen: Listen, receiver: Receiver) -> MemoryTransport:
         """Open a transport.  Raises TransportError if the port is taken."""
@@ -141,7 +147,7 @@ class MemoryNetwork:
             raise UsageError(f'cannot listen on {listen}: the memory network knows UDP only')
         host = listen.host if is_numeric(listen.host) else self.address(listen.host)
         if host in ('0.0.0.0', '::'):
-            raise UsageError(f'cannot listen on {listen}: the memory network has no wildcard addresses')
+            host = self._new_address(6 if ':' in host else 4)
         port = listen.port
         while port == 0 or (listen.port == 0 and (host, port) in self._bound):
             port = self._free_port = self._free_port + 1

@@ -44,6 +44,7 @@ from .base import (
     failure,
     is_keep_alive,
     local_address,
+    plain_socket,
     readable_head,
 )
 
@@ -94,7 +95,7 @@ class UdpTransport(Transport):
 
     def __init__(self, listen: Listen, receiver: Receiver, *, receive_buffer: int = RECEIVE_BUFFER,
                  send_buffer: int = SEND_BUFFER, icmp_errors: bool = True,
-                 socket_type: type[socket.socket] = socket.socket) -> None:
+                 socket_type: type[socket.socket] = plain_socket) -> None:
         self.receiver = receiver
         self.counters = Counters()
         self.family = socket.AF_INET6 if ':' in listen.host else socket.AF_INET

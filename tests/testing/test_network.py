@@ -95,3 +95,30 @@ def test_leaving_closes_everything() -> None:
     # No timer is left that could keep the loop busy.
     with pytest.raises(LoopExit):
         Event().wait()
+
+
+def test_user_agents_call_each_other() -> None:
+    with Network(delay=0.01) as net:
+        alice, bob = net.user_agent('alice'), net.user_agent('bob')
+
+        def serve(leg: object) -> None:
+            leg.ring()
+            net.clock.sleep(2)
+            leg.answer()
+            leg.wait_ended()
+
+        bob.serve(serve, background=True)
+        with alice.call(net.uri('bob')) as leg:
+            net.run(3600)
+            assert leg.state == 'confirmed'
+        net.settle()
+        net.run(1)
+        net.ladder.expect("""
+            0.000 alice -> bob: INVITE
+            0.010 bob -> alice: 180
+            2.010 bob -> alice: 200 INVITE
+            2.020 alice -> bob: ACK
+            alice -> bob: BYE
+            bob -> alice: 200 BYE
+        """)
+        assert net.clock.now() > 3600

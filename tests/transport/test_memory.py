@@ -186,16 +186,18 @@ def test_places_to_listen_at(pair: MakePair) -> None:
     p = pair()
     with pytest.raises(TransportError, match=r'^cannot listen on udp:10\.0\.0\.1:5060: address already in use$'):
         p.open('udp:10.0.0.1:5060', p.near)
-    for place in ('udp:0.0.0.0:5060', 'tcp:10.0.0.3:5060'):
-        with pytest.raises(UsageError):
-            p.open(place, p.near)
+    with pytest.raises(UsageError, match='knows UDP only'):
+        p.open('tcp:10.0.0.3:5060', p.near)
+    wild = [p.open(place, p.near) for place in ('udp:0.0.0.0:5060', 'udp:0.0.0.0:5060', 'udp:[::]:5060')]
+    assert [transport.point.family for transport in wild] == [4, 4, 6]
+    assert len({transport.point.address for transport in (p.sender, p.target, *wild)}) == 5
     free = [p.open('udp:10.0.0.1:0', p.near) for _ in range(3)]
     assert len({transport.point.address for transport in free}) == 3
     named = p.open('udp:Alice:5060', p.near)
     assert named.point.address[0] == p.network.address('alice') == p.network.resolver.names['alice'][0]
     six = p.open('udp:[2001:db8::1]:5060', p.near)
     assert six.point.family == 6
-    for transport in (*free, named, six):
+    for transport in (*free, *wild, named, six):
         transport.close()
     p.sender.close()
     p.sender = p.open('udp:10.0.0.1:5060', p.near)
