@@ -31,6 +31,7 @@ from greensip.message import (
     parse_uri,
 )
 from greensip.message.digest import DigestClient
+from greensip.message.multipart import walk
 from greensip.transaction.flow import Address, Flow, Hop, Point
 from greensip.transaction.layer import ServerTransaction, TransactionLayer
 from greensip.transaction.settings import Settings
@@ -474,6 +475,10 @@ class Core:
             return True
         kind = request.content_type
         known = kind is not None and (kind.essence in self.accept or kind.type == 'multipart')
+        if kind is not None and kind.type == 'multipart':
+            # A broken one is a bad request, not an INVITE without an offer.
+            for _ in walk(kind, request.body):
+                pass
         if known and (encoding is None or encoding.strip().lower() == 'identity'):
             return True
         disposition = request.get('Content-Disposition') or ''

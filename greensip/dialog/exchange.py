@@ -175,6 +175,8 @@ class ClientRequest:
         if code >= 200:
             self.response = response
             self.done = True
+            if self.digest is not None:
+                self.digest.note(response)
         self.report(response, now)
 
     def report(self, response: Response, now: float) -> None:

@@ -128,6 +128,13 @@ def test_sdp_inside_multipart_is_found(world: World, bob: Party) -> None:
     assert bob.last('incoming').subject.remote_sdp == SDP.encode()
 
 
+def test_a_broken_multipart_body_is_a_bad_request(world: World, bob: Party) -> None:
+    kind = 'Content-Type: multipart/mixed;boundary=x'
+    response = answer_to(world, bob, text_of('INVITE', extra=kind, body='--x\r\nno header section'))
+    assert response is not None and response.code == 400
+    assert not bob.core.usages
+
+
 def test_a_merged_request_gets_482(world: World, bob: Party) -> None:
     """8.2.2.2: the same request over two paths."""
     assert answer_to(world, bob, text_of('INVITE', **sdp())) is None
