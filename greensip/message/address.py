@@ -20,12 +20,14 @@ class NameAddr(WithParams):
     does not compare display names).
     """
 
-    __slots__ = ('display', 'tag', 'uri')
+    __slots__ = ('_uri', 'display', 'tag', 'uri_text')
 
     display: str | None
-    uri: Uri
+    #: the URI as it is written
+    uri_text: str
     #: the ``tag`` parameter or None
     tag: str | None
+    _uri: Uri | None
 
     def __init__(self, display: str | None, uri: Uri | str, params: Pairs = ()) -> None:
         if isinstance(uri, str):
@@ -36,12 +38,21 @@ class NameAddr(WithParams):
         if display is not None:
             check_text(display)
         self.display = display or None
-        self.uri = uri
+        self._uri = uri
+        self.uri_text = str(uri)
         self._params, self._tail = make_params(params)
         self.tag = self._params.get('tag')
 
     def _parts(self) -> dict[str, Any]:
         return {'display': self.display, 'uri': self.uri, 'params': self.params}
+
+    @property
+    def uri(self) -> Uri:
+        """The URI."""
+        uri = self._uri
+        if uri is None:
+            uri = self._uri = parse_uri(self.uri_text)
+        return uri
 
     @property
     def param_text(self) -> str:
@@ -71,8 +82,8 @@ class NameAddr(WithParams):
         if self is STAR:
             return '*'
         if self.display is None:
-            return f'<{self.uri}>{self.param_text}'
-        return f'{quote(self.display)} <{self.uri}>{self.param_text}'
+            return f'<{self.uri_text}>{self.param_text}'
+        return f'{quote(self.display)} <{self.uri_text}>{self.param_text}'
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NameAddr):
@@ -97,15 +108,18 @@ class _Star(OtherUri):
         self.host = ''
         self.port = None
         self._params = None
-        self._headers = ()
         self._text = '*'
 
 
 #: ``*``, the Contact of a REGISTER that removes all bindings
 STAR = NameAddr(None, _Star())
 
-# The usual shape; a tag, when there is one, mostly is the first parameter.
-_NAME_ADDR = re.compile(rf'(?:"([^"\\]*)"[ \t]*|([{TOKEN} ]*))<([^<>" \t]+)>(?:;tag=([{TOKEN}]+)|){TAIL}')
+# The usual shape: a sip URI that `parse_uri` is sure to read, so that it need not do so yet, and a tag, which mostly
+# is the first parameter when there is one.
+_NAME_ADDR = re.compile(
+    rf'(?:"([^"\\]*)"[ \t]*|([{TOKEN} ]*))'
+    r'<(sips?:(?:[^\x00-\x20\x7f@:<>"\\]+@|)[A-Za-z0-9_.-]+(?::[0-5]?[0-9]{1,4}|)(;[A-Za-z0-9_.~+;=-]+|))>'
+    rf'(?:;tag=([{TOKEN}]+)|){TAIL}')
 _DISPLAY = re.compile(rf'{QUOTED}[ \t]*', re.DOTALL)
 _is_display = re.compile(rf'[{TOKEN} \t\x80-\U0010ffff]*').fullmatch
 
@@ -115,12 +129,15 @@ def parse_name_addr(text: str) -> NameAddr:
     match = _NAME_ADDR.fullmatch(text)
     if match is None:
         return _parse_odd_name_addr(text.strip(' \t'))
-    quoted, tokens, uri, tag, tail = match.groups()
+    quoted, tokens, uri, uri_tail, tag, tail = match.groups()
+    if uri_tail and not is_plain_tail(uri_tail):
+        raise ParseError('broken uri-parameters', uri)
     if tail and ('tag' in tail.lower() or not is_plain_tail(tail)):
         return _parse_odd_name_addr(text.strip(' \t'))
     addr = NameAddr.__new__(NameAddr)
     addr.display = quoted or (tokens.rstrip(' ') or None if tokens else None)
-    addr.uri = parse_uri(uri)
+    addr.uri_text = uri
+    addr._uri = None
     addr.tag = tag
     addr._params = None
     addr._tail = tail if tag is None or not tail else f';tag={tag}{tail}'
@@ -163,7 +180,8 @@ def _parse_odd_name_addr(text: str) -> NameAddr:
 def _name_addr(display: str | None, spec: str, tail: str) -> NameAddr:
     addr = NameAddr.__new__(NameAddr)
     addr.display = display
-    addr.uri = parse_uri(spec)
+    addr._uri = parse_uri(spec)
+    addr.uri_text = str(addr._uri)
     addr._params = parse_params(tail)
     addr._tail = format_params(addr._params)
     addr.tag = addr._params.get('tag')

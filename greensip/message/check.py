@@ -38,7 +38,8 @@ def check_request(request: Request) -> None:
             raise ParseError('the method of CSeq is another', str(cseq), status=400 if method in METHODS else 501)
         if first.get(MAX_FORWARDS, '70') != '70':
             _ = request.max_forwards
-        if request.uri.headers:
+        uri = request.uri
+        if '?' in request.uri_text and uri.headers:
             raise ParseError('header fields in the Request-URI', request.uri_text)
         if method in CONTACT_METHODS and CONTACT in first:
             if method == 'REGISTER':

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from ..errors import ParseError, UsageError
 from .grammar import check_text, is_token, split_list
-from .message import Request, Response
+from .message import Request, Response, blank_request, blank_response
 from .methods import DIALOG_METHODS
-from .parser import bare_request
 from .status import reason_phrase
 
 __all__ = ['make_ack_for_failure', 'make_cancel', 'make_response']
@@ -28,30 +27,23 @@ def make_response(request: Request, code: int, reason: str = '', to_tag: str | N
     Via, From, To, Call-ID and CSeq are those of the request; To gets ``to_tag`` unless it has a tag.  Record-Route
     goes into 101 to 299 of methods that create dialogs (12.1.1), Timestamp into a 100 (8.2.6.1).
     """
-    response = Response.__new__(Response)
     if not 100 <= code <= 699:
         raise UsageError(f'not a status code: {code}')
-    response.code = code
-    response.reason = check_text(reason) if reason else reason_phrase(code)
+    response = blank_response(code, check_text(reason) if reason else reason_phrase(code))
     wanted = _IN_RESPONSE
     if code < 300:
         if code == 100:
             wanted = _IN_TRYING
         elif request.method in DIALOG_METHODS:
             wanted = _IN_DIALOG_RESPONSE
-    keys: list[str] = []
-    texts: list[str] = []
+    keys = response._keys
+    texts = response._texts
     for key, text in zip(request._keys, request._texts):
         if key in wanted:
             if key == TO and to_tag:
                 text = _tagged(request, text, to_tag)
             keys.append(key)
             texts.append(text)
-    response.body = b''
-    response._keys = keys
-    response._texts = texts
-    response._names = response._via = response._from = response._to = response._cseq = None
-    response._contact = response._values = None
     return response
 
 
@@ -84,7 +76,7 @@ def make_cancel(request: Request) -> Request:
 
 def _same_hop(request: Request, method: str, to: str) -> Request:
     """A request that takes the way of another one: same URI, topmost Via, Route, From, Call-ID, CSeq number."""
-    made = bare_request(method, request.uri_text)
+    made = blank_request(method, request.uri_text)
     made._uri = request._uri
     via = request._text(VIA)
     if ',' in via:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from enum import Enum
 
 from ..errors import ParseError
-from .grammar import decode
 from .limits import LIMITS, Limits
 from .message import Request, Response
-from .parser import content_length, parse_head
+from .parser import content_length, parse_head, split_head
 
 __all__ = ['PING', 'PONG', 'Framed', 'KeepAlive', 'StreamFramer']
 
@@ -105,13 +104,11 @@ class StreamFramer:
             return False
         if end > self._limits.head:
             raise ParseError('header fields too large', status=513)
-        text = decode(bytes(buffer[:end]))
+        lines = split_head(bytes(buffer[:end]))
         del buffer[:end + 4]
         self._searched = 0
         self._pong = False
-        lines = text.split('\r\n')
-        count = len(lines)
-        if text.count('\n') >= count or text.count('\r') >= count:
+        if lines is None:
             raise ParseError('a bare CR or LF in the header fields')
         message: Request | Response
         try:

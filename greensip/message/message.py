@@ -25,7 +25,7 @@ from .uri import Uri, parse_uri
 from .values import CSeq, MediaType, Reason, format_date, parse_cseq
 from .via import Via, parse_via
 
-__all__ = ['Message', 'Request', 'Response']
+__all__ = ['Message', 'Request', 'Response', 'blank_request', 'blank_response']
 
 Value = Any
 FieldPairs = Iterable[tuple[str, Any]]
@@ -535,3 +535,31 @@ class Response(Message):
 
     def __repr__(self) -> str:
         return f'<Response {self.code} {self.reason}>'
+
+
+# What is made of raw texts from a message, without the checks of the constructors
+
+def blank_request(method: str, uri_text: str) -> Request:
+    """A request without fields and body."""
+    request = Request.__new__(Request)
+    request.method = method
+    request.uri_text = uri_text
+    request.body = b''
+    request._keys = []
+    request._texts = []
+    request._uri = request._names = request._via = request._from = request._to = request._cseq = None
+    request._contact = request._values = None
+    return request
+
+
+def blank_response(code: int, reason: str) -> Response:
+    """A response without fields and body."""
+    response = Response.__new__(Response)
+    response.code = code
+    response.reason = reason
+    response.body = b''
+    response._keys = []
+    response._texts = []
+    response._names = response._via = response._from = response._to = response._cseq = None
+    response._contact = response._values = None
+    return response

@@ -26,14 +26,13 @@ __all__ = ['OtherUri', 'SipUri', 'TelUri', 'Uri', 'parse_uri']
 class Uri:
     """What all URIs have.  The parts that a scheme does not know are None or empty."""
 
-    __slots__ = ('_headers', '_params', '_text', 'host', 'port', 'scheme')
+    __slots__ = ('_params', '_text', 'host', 'port', 'scheme')
 
     scheme: str
     host: str
     port: int | None
     _text: str
     _params: Params | None
-    _headers: tuple[tuple[str, str], ...] | None
 
     @property
     def user(self) -> str | None:
@@ -98,13 +97,12 @@ def _format_params(params: Params) -> str:
 class SipUri(Uri):
     """``sip:user:password@host:port;uri-parameters?headers``."""
 
-    __slots__ = ('_hash', '_param_text', '_password', '_query', '_user')
+    __slots__ = ('_param_text', '_password', '_query', '_user')
 
     _user: str | None           # escaped
     _password: str | None       # escaped
     _param_text: str            # escaped, with the first semicolon
     _query: str                 # escaped, with the question mark
-    _hash: int
 
     def __init__(self, user: str | None, host: str, port: int | None = None, params: Pairs = (),
                  headers: Iterable[tuple[str, str]] = (), *, scheme: str = 'sip', password: str | None = None) -> None:
@@ -125,12 +123,10 @@ class SipUri(Uri):
         self._password = None if password is None else escape(password, _PASSWORD_CHARS)
         self._params = Params(params)
         self._param_text = _format_params(self._params)
-        self._headers = tuple(headers)
         self._query = '&'.join([f'{escape(name, _HEADER_CHARS)}={escape(value, _HEADER_CHARS)}'
-                                for name, value in self._headers])
+                                for name, value in headers])
         if self._query:
             self._query = '?' + self._query
-        self._hash = 0
         self._text = self._format()
 
     def _format(self) -> str:
@@ -161,10 +157,7 @@ class SipUri(Uri):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = _parse_headers(self._query)
-        return headers
+        return _parse_headers(self._query) if self._query else ()
 
     @property
     def is_sip(self) -> bool:
@@ -208,13 +201,12 @@ class SipUri(Uri):
         if changes:
             raise TypeError(f'a SIP URI has no {", ".join(changes)}')
         # what is not changed keeps its escaped text
-        copy.scheme, copy.host, copy.port, copy._hash = made.scheme, made.host, made.port, 0
+        copy.scheme, copy.host, copy.port = made.scheme, made.host, made.port
         copy._user = made._user if 'user' in escaped else self._user
         copy._password = made._password if 'password' in escaped else self._password
         source = made if 'params' in escaped else self
         copy._params, copy._param_text = source._params, source._param_text
-        source = made if 'headers' in escaped else self
-        copy._headers, copy._query = source._headers, source._query
+        copy._query = made._query if 'headers' in escaped else self._query
         copy._text = copy._format()
         return copy
 
@@ -238,9 +230,7 @@ class SipUri(Uri):
         return self._query == other._query or _header_set(self.headers) == _header_set(other.headers)
 
     def __hash__(self) -> int:
-        if not self._hash:
-            self._hash = hash((self.scheme, _normal(self._user), _normal_host(self.host), self.port)) or 1
-        return self._hash
+        return hash((self.scheme, _normal(self._user), _normal_host(self.host), self.port))
 
 
 def _same_params(mine: Params, theirs: Params) -> bool:
@@ -297,8 +287,6 @@ def _parse_uri_params(text: str) -> Params:
 
 
 def _parse_headers(query: str) -> tuple[tuple[str, str], ...]:
-    if not query:
-        return ()
     headers = []
     for part in query[1:].split('&'):
         name, _, value = part.partition('=')
@@ -325,7 +313,6 @@ class TelUri(Uri):
         self.port = None
         self.number = number
         self._params = Params(params)
-        self._headers = ()
         self._param_text = _format_params(self._params)
         self._text = f'tel:{number}{self._param_text}'
 
@@ -395,7 +382,6 @@ class OtherUri(Uri):
         self.host = ''
         self.port = None
         self._params = None
-        self._headers = ()
         self._text = f'{self.scheme}:{opaque}'
 
     def __eq__(self, other: object) -> bool:
@@ -436,8 +422,6 @@ def parse_uri(text: str) -> Uri:
                 raise ParseError('port too large', text, match.start(5))
         sip._param_text = params
         sip._params = None
-        sip._headers = None
-        sip._hash = 0
         sip._text = text if scheme == sip.scheme and ':::' not in host else sip._format()
         uri = sip
     else:
@@ -468,6 +452,5 @@ def _parse_other(text: str) -> Uri:
     tel.host = ''
     tel.port = None
     tel._params = None
-    tel._headers = ()
     tel._text = f'tel:{tel.number}{tel._param_text}'
     return tel

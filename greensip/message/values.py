@@ -64,21 +64,26 @@ class CSeq:
 
 def parse_cseq(text: str) -> CSeq:
     """A CSeq value; the number is at most 2**32 - 1 (RFC 4475 3.1.2.4)."""
-    digits, _, rest = text.partition(' ')
-    method = _METHODS.get(rest)
-    if method is not None and len(digits) < 10 and digits.isdecimal() and digits.isascii():
-        return CSeq(int(digits), method)
-    parts = text.split()
-    if len(parts) != 2:
-        raise ParseError('broken CSeq', text)
-    digits, method = parts
-    if not is_token(method):
-        raise ParseError('broken method in CSeq', text)
-    return CSeq(parse_number(digits, what='CSeq number'), method)
+    cseq = _recent.get(text)
+    if cseq is None:
+        parts = text.split()
+        if len(parts) != 2:
+            raise ParseError('broken CSeq', text)
+        digits, method = parts
+        if not is_token(method):
+            raise ParseError('broken method in CSeq', text)
+        cseq = CSeq(parse_number(digits, what='CSeq number'), _METHODS.get(method) or method)
+        if len(text) <= 20:
+            if len(_recent) >= 1024:
+                _recent.clear()
+            _recent[text] = cseq
+    return cseq
 
 
 # makes the messages share the names
 _METHODS = {name: name for name in METHODS}
+# Most CSeq values are alike, "1 INVITE" above all: the last ones are kept and shared, a bounded number of them.
+_recent: dict[str, CSeq] = {}
 
 
 class RAck:
@@ -554,12 +559,12 @@ def parse_text(text: str) -> str:
     return text
 
 
-_is_call_id = re.compile(r'''[A-Za-z0-9.!%*_+`'~()<>:\\"/\[\]?{}=&;$,#|^@\x80-\U0010ffff-]+''').fullmatch
+_is_call_id = re.compile(r'[\x21-\x7e\x80-\U0010ffff]+').fullmatch
 
 
 def parse_call_id(text: str) -> str:
     """A Call-ID.  More characters than RFC 3261's word are let through; white space and controls are not."""
-    if text.isalnum() or _is_call_id(text):
+    if (text.isascii() and text.isprintable() and ' ' not in text and text) or _is_call_id(text):
         return text
     raise ParseError('broken Call-ID', text)
 

@@ -82,7 +82,10 @@ class Via(WithParams):
         return hash((self.host.lower(), self.branch))
 
 
-_VIA = re.compile(rf'SIP/2\.0/([A-Z-]+) ([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}})|){TAIL}')
+# The usual shape has the branch as the first parameter, or behind an rport.
+_VIA = re.compile(
+    r'SIP/2\.0/([A-Z-]+) ([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})|)'
+    rf'((?:;rport|);branch=([{TOKEN}]+){TAIL})')
 _PROTOCOL = re.compile(rf'([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)[ \t]+')
 
 
@@ -91,9 +94,8 @@ def parse_via(text: str) -> Via:
     match = _VIA.fullmatch(text)
     if match is None:
         return _parse_odd_via(text)
-    transport, host, port, tail = match.groups()
-    _, found, branch = tail.partition(';branch=')
-    if not found or ';branch=' in branch or not is_plain_tail(tail):
+    transport, host, port, tail, branch, rest = match.groups()
+    if rest and ('branch' in rest.lower() or not is_plain_tail(rest)):
         return _parse_odd_via(text)
     via = Via.__new__(Via)
     via.transport = _TRANSPORTS.get(transport) or transport
@@ -104,9 +106,9 @@ def parse_via(text: str) -> Via:
         via.port = int(port)
         if via.port > 65535:
             raise ParseError('port too large', text)
+    via.branch = branch
     via._tail = tail
     via._params = None
-    via.branch = branch.partition(';')[0]
     return via
 
 
