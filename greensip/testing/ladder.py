@@ -96,9 +96,13 @@ class Ladder:
     def add(self, endpoint: Endpoint, name: str = '') -> None:
         """Record what ``endpoint`` sends and receives; what it gets from another recorded endpoint only once."""
         for point in endpoint.points:
-            if name:
-                self.name(point.address, name)
-            self._own.add(point.address)
+            host, port = point.address
+            # Who listens on every address is known by those of this machine.
+            hosts = [host, point.advertised[0], '127.0.0.1', '::1'] if host in ('0.0.0.0', '::') else [host]
+            for known in hosts:
+                if name:
+                    self.name((known, port), name)
+                self._own.add((known, port))
         self._now = endpoint.now
         endpoint.taps.append(self._on_message)
 

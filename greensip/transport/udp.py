@@ -52,7 +52,9 @@ __all__ = ['DRAIN', 'FLOWS', 'RECEIVE_BUFFER', 'SEND_BUFFER', 'SEND_QUEUE', 'Udp
 
 log = logging.getLogger('greensip.transport')
 
-#: datagrams that are read at most before other greenlets get their turn
+#: datagrams that are read at most before other greenlets get their turn.  A round of the loop costs about as much as
+#: two system calls: per datagram of a burst, over the recvfrom itself, it was 3.7 us with 1, 1.2 with 8, 0.95 with 32,
+#: and 0.9 with 64, by when the first handler would have to wait twice as long
 DRAIN = 32
 #: datagrams that wait at most while the system's buffer is full
 SEND_QUEUE = 1000
