@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.invite import InviteUsage, sdp_of
-from greensip.errors import GreensipError, ParseError, UsageError, response_error
+from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, parse_name_addr
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
@@ -245,7 +246,9 @@ class Leg(Mailbox):
         self._finished = event.time
         if self._unanswered:
             for transaction in self._unanswered:
-                self.ua.core.respond(transaction, 481, event.time)
+                # The core may have answered for the script, such as a re-INVITE that was cancelled.
+                with suppress(WrongState):
+                    self.ua.core.respond(transaction, 481, event.time)
             self._unanswered = None
         self.finish(event)
         self.ua.on_leg_ended()

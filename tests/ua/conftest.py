@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from greensip.errors import LocalHangup
-from greensip.testing.clock import VirtualClock
+from greensip.testing import Network, VirtualClock
+from greensip.ua.agent import UserAgent
 from greensip.ua.engine import Engine
 from greensip.ua.mailbox import Mailbox, Notice
 
@@ -67,3 +68,63 @@ def line(engine):
 def later(clock):
     """later(0.4, fn, ...) calls fn then."""
     return clock.timer
+
+
+# -- SIP: user agents on a network in memory
+
+SDP = (b'v=0\r\no=- 1 1 IN IP4 10.9.9.9\r\ns=-\r\nc=IN IP4 10.9.9.9\r\nt=0 0\r\n'
+       b'm=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n')
+
+
+def sdp_of_port(port, direction=''):
+    """A session description that can be told from others by its port."""
+    text = SDP.replace(b'4000', str(port).encode())
+    return text + f'a={direction}\r\n'.encode() if direction else text
+
+
+def answering(leg):
+    """A handler that takes the call and lasts as long as it."""
+    leg.ring()
+    leg.answer()
+    leg.wait_ended()
+
+
+@pytest.fixture
+def net():
+    """A network in memory with time that jumps."""
+    with Network(seed=7, delay=0.01) as made:
+        yield made
+
+
+@pytest.fixture
+def agent(net):
+    """agent('alice', ...) makes a user agent; in the end nothing may be left of any call."""
+    made = []
+
+    def make(name, **options):
+        options.setdefault('watchdog', None)
+        ua = UserAgent(net.place(name), name=name, network=net, random=net.generator(name), **options)
+        made.append(ua)
+        return ua
+
+    yield make
+    for ua in made:
+        ua.close()
+        counts = ua.core.counts()
+        assert (counts['calls'], counts['dialogs']) == (0, 0), f'{ua.name} left {counts}'
+        assert ua.legs == [] and ua._tasks == set()
+
+
+@pytest.fixture
+def alice(agent):
+    return agent('alice')
+
+
+@pytest.fixture
+def bob(agent):
+    return agent('bob')
+
+
+@pytest.fixture
+def to_bob(net):
+    return net.uri('bob')

@@ -1,0 +1,326 @@
+"""Two calls as one: alice calls the middle, the middle calls bob."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from greensip.errors import Busy, LocalHangup, NotAcceptable, RemoteHangup, ResponseError, UsageError, WaitTimeout
+from greensip.sdp import parse_sdp
+from greensip.ua.bridge import Bridge
+from greensip.ua.group import LegGroup
+from greensip.ua.leg import Leg
+
+from .conftest import SDP, sdp_of_port
+
+
+class Middle:
+    """A B2BUA whose bridge the test can see."""
+
+    def __init__(self, agent, net, **options):
+        self.ua = agent('middle', **options.pop('middle', {}))
+        self.target = net.uri('bob')
+        self.options = options
+        self.gone = []
+        self.legs = []
+        self.timeout = None
+        self.ua.serve(self.handle, background=True)
+
+    def handle(self, a):
+        with LegGroup(a) as group:
+            b = group.invite(self.target, from_=a.from_, sdp=a.offer, progress_to=a)
+            self.legs = [a, b]
+            b.wait_for('2xx', timeout=30)
+            a.answer(sdp=b.answer)
+            self.gone.append(Bridge(a, b, **self.options).wait(timeout=self.timeout))
+
+
+@pytest.fixture
+def middle(agent, net):
+    return Middle(agent, net)
+
+
+@pytest.fixture
+def callee(agent):
+    """Bob, who answers on port 6000 and keeps his legs."""
+    bob = agent('bob')
+    bob.calls = []
+
+    def handler(leg):
+        bob.calls.append(leg)
+        leg.ring()
+        leg.answer(sdp=sdp_of_port(6000))
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    return bob
+
+
+@pytest.fixture
+def to_middle(net):
+    return net.uri('middle')
+
+
+def titles(net, source, destination):
+    return [arrow.title for arrow in net.ladder.arrows if (arrow.source, arrow.destination) == (source, destination)]
+
+
+def test_bodies_pass_untouched_and_the_callers_bye_ends_the_other_leg(alice, middle, callee, net, to_middle):
+    with alice.invite(to_middle, sdp=SDP) as leg:
+        leg.wait_for('180')
+        leg.wait_for('200')
+        assert leg.answer == sdp_of_port(6000)
+        bob, = callee.calls
+        assert bob.offer == SDP and bob.call_id != leg.call_id
+        leg.hangup('Q.850;cause=31')
+    assert bob.wait_ended().error.reason == 'Q.850;cause=31'
+    net.clock.sleep(1)
+    assert middle.gone == [middle.legs[0]]
+
+
+def test_the_callees_bye_ends_the_callers_leg(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        callee.calls[0].hangup('bye now')
+        assert leg.wait_ended().error.reason == 'SIP;text="bye now"'
+    net.clock.sleep(1)
+    assert middle.gone == [middle.legs[1]]
+
+
+def test_hold_passes_both_ways(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        bob, = callee.calls
+        net.clock.sleep(1)
+        leg.hold()
+        assert leg.state == bob.state == 'held' and b'sendonly' in bob.remote_sdp and b'recvonly' in leg.answer
+        assert middle.legs[0].state == 'held'
+        leg.resume()
+        assert leg.state == bob.state == middle.legs[0].state == 'confirmed'
+        bob.hold()
+        assert leg.state == 'held' and b'sendonly' in leg.remote_sdp
+        bob.resume()
+    assert titles(net, 'bob', 'middle').count('INVITE') == 2
+
+
+def test_a_refused_reinvite_is_refused_to_whoever_asked(agent, alice, middle, net, to_middle):
+    bob = agent('bob', manual=('INVITE',))
+
+    def handler(leg):
+        leg.answer(sdp=sdp_of_port(6000))
+        leg.respond(leg.wait_for('INVITE'), 488, headers={'Warning': '304 bob "no"'})
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.call(to_middle, sdp=SDP) as leg:
+        with pytest.raises(NotAcceptable) as caught:
+            leg.reinvite(sdp=sdp_of_port(4002))
+        assert caught.value.response.get('Warning') == '304 bob "no"'
+        assert middle.legs[1].local_sdp == SDP
+        assert leg.state == 'confirmed'
+
+
+def test_glare_on_both_sides_is_settled(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        bob, = callee.calls
+        net.clock.sleep(1)
+        both = [gevent.spawn(leg.reinvite, sdp_of_port(4002)), gevent.spawn(bob.reinvite, sdp_of_port(6002))]
+        gevent.joinall(both)
+        assert [task.get().code for task in both] == [200, 200]
+        assert parse_sdp(bob.remote_sdp).media[0].port == 4002
+        assert parse_sdp(leg.remote_sdp).media[0].port == 6002
+
+
+def test_a_cancelled_reinvite_is_cancelled_on_the_other_side(agent, alice, middle, net, to_middle):
+    bob = agent('bob', manual=('INVITE',))
+    bob.serve(lambda leg: (leg.answer(sdp=sdp_of_port(6000)), leg.wait_ended()), background=True)
+    with alice.call(to_middle, sdp=SDP) as leg:
+        with pytest.raises(WaitTimeout):
+            leg.reinvite(sdp=sdp_of_port(4002), timeout=3)
+        net.clock.sleep(1)
+        assert leg.state == 'confirmed'
+    assert 'CANCEL' in titles(net, 'middle', 'bob')
+
+
+def test_info_message_update_pass_with_their_answers(agent, alice, middle, net, to_middle):
+    bob = agent('bob', manual=('INFO', 'MESSAGE'))
+    got = []
+
+    def handler(leg):
+        leg.answer(sdp=sdp_of_port(6000))
+        event = leg.wait_for('INFO')
+        got.append((event.message.body, event.message.get('Content-Type'), event.message.get('Info-Package')))
+        leg.respond(event, 200, body='ok', content_type='text/x')
+        leg.respond(leg.wait_for('MESSAGE'), 415)
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.call(to_middle, sdp=SDP) as leg:
+        answer = leg.request('INFO', body='Signal=5', content_type='application/dtmf-relay',
+                             headers={'Info-Package': 'dtmf'})
+        assert (answer.body, answer.get('Content-Type')) == (b'ok', 'text/x')
+        assert got == [(b'Signal=5', 'application/dtmf-relay', 'dtmf')]
+        with pytest.raises(ResponseError, match='415'):
+            leg.message('hello')
+        assert leg.update(sdp=sdp_of_port(4004)).code == 200
+        assert parse_sdp(middle.legs[1].usage.local_sdp).media[0].port == 4004
+
+
+def test_a_listener_beside_the_bridge_sees_what_passes(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        net.clock.sleep(1)
+        listening = middle.legs[0].spawn(Leg.wait_for, 'INFO')
+        net.clock.sleep(1)
+        leg.request('INFO', body='1')
+        assert listening.get().message.body == b'1'
+        # What nobody waits for is not kept.
+        leg.request('INFO', body='2')
+        assert middle.legs[0]._events == []
+
+
+def test_an_answer_that_comes_after_the_end_is_nobodys(agent, alice, middle, net, to_middle):
+    bob = agent('bob', manual=('INFO',))
+
+    def handler(leg):
+        leg.answer(sdp=sdp_of_port(6000))
+        event = leg.wait_for('INFO')
+        net.clock.sleep(2)
+        leg.respond(event, 200)
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    leg = alice.call(to_middle, sdp=SDP)
+    asking = gevent.spawn(leg.request, 'INFO')
+    net.clock.sleep(1)
+    leg.hangup()
+    with pytest.raises(LocalHangup):
+        asking.get()
+    net.clock.sleep(5)
+
+
+def test_late_offer_passes_through(alice, middle, callee, net, to_middle):
+    with alice.invite(to_middle, sdp=b'') as leg:
+        leg.wait_for('200')
+        assert leg.answer == sdp_of_port(6000)
+        assert titles(net, 'middle', 'bob').count('ACK') == 0
+        leg.ack(SDP)
+        net.clock.sleep(1)
+        assert callee.calls[0].remote_sdp == SDP
+        # And again in a re-INVITE.
+        leg.reinvite(sdp=b'')
+        leg.ack(sdp_of_port(4008))
+        net.clock.sleep(1)
+        assert callee.calls[0].remote_sdp == sdp_of_port(4008)
+
+
+def test_late_offer_when_the_ack_comes_before_the_bridge(agent, alice, callee, net, to_middle):
+    ua = agent('middle')
+
+    def handler(a):
+        with ua.invite(net.uri('bob'), sdp=a.offer) as b:
+            b.wait_for('2xx')
+            a.answer(sdp=b.answer)
+            net.clock.sleep(2)
+            Bridge(a, b).wait()
+
+    ua.serve(handler, background=True)
+    with alice.invite(to_middle, sdp=b'') as leg:
+        leg.wait_for('200')
+        leg.ack(SDP)
+        net.clock.sleep(3)
+        assert callee.calls[0].remote_sdp == SDP
+
+
+def test_the_caller_goes_before_its_late_answer(alice, middle, callee, net, to_middle):
+    with alice.invite(to_middle, sdp=b'') as leg:
+        leg.wait_for('200')
+        net.lose('ACK', 1)
+    net.clock.sleep(40)
+    assert callee.calls[0].ended
+    assert titles(net, 'middle', 'bob')[-2:] == ['ACK', 'BYE']
+
+
+def test_refer_is_refused_or_passed(agent, alice, callee, net, to_middle):
+    middle = Middle(agent, net, middle={'allow': ('REFER', 'NOTIFY')})
+    with alice.call(to_middle, sdp=SDP) as leg, pytest.raises(ResponseError, match='603'):
+        leg.request('REFER', headers={'Refer-To': '<sip:carol@example.com>'})
+    assert 'REFER' not in titles(net, 'middle', 'bob')
+    net.clock.sleep(1)
+    middle.options = {'refer': 'pass'}
+    with alice.call(to_middle, sdp=SDP) as leg, pytest.raises(ResponseError, match='405'):
+        leg.request('REFER', headers={'Refer-To': '<sip:carol@example.com>'})
+    assert 'REFER' in titles(net, 'middle', 'bob')
+
+
+def test_a_time_limit_leaves_both_legs(alice, agent, callee, net, to_middle, caplog):
+    middle = Middle(agent, net)
+    middle.timeout = 10
+    with alice.call(to_middle, sdp=SDP) as leg:
+        assert isinstance(leg.wait_ended().error, RemoteHangup)
+    assert net.clock.now() == pytest.approx(10, abs=0.2) and callee.calls[0].state == 'ended'
+    assert 'WaitTimeout' in caplog.text
+
+
+def test_keep_alive_by_another_greenlet_is_not_relayed(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        net.clock.sleep(1)
+        assert gevent.spawn(middle.legs[1].reinvite).get().code == 200
+        assert titles(net, 'middle', 'alice').count('INVITE') == 0
+        assert leg.state == 'confirmed'
+
+
+def test_a_leg_that_another_greenlet_hangs_up_has_left(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        net.clock.sleep(1)
+        net.lose('BYE', 1)
+        middle.legs[1].hangup()
+        assert isinstance(leg.wait_ended(timeout=0.3).error, RemoteHangup)
+        assert middle.gone == [middle.legs[1]]
+    net.clock.sleep(2)
+
+
+def test_no_leg_has_two_bridges(alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP):
+        net.clock.sleep(1)
+        with pytest.raises(UsageError):
+            Bridge(*middle.legs).wait()
+        with pytest.raises(UsageError):
+            Bridge(middle.legs[0], middle.legs[0])
+        with pytest.raises(UsageError):
+            Bridge(*middle.legs, refer='maybe')
+        with pytest.raises(UsageError, match='REFER'):
+            Bridge(*middle.legs, refer='pass')
+
+
+def test_progress_passes_with_its_body(agent, alice, middle, net, to_middle):
+    bob = agent('bob')
+
+    def handler(leg):
+        leg.progress(183, sdp=sdp_of_port(7000), headers={'X-Tone': 'rbt'})
+        leg.ring()
+        leg.reject(486)
+
+    bob.serve(handler, background=True)
+    with alice.invite(to_middle, sdp=SDP) as leg:
+        event = leg.wait_for('183')
+        assert event.message.body == sdp_of_port(7000) and event.message.get('X-Tone') == 'rbt'
+        leg.wait_for('180')
+        # The handler of the middle lets Busy through: its caller gets it as it was.
+        with pytest.raises(Busy):
+            leg.wait_for('200')
+
+
+def test_a_call_of_which_the_bridge_knows_the_end_already(alice, agent, callee, net, to_middle):
+    ua = agent('middle')
+    gone = []
+
+    def handler(a):
+        with ua.invite(net.uri('bob'), sdp=a.offer) as b:
+            b.wait_for('2xx')
+            a.answer(sdp=b.answer)
+            net.clock.sleep(2)
+            gone.append(Bridge(a, b).wait() is a)
+
+    ua.serve(handler, background=True)
+    with alice.call(to_middle, sdp=SDP):
+        net.clock.sleep(1)
+    net.clock.sleep(3)
+    assert gone == [True] and callee.calls[0].ended
