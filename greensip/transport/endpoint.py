@@ -142,6 +142,8 @@ class Endpoint:
                 self._open(Listen.parse(place) if isinstance(place, str) else place, advertised)
         except BaseException:
             self.close()
+            for transport in self.transports:
+                core.points.remove(transport.point)
             raise
 
     def __repr__(self) -> str:
@@ -173,9 +175,9 @@ class Endpoint:
                 known = ', '.join(sorted(name.lower() for name in TRANSPORTS))
                 raise UsageError(f'cannot listen on {listen}: the transports are {known}')
             transport = factory(self._numeric(listen), self)
-        self.transports.append(transport)
         self.opened(transport.point, transport)
         self.core.points.append(transport.point)
+        self.transports.append(transport)
 
     def _numeric(self, listen: Listen) -> Listen:
         """A name of this machine becomes its address."""

@@ -151,18 +151,18 @@ def test_what_peers_are_told_can_be_said(peer: socket.socket) -> None:
         assert b'sip.example.com:5070' in request.partition(b'Contact: ')[2]
 
 
-@pytest.mark.parametrize(('places', 'kind', 'sentence'), [
-    (['carrier pigeon'], UsageError, "cannot read 'carrier pigeon' as a place to listen at"),
-    (['sctp:127.0.0.1:5060'], UsageError, 'cannot listen on sctp:127.0.0.1:5060: the transports are '),
-    (['udp:127.0.0.1:0', 'udp:192.0.2.1:5060'], TransportError, 'cannot listen on udp:192.0.2.1:5060: cannot assign'),
+@pytest.mark.parametrize(('place', 'kind', 'sentence'), [
+    ('carrier pigeon', UsageError, "cannot read 'carrier pigeon' as a place to listen at"),
+    ('sctp:127.0.0.1:5060', UsageError, 'cannot listen on sctp:127.0.0.1:5060: the transports are '),
+    ('udp:192.0.2.1:5060', TransportError, 'cannot listen on udp:192.0.2.1:5060: cannot assign'),
 ])
-def test_where_it_cannot_listen_it_says_so(places: list[str], kind: type[Exception], sentence: str) -> None:
-    core = new_core()
+def test_where_it_cannot_listen_it_says_so_and_leaves_nothing_open(
+        place: str, kind: type[Exception], sentence: str, free_port: Callable[[], int]) -> None:
+    core, first = new_core(), f'udp:127.0.0.1:{free_port()}'
     with pytest.raises(kind, match=re.escape(sentence)):
-        Endpoint(core, places)
-    # The first socket was closed again.
-    if core.points:
-        Endpoint(new_core(), [Listen('UDP', *core.points[0].address)]).close()
+        Endpoint(core, [first, place])
+    assert core.points == []
+    Endpoint(core, [first]).close()
 
 
 def test_another_thread_is_turned_away(real: Endpoint) -> None:

@@ -179,6 +179,16 @@ def test_a_reader_survives_a_receiver_that_raises(opened: Opened, collector: Col
     assert 'RuntimeError: no' in caplog.text
 
 
+def test_a_killed_reader_does_not_keep_the_loop_busy(opened: Opened, peer: socket.socket) -> None:
+    transport = opened()
+    gevent.sleep(0)
+    transport._reader.kill()
+    peer.sendto(b'x', transport.point.address)
+    rounds = gevent.get_hub().loop.iteration
+    gevent.sleep(0.02)
+    assert gevent.get_hub().loop.iteration - rounds < 20
+
+
 # -- binding
 
 
