@@ -151,12 +151,18 @@ class B2bua:
         self.count += 1
         call = Call(self, leg, self.count)
         self.calls[call.number] = call
+        timer = None
+        if self.max_time is not None and self.program is not carry:
+            # A script knows nothing of our limits.
+            timer = self.ua.clock.timer(self.max_time, self.ua.workers.start, call.hang_up, 'credit-time')
         try:
             self.program(call)
         except BaseException as error:
             call.ended(error)
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             del self.calls[call.number]
             if self.keep_alive is not None:
                 self.keep_alive.end(call)

@@ -103,7 +103,7 @@ def refuse(caller: IncomingLeg, error: GreensipError, route: Route) -> None:
 class Call:
     """What is known about a call.  ``number`` counts the calls of the program from 1."""
 
-    __slots__ = ('answered_at', 'attempts', 'b2bua', 'call_id', 'callee', 'caller', 'cld', 'cli', 'code', 'hunt',
+    __slots__ = ('attempts', 'b2bua', 'call_id', 'callee', 'caller', 'cld', 'cli', 'code', 'hunt',
                  'max_forwards', 'name', 'number', 'released_by', 'sent', 'time_limit', 'timers', 'trying')
 
     def __init__(self, b2bua: B2bua, caller: IncomingLeg, number: int) -> None:
@@ -130,9 +130,9 @@ class Call:
         #: how the routes before it ended: host and status
         self.attempts: list[str] = []
         self.trying = False
-        self.answered_at: float | None = None
         #: seconds that the answered call may last, None for ever
         self.time_limit: float | None = None
+        #: the status of a call that nobody answered, where the caller's leg does not tell
         self.code = 0
         self.released_by = ''
         #: keep-alive timers
@@ -217,8 +217,6 @@ class Call:
         """The caller has been told that the callee has answered."""
         b2bua = self.b2bua
         self.trying = False
-        self.answered_at = self.now()
-        self.code = 200
         self.time_limit = route.time_limit(maximum=b2bua.max_time)
         if b2bua.keep_alive is not None:
             b2bua.keep_alive.begin(self)
@@ -228,18 +226,17 @@ class Call:
     def left(self, leg: Any) -> None:
         """One side has hung up, or lost the call."""
         if not self.released_by:
-            side = 'caller' if leg is self.caller else 'callee'
-            if isinstance(leg.error, LocalHangup):
+            side, error = 'caller' if leg is self.caller else 'callee', leg.error
+            if error is None or isinstance(error, LocalHangup):
                 self.released_by = 'shutdown' if self.b2bua.stopping else 'b2bua'
             else:
-                self.released_by = side if isinstance(leg.error, (RemoteHangup, RemoteCancel)) else f'{side}-lost'
+                self.released_by = side if isinstance(error, (RemoteHangup, RemoteCancel)) else f'{side}-lost'
 
     def ended(self, error: BaseException) -> None:
         """The program was left with ``error``."""
         if isinstance(error, LegEnded):
             self.left(self.caller if self.caller.ended or self.callee is None else self.callee)
-        if not self.code:
-            self.code = error.status if isinstance(error, GreensipError) else 500
+        self.code = error.status if isinstance(error, GreensipError) else 500
 
     def hang_up(self, released_by: str) -> None:
         """End both sides.  Does not block; the program that carries the call is woken by it."""
@@ -257,7 +254,7 @@ class Call:
         """The state of the call as sippy names it."""
         if self.released_by:
             return 'Disconnecting'
-        if self.answered_at is not None:
+        if self.caller.timings.answered is not None:
             return 'Connected'
         return 'ARComplete' if self.trying else 'WaitRoute'
 
@@ -277,8 +274,7 @@ class Call:
     def record(self, event: str) -> dict[str, Any]:
         """The call's record: ``event`` is ``start`` or ``stop``.  Times are seconds since 1970."""
         caller, callee, wall = self.caller, self.callee, self.b2bua.wall
-        began, _, ringing, _, _ = caller.timings
-        answered = self.answered_at
+        began, _, ringing, answered, _ = caller.timings
         now = self.now()
         response = caller.response
         cli, cld, call_id = self.sent
@@ -303,7 +299,7 @@ class Call:
             record['ended'] = round(wall + now, 3)
             record['duration'] = 0.0 if answered is None else round(now - answered, 3)
             record['code'] = response.code if response is not None else self.code
-            record['released_by'] = self.released_by or ('callee' if self.attempts else 'b2bua')
+            record['released_by'] = self.released_by or self._refused_by()
             record['reason'] = caller.reason
             record['attempts'] = self.attempts
         if route is not None and route.params:
@@ -311,6 +307,12 @@ class Call:
                 if name in route.params:
                     record[name.replace('-', '_')] = route.params[name]
         return record
+
+    def _refused_by(self) -> str:
+        """Who ended a call that was not hung up by anybody we waited for."""
+        if isinstance(self.caller.error, (RemoteHangup, RemoteCancel)):
+            return 'caller'
+        return 'callee' if self.attempts else 'b2bua'
 
 
 _LEG_STATES = {
