@@ -188,23 +188,19 @@ class UdpTransport(Transport):
     def _read(self, hub: Hub) -> None:
         """The reader greenlet."""
         watcher = self._watcher
-        try:
-            while not self._closed:
-                if not self._watching:
-                    self._watching = True
-                    watcher.start(self._wake)
-                self._parked = True
-                hub.switch()
-                if not self._closed:
-                    try:
-                        self._drain()
-                    except Exception:
-                        log.exception('! reading from %r failed', self)
-                        # Whatever it is, it shall not come a hundred thousand times a second.
-                        gevent.sleep(0.1)
-        finally:
-            # Somebody may have killed us: the watcher must not call a dead greenlet for ever, but stop.
-            self._parked = False
+        while not self._closed:
+            if not self._watching:
+                self._watching = True
+                watcher.start(self._wake)
+            self._parked = True
+            hub.switch()
+            if not self._closed:
+                try:
+                    self._drain()
+                except Exception:
+                    log.exception('! reading from %r failed', self)
+                    # Whatever it is, it shall not come a hundred thousand times a second.
+                    gevent.sleep(0.1)
 
     def _wake(self) -> None:
         """The socket is readable; called in the hub."""
