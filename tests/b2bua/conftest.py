@@ -68,7 +68,7 @@ class Raw:
         self.send(response)
 
     def request(self, method: str, uri: str, *, branch: str = 'z9hG4bKraw', to_tag: str = '', cseq: int = 1,
-                body: bytes = b'', **fields: str) -> Any:
+                body: bytes = b'', send: bool = True, **fields: str) -> Any:
         pairs = {
             'Via': f'SIP/2.0/UDP {self.host}:{self.port};branch={branch}', 'Max-Forwards': '70',
             'From': f'<sip:raw@{self.host}>;tag=r1', 'To': f'<sip:x@y>{";tag=" + to_tag if to_tag else ""}',
@@ -77,7 +77,8 @@ class Raw:
         if body:
             pairs['Content-Type'] = 'application/sdp'
         request = Request(method, uri, list(pairs.items()), body)
-        self.send(request)
+        if send:
+            self.send(request)
         return request
 
 
