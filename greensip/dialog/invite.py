@@ -541,7 +541,8 @@ class InviteUsage(Machine):
     # -- pieces
 
     def tell(self, kind: str, message: Request | Response, now: float, exchange: Any = None) -> None:
-        code = message.code if isinstance(message, Response) else 0
+        # A FORKED has its response too, but must not be taken for the call's own.
+        code = message.code if kind == RESPONSE and isinstance(message, Response) else 0
         self.core.events.append(Event(kind, self, message, now, code, exchange))
 
     def finish(self, error: Exception, now: float) -> None:
