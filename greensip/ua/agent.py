@@ -423,21 +423,25 @@ class UserAgent(Engine):
         for leg in self.legs:
             leg._leave(480, None, ())
 
+    def _is_quiet(self) -> bool:
+        """No call and no handler is left, but for the handler that asks."""
+        return not self.core.usages and all(task.current for task in self._tasks)
+
     def _wait_quiet(self, timeout: float | None) -> bool:
-        """Block until no call is left; False if that takes longer than ``timeout``."""
-        if not self.core.usages:
+        """Block until it is quiet; False if that takes longer than ``timeout``."""
+        if self._is_quiet():
             return True
         gate = Gate(self)
         handle = self.clock.timer(timeout, gate.expire) if timeout is not None else None
         self._quiet.append(gate)
         try:
-            while self.core.usages and not gate.expired:
+            while not self._is_quiet() and not gate.expired:
                 gate.park()
         finally:
             self._quiet.remove(gate)
             if handle is not None:
                 handle.cancel()
-        return not self.core.usages
+        return self._is_quiet()
 
     # -- what the core reports
 
@@ -452,7 +456,7 @@ class UserAgent(Engine):
             subject.owner.on_event(event)
 
     def on_leg_ended(self) -> None:
-        """A leg tells that it is over."""
+        """A leg, or a handler, tells that it is over."""
         for gate in self._quiet:
             gate.wake()
 
@@ -497,6 +501,8 @@ class UserAgent(Engine):
         finally:
             self._tasks.discard(leg._task)
             leg._task = None
+            if self._quiet:
+                self.on_leg_ended()
 
     def _on_request(self, event: Event) -> None:
         """A request outside of calls that the core has no answer for."""

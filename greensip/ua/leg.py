@@ -340,7 +340,8 @@ class Leg(Mailbox):
 
     def _tolerates(self, event: Happening) -> bool:
         # A 100 comes from the next hop and depends on its speed; ACK is one of the protocol's chores.
-        return isinstance(event, Notice) or event.label == 100 or (event.label == 'ACK' and 'ACK' not in self._manual)
+        return isinstance(event, Notice) or event.label in (100, 'forked') or (
+            event.label == 'ACK' and 'ACK' not in self._manual)
 
     # -- verbs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .incoming import IncomingLeg
 
 __all__ = ['OutgoingLeg', 'Redirection', 'target_of']
+
+log = logging.getLogger('greensip.ua')
 
 #: responses after which the next target of a redirection is not tried: they speak for the person called (21.6)
 GLOBAL_FAILURE = 600
@@ -85,12 +88,12 @@ class OutgoingLeg(Leg):
     @property
     def from_(self) -> NameAddr:
         request = self.usage.request
-        return request.from_ if request is not None else parse_name_addr(self._invite.from_)
+        return request.from_ if request is not None else parse_name_addr(self._invite.envelope.from_)
 
     @property
     def to(self) -> NameAddr:
         request = self.usage.request
-        return request.to if request is not None else parse_name_addr(self._invite.to)
+        return request.to if request is not None else parse_name_addr(self._invite.envelope.to)
 
     def _party(self, local: bool) -> NameAddr:
         return self.from_ if local else self.to
@@ -137,7 +140,9 @@ class OutgoingLeg(Leg):
         elif code < 300:
             self._answered = event.time
             self._redirection = None
-        elif self._redirection is not None and code < GLOBAL_FAILURE and self.usage.state == 'terminated':
+        elif code >= GLOBAL_FAILURE:
+            self._redirection = None
+        elif self._redirection is not None:
             self._redirection.take(response)
             if self._redirection.targets and self._redirection.left > 0 and not self._closed:
                 # The ending that follows begins the next attempt; the script sees neither.
@@ -147,10 +152,16 @@ class OutgoingLeg(Leg):
 
     def _on_ended(self, event: Event) -> None:
         redirection = self._redirection
-        if redirection is not None and not self._closed:
+        while redirection is not None and not self._closed:
             target = redirection.next()
-            if target is not None:
+            if target is None:
+                break
+            try:
                 self._follow(*target)
+            except GreensipError as error:
+                # A target that can't be called: the next one, or the ending that led here.
+                log.debug('! cannot follow to %s: %s', target[0], error)
+            else:
                 return
         self._progress_to = None
         super()._on_ended(event)
@@ -159,7 +170,7 @@ class OutgoingLeg(Leg):
         """8.1.3.4: the same call to another address: Call-ID, From and To stay, the CSeq goes on."""
         redirection = self._redirection
         assert redirection is not None
-        before: Any = self._invite
+        before = self._invite.envelope
         options = dict(redirection.options)
         if route is not None:
             options['route'] = (route,)

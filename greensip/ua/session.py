@@ -17,6 +17,7 @@ from greensip.sdp import (
     SENDRECV,
     Capability,
     Direction,
+    SessionDescription,
     hold,
     is_on_hold,
     make_answer,
@@ -68,7 +69,17 @@ def answer_again(offer: bytes, local: bytes, on_hold: bool) -> bytes:
                 media.type, media.port, media.codecs if media.is_rtp else media.formats, (media.proto,),
                 direction=keeps, host=media.connection.address if media.connection is not None else None,
                 rtcp_mux=media.rtcp_mux))
-    return make_answer(offered, host, capabilities, previous=before).to_bytes()
+    answer = make_answer(offered, host, capabilities, previous=before)
+    # A refresh changes nothing: then what was said stands, to the letter.
+    return local if _says_the_same(answer, before) else answer.to_bytes()
+
+
+def _says_the_same(one: SessionDescription, other: SessionDescription) -> bool:
+    """Whether the streams of two descriptions agree in all that was negotiated."""
+    return len(one.media) == len(other.media) and all(
+        (a.type, a.port, a.proto, a.formats, a.codecs, one.direction_of(a), one.connection_of(a))
+        == (b.type, b.port, b.proto, b.formats, b.codecs, other.direction_of(b), other.connection_of(b))
+        for a, b in zip(one.media, other.media))
 
 
 def hold_offer(local: bytes) -> bytes:
