@@ -52,6 +52,8 @@ class B2bua:
         #: calls begun so far
         self.count = 0
         self.stopping = False
+        #: what nobody asked for expressly and we do without: for the log, once we run
+        self.missing: list[str] = []
         self.stopped = Event()
         self.cdr: CdrFile | None = None
         self.control: CommandSocket | None = None
@@ -71,8 +73,6 @@ class B2bua:
         self.host = hostport(self.ua.host, None)
         #: the time of day at the zero of the user agent's clock
         self.wall = time.time() - self.ua.clock.now()
-        if options.acct_enable and self.cdr is None:
-            log.info('= call records are not written: no --cdr FILE was given')
 
     def _open_control(self) -> CommandSocket | None:
         """The command socket; without one that nobody asked for we can do."""
@@ -82,7 +82,7 @@ class B2bua:
         except SetupError as error:
             if 'b2bua_socket' in self.options.given:
                 raise
-            log.warning('! %s; there will be none', error)
+            self.missing.append(f'{error}; there will be none')
             return None
 
     # -- running
@@ -93,6 +93,10 @@ class B2bua:
                       screen=None if self.options.accept_ips is None else self._screen)
         for point in self.ua.points:
             log.info('= listening on %s:%s', point.transport.lower(), hostport(*point.address))
+        if self.options.acct_enable and self.cdr is None:
+            log.info('= call records are not written: no --cdr FILE was given')
+        for sentence in self.missing:
+            log.warning('! %s', sentence)
 
     def run(self) -> None:
         """Take calls, and block until ``stop()`` is done."""
