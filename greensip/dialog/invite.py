@@ -239,11 +239,6 @@ def hung_up_meanwhile(usage: InviteUsage, request: Request, now: float) -> None:
     usage.finish(usage.ended_by or LocalHangup(), now)
 
 
-def late_success(usage: ClientInvite, response: Response, now: float) -> None:
-    """A 2xx for a call that is over already: acknowledge it and hang it up (13.2.2.4)."""
-    usage.turn_down(response, now)
-
-
 # 13, 14 and 15: what is the same for caller and callee
 SHARED_ROWS = (
     Row(CONFIRMED, 'bye', CLOSING, send_bye),
@@ -550,6 +545,8 @@ class InviteUsage(Machine):
         core = self.core
         for dialog in self.dialogs.values():
             core.dialogs.pop(dialog.id, None)
+            # No circles: what is over is freed at once, not when the collector comes round.
+            dialog.usage = NOBODY
         self.stop_repeating()
         core.usages.discard(self)
         core.events.append(Event(ENDED, self, None, now, 0, None, error))
@@ -696,7 +693,6 @@ class ClientInvite(InviteUsage):
         Row(CANCELLING, '2xx', CLOSING, hang_up_crossed),
         Row(CANCELLING, '3xx-6xx', TERMINATED, refused),
         Row(CANCELLING, 'error', TERMINATED, failed),
-        Row(TERMINATED, '2xx', TERMINATED, late_success),
         *SHARED_ROWS,
     )
 
@@ -732,7 +728,7 @@ class ClientInvite(InviteUsage):
         if code < 200:
             self.fire('1xx tag' if code > 100 and response.to_tag else '1xx', response, now)
         elif code < 300:
-            if self.dialog is None or not self.dialog.confirmed or self.state == TERMINATED:
+            if self.dialog is None or not self.dialog.confirmed:
                 self.fire('2xx', response, now)
             elif response.to_tag != self.dialog.remote_tag:
                 self.turn_down(response, now)
@@ -782,23 +778,34 @@ class ClientInvite(InviteUsage):
         return dialog
 
     def turn_down(self, response: Response, now: float) -> None:
-        """A 2xx from another branch of the fork, or after the end: acknowledge it and hang it up (13.2.2.4)."""
-        request, flow = self.invite.request, self.invite.flow
-        assert request is not None and flow is not None
-        dialog = Dialog.as_uac(FORK, request, response, flow.point)
-        self.invite.acknowledge(dialog, now)
-        bye = ClientRequest(self.core, 'BYE', FORK, dialog.envelope(), point=dialog.point, digest=self._digest)
-        bye.start(now)
+        """A 2xx from another branch of the fork: acknowledge it and hang it up (13.2.2.4)."""
+        turn_down(self.invite, response, now)
         self.tell(FORKED, response, now, self.invite)
 
+    def finish(self, error: Exception, now: float) -> None:
+        super().finish(error, now)
+        self.invite.subject = NOBODY
 
-class Fork:
-    """The usage of a dialog that was only made to be hung up."""
+
+def turn_down(invite: InviteRequest, response: Response, now: float) -> None:
+    """Acknowledge a 2xx that nobody wants, and hang it up (13.2.2.4)."""
+    request, flow = invite.request, invite.flow
+    assert request is not None and flow is not None
+    dialog = Dialog.as_uac(NOBODY, request, response, flow.point)
+    invite.acknowledge(dialog, now)
+    envelope = dialog.envelope()
+    ClientRequest(invite.core, 'BYE', NOBODY, envelope, point=dialog.point, digest=invite.digest).start(now)
+
+
+class Nobody:
+    """Whom a dialog and its requests belong to when the call is over, or never was: a fork that came too late."""
 
     __slots__ = ()
 
     def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
-        """It is over, whatever the peer says."""
+        """A 2xx still makes a call, which nobody wants (13.2.2.4)."""
+        if isinstance(exchange, InviteRequest) and 200 <= response.code < 300:
+            turn_down(exchange, response, now)
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         """It is over."""
@@ -806,8 +813,11 @@ class Fork:
     def on_unreachable(self, dialog: Dialog, error: Exception, now: float) -> None:
         """The peer will stop repeating its 2xx by itself."""
 
+    def resume_invite(self, exchange: InviteRequest, now: float) -> None:
+        """The session that was to be changed is no more."""
 
-FORK = Fork()
+
+NOBODY = Nobody()
 
 
 class ServerInvite(InviteUsage):
