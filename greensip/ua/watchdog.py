@@ -63,6 +63,8 @@ class Watchdog:
         self._awake = loop.check(ref=False, priority=loop.MAXPRI)
         self._awake.start(self._on_wake)
         self._since = _now()
+        # A lock of its own for each thread: the one before may not have noticed yet that it is to end.
+        self._lock = _allocate_lock()
         self._lock.acquire()
         _start_thread(_run, (weakref.ref(self), self._lock, self.limit))
 
@@ -111,7 +113,7 @@ def _run(ref: weakref.ref[Watchdog], lock: Any, limit: float) -> None:
     while True:
         lock.acquire(True, limit / 2)
         watchdog = ref()
-        if watchdog is None or watchdog._users == 0:
+        if watchdog is None or watchdog._users == 0 or watchdog._lock is not lock:
             return
         reported = watchdog.look(reported)
         if not watchdog._since:

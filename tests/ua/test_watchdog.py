@@ -65,3 +65,15 @@ def test_there_is_one_per_hub():
     first.stop()
     assert first._users == 1
     second.stop()
+
+
+def test_it_can_be_started_again(caplog):
+    watchdog = Watchdog(gevent.get_hub(), 0.02)
+    for _ in range(3):
+        watchdog.start()
+        try:
+            caplog.clear()
+            gevent.spawn(hold_the_hub, lambda: 'hub has been held' in caplog.text).join()
+            assert 'hold_the_hub' in caplog.text
+        finally:
+            watchdog.stop()
