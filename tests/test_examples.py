@@ -1,0 +1,203 @@
+"""Runs every example as a person would, and reads what it prints."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from benchmarks import peers
+
+from greensip import NotFound, ResponseError, UserAgent
+
+EXAMPLES = Path(__file__).parents[1] / 'examples'
+NAMES = sorted(path.name for path in EXAMPLES.glob('*.py'))
+
+Start = Callable[..., peers.Peer]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """``start('call', ...)`` runs ``examples/call.py`` in a process of its own."""
+    with peers.stopped_at_end([]) as running:
+        def start(name: str, *arguments: object) -> peers.Peer:
+            peer = peers.Peer(f'{name}-{len(running)}', [
+                sys.executable, '-u', EXAMPLES / f'{name}.py', *map(str, arguments)], tmp_path)
+            running.append(peer)
+            return peer
+
+        yield start
+        for peer in running:
+            print(f'--- {peer.name}\n{peer.printed()}')
+
+
+@pytest.fixture
+def serve(start: Start, free_port: Callable[[], int]) -> Callable[..., tuple[peers.Peer, int]]:
+    """``serve('answer', ...)`` starts an example that listens; gives its process and port."""
+    def serve(name: str, *arguments: object) -> tuple[peers.Peer, int]:
+        port = free_port()
+        peer = start(name, *arguments, '--listen', f'udp:127.0.0.1:{port}')
+        peer.wait_for_text(f'listening on .*:{port}')
+        return peer, port
+
+    return serve
+
+
+@pytest.fixture
+def ua() -> Iterator[UserAgent]:
+    with UserAgent('udp:127.0.0.1:0', name='tester') as ua:
+        yield ua
+
+
+def finished(peer: peers.Peer, timeout: float = 20.0) -> str:
+    """What it printed, once it has ended with status 0."""
+    assert peer.wait(timeout) == 0, peer.printed()
+    return peer.printed()
+
+
+Serve = Callable[..., tuple[peers.Peer, int]]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_help_is_the_docstring(start: Start, name: str) -> None:
+    text = finished(start(name.removesuffix('.py'), '--help'))
+    assert f'python examples/{name}' in text
+    assert name in (EXAMPLES / 'README.rst').read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_call_and_answer(start: Start, serve: Serve, number: int) -> None:
+    answer, port = serve('answer')
+    printed = finished(start('call', f'sip:bob@127.0.0.1:{port}', '--seconds', '0.1'))
+    assert 'it rings, 180' in printed
+    assert 'hanging up' in printed
+    answer.wait_for_text('called sip:bob@127.0.0.1.*: the peer hung up')
+    answer.send_signal(number)
+    assert len(finished(answer).splitlines()) == 2
+
+
+def test_answer_hangs_up_when_it_ends(start: Start, serve: Serve) -> None:
+    answer, port = serve('answer')
+    call = start('call', f'sip:bob@127.0.0.1:{port}', '--seconds', '20')
+    call.wait_for_text('answered by')
+    answer.send_signal(signal.SIGTERM)
+    assert 'the other side hung up' in finished(call)
+    finished(answer)
+
+
+def test_answer_says_that_a_port_is_in_use(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    second = start('answer', '--listen', f'udp:127.0.0.1:{port}')
+    assert second.wait(10) == 2
+    assert 'Traceback' not in second.printed()
+    assert str(port) in second.printed().splitlines()[-1]
+
+
+def test_call_tells_why_it_failed(start: Start, serve: Serve, free_port: Callable[[], int]) -> None:
+    _, port = serve('redirect', '--to', f'127.0.0.1:{free_port()}')
+    call = start('call', f'sip:bob@127.0.0.1:{port}')
+    assert call.wait(20) == 1
+    assert 'refused: 302' in call.printed()
+
+
+@pytest.mark.parametrize(('digits', 'outcome'), [('1234', 'welcome'), ('12#', 'wrong PIN')])
+def test_ivr(serve: Serve, ua: UserAgent, digits: str, outcome: str) -> None:
+    ivr, port = serve('ivr', '--pin', '1234')
+    with ua.invite(f'sip:ivr@127.0.0.1:{port}') as leg:
+        leg.wait_for('200', timeout=5)
+        for digit in digits:
+            leg.request('INFO', body=f'Signal={digit}\r\nDuration=160\r\n', content_type='application/dtmf-relay')
+        assert leg.wait_for('MESSAGE', timeout=5).message.body.decode() == outcome
+        assert 'good bye' in str(leg.wait_ended(timeout=5).error)
+    ivr.wait_for_text(f'tester.*: {outcome}')
+
+
+def test_b2bua_failover(serve: Serve, ua: UserAgent, free_port: Callable[[], int]) -> None:
+    closed = free_port()
+    _, answering = serve('answer')
+    b2bua, port = serve('b2bua_failover', '--route', f'127.0.0.1:{closed}', '--route', f'127.0.0.1:{answering}',
+                        '--patience', '5')
+    with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg:
+        leg.wait_for('18x', timeout=10)
+        leg.wait_for('200', timeout=5)
+    b2bua.wait_for_text(f'bob at 127.0.0.1:{closed}: .*, next')
+    b2bua.wait_for_text(f'bob at 127.0.0.1:{answering}: answered')
+    b2bua.wait_for_text('the caller hung up')
+
+
+def test_parallel_fork(serve: Serve, ua: UserAgent, free_port: Callable[[], int]) -> None:
+    _, answering = serve('answer')
+    _, other = serve('ivr')
+    fork, port = serve('parallel_fork', f'sip:a@127.0.0.1:{free_port()}', f'sip:b@127.0.0.1:{answering}',
+                       f'sip:c@127.0.0.1:{other}')
+    with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg:
+        leg.wait_for('200', timeout=10)
+    fork.wait_for_text('tester.*: answered by sip:[bc]@')
+
+
+def test_parallel_fork_nobody(serve: Serve, ua: UserAgent, free_port: Callable[[], int]) -> None:
+    _, port = serve('parallel_fork', f'sip:a@127.0.0.1:{free_port()}', f'sip:b@127.0.0.1:{free_port()}')
+    with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg, pytest.raises(ResponseError) as refusal:
+        leg.wait_for('200', timeout=10)
+    assert refusal.value.code == 503
+
+
+def test_redirect(serve: Serve, ua: UserAgent) -> None:
+    answer, answering = serve('answer')
+    redirect, port = serve('redirect', '--to', f'127.0.0.1:{answering}')
+    with ua.invite(f'sip:bob@127.0.0.1:{port}', follow=1) as leg:
+        leg.wait_for('200', timeout=5)
+    redirect.wait_for_text('wants bob')
+    answer.wait_for_text('called sip:bob@')
+
+
+def test_registrar(serve: Serve, ua: UserAgent) -> None:
+    _, answering = serve('answer')
+    registrar, port = serve('registrar')
+    aor = f'sip:bob@127.0.0.1:{port}'
+    contact = f'<sip:bob@127.0.0.1:{answering}>'
+
+    def register(**options: object) -> object:
+        return ua.request('REGISTER', f'sip:127.0.0.1:{port}', to=aor, from_=aor, timeout=5, **options)
+
+    with ua.invite(aor, follow=2) as leg, pytest.raises(NotFound):
+        leg.wait_for('200', timeout=5)
+    with pytest.raises(ResponseError, match='423'):
+        register(headers=[('Contact', f'{contact};expires=5')])
+    response = register(headers=[('Contact', contact), ('Expires', '600')])
+    assert [(str(found.uri), found.expires) for found in response.contacts] == [(contact.strip('<>'), 600)]
+    with ua.invite(aor, follow=2) as leg:
+        leg.wait_for('200', timeout=5)
+    assert register(headers=[('Contact', '*'), ('Expires', '0')]).contacts == []
+    registrar.wait_for_text('bob@127.0.0.1: nowhere')
+    with ua.invite(aor, follow=2) as leg, pytest.raises(NotFound):
+        leg.wait_for('200', timeout=5)
+
+
+def test_message(start: Start, serve: Serve) -> None:
+    receiver, port = serve('message')
+    printed = finished(start('message', f'sip:bob@127.0.0.1:{port}', 'Grüße'))
+    assert printed.splitlines() == ['taken: 200', 'Read: Grüße']
+    receiver.wait_for_text('sip:message@.*: Grüße')
+
+
+def test_strict_test(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    printed = finished(start('strict_test', f'sip:dut@127.0.0.1:{port}'))
+    assert printed.count('ok ') == 3
+
+
+def test_strict_test_finds_what_is_wrong(start: Start, serve: Serve) -> None:
+    _, port = serve('redirect', '--to', '127.0.0.1:9')
+    test = start('strict_test', f'sip:dut@127.0.0.1:{port}')
+    assert test.wait(20) == 1
+    assert 'FAILED  test_answers: ' in test.printed()
+
+
+def test_from_thread(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    printed = finished(start('from_thread', f'sip:a@127.0.0.1:{port}', f'sip:b@127.0.0.1:{port}'))
+    for number, user in enumerate('ab', 1):
+        assert f'thread {number}: sip:{user}@127.0.0.1:{port} answered' in printed
