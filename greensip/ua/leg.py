@@ -258,6 +258,7 @@ class Leg(Mailbox):
     def _retire(self) -> None:
         """Ended and closed: nobody will look any more.  Cuts the circles, so that nothing is left to the collector."""
         self.usage.owner = None
+        self._group = None
         self._events.clear()
 
     def _on_request(self, event: Event) -> None:
