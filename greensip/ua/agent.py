@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from random import SystemRandom
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from greensip.sdp import DEFAULT_CODECS
 from greensip.transaction.flow import Flow, Point
 from greensip.transaction.settings import Settings
 from greensip.transport.clock import Clock
+from greensip.transport.entropy import Entropy
 from greensip.transport.endpoint import Endpoint
 
 from .engine import Engine, Task
@@ -133,7 +133,7 @@ class UserAgent(Engine):
                  manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
                  core: Core | None = None) -> None:
         if core is None:
-            core = Core(timeouts, random=random or SystemRandom(), user_agent=user_agent)
+            core = Core(timeouts, random=random or Entropy(), user_agent=user_agent)
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
                        supported=[*core.supported, *supported])
         self.core = core
