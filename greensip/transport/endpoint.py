@@ -130,8 +130,9 @@ class Endpoint:
         self._flushing = False
         self._looking_up: dict[Hop, list[Lookup]] = {}
         self._lookup_greenlets: set[gevent.Greenlet[[Hop], None]] = set()
-        #: what the timer greenlet sleeps for
+        #: what the timer greenlet sleeps for: the deadline, and what it is on the clock's grid
         self._armed = NEVER
+        self._rounded = NEVER
         self._alarm: ClockTimer | None = None
         self._waiter: Waiter[None] = Waiter()
         self._timer_greenlet: gevent.Greenlet[[], None] | None = None
@@ -208,7 +209,7 @@ class Endpoint:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        self._armed = NEVER
+        self._armed = self._rounded = NEVER
         current = gevent.getcurrent()
         for greenlet in (self._timer_greenlet, *self._lookup_greenlets):
             # One of them may be running us, in on_event: it sees ``closed`` when it is back.
@@ -371,17 +372,20 @@ class Endpoint:
 
     def _arm(self, deadline: float) -> None:
         """Have the timer greenlet wake at ``deadline``, rounded up to the clock's grid, or earlier."""
+        if self.closed:
+            return
+        self._armed = deadline
         if self._grid:
             deadline = -(-deadline // self._grid) * self._grid
-        if deadline < self._armed and not self.closed:
+        if deadline < self._rounded:
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._armed = deadline
+            self._rounded = deadline
             self._alarm = self.clock.at(deadline, self._due)
 
     def _due(self) -> None:
         # In the hub: only wakes the greenlet.
-        self._armed = NEVER
+        self._armed = self._rounded = NEVER
         self._alarm = None
         self._waiter.switch(None)
 
