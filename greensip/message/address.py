@@ -6,8 +6,18 @@ import re
 from typing import Any
 
 from ..errors import ParseError, UsageError
-from .grammar import QUOTED, TOKEN, check_text, quote, unquote
-from .params import TAIL, Pairs, WithParams, format_params, is_plain_tail, make_params, parse_params, split_params
+from .grammar import QUOTED, TOKEN, quote, unquote
+from .params import (
+    TAIL,
+    Pairs,
+    Params,
+    WithParams,
+    format_params,
+    is_plain_tail,
+    make_params,
+    parse_params,
+    split_params,
+)
 from .uri import OtherUri, Uri, parse_uri
 
 __all__ = ['STAR', 'NameAddr', 'parse_name_addr']
@@ -35,16 +45,14 @@ class NameAddr(WithParams):
                 uri = parse_uri(uri)
             except ParseError as error:
                 raise UsageError(str(error)) from None
-        if display is not None:
-            check_text(display)
         self.display = display or None
         self._uri = uri
         self.uri_text = str(uri)
         self._params, self._tail = make_params(params)
         self.tag = self._params.get('tag')
 
-    def _parts(self) -> dict[str, Any]:
-        return {'display': self.display, 'uri': self.uri, 'params': self.params}
+    def replace(self, **changes: Any) -> NameAddr:
+        return NameAddr(**{'display': self.display, 'uri': self.uri, 'params': self.params, **changes})
 
     @property
     def uri(self) -> Uri:
@@ -94,6 +102,21 @@ class NameAddr(WithParams):
         return hash(self.uri)
 
 
+class _ParsedNameAddr(NameAddr):
+    """Made by the parser, of parts that are known to be good."""
+
+    __slots__ = ()
+
+    def __init__(self, display: str | None, uri_text: str, uri: Uri | None, tag: str | None, tail: str,
+                 params: Params | None) -> None:
+        self.display = display
+        self.uri_text = uri_text
+        self._uri = uri
+        self.tag = tag
+        self._tail = tail
+        self._params = params
+
+
 _is_q = re.compile(r'[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}').fullmatch
 
 
@@ -134,14 +157,8 @@ def parse_name_addr(text: str) -> NameAddr:
         raise ParseError('broken uri-parameters', uri)
     if tail and ('tag' in tail.lower() or not is_plain_tail(tail)):
         return _parse_odd_name_addr(text.strip(' \t'))
-    addr = NameAddr.__new__(NameAddr)
-    addr.display = quoted or (tokens.rstrip(' ') or None if tokens else None)
-    addr.uri_text = uri
-    addr._uri = None
-    addr.tag = tag
-    addr._params = None
-    addr._tail = tail if tag is None or not tail else f';tag={tag}{tail}'
-    return addr
+    return _ParsedNameAddr(quoted or (tokens.rstrip(' ') or None if tokens else None), uri, None, tag,
+                           tail if tag is None or not tail else f';tag={tag}{tail}', None)
 
 
 def _parse_odd_name_addr(text: str) -> NameAddr:
@@ -178,13 +195,9 @@ def _parse_odd_name_addr(text: str) -> NameAddr:
 
 
 def _name_addr(display: str | None, spec: str, tail: str) -> NameAddr:
-    addr = NameAddr.__new__(NameAddr)
-    addr.display = display
-    addr._uri = parse_uri(spec)
-    addr.uri_text = str(addr._uri)
-    addr._params = parse_params(tail)
-    addr._tail = format_params(addr._params)
-    addr.tag = addr._params.get('tag')
-    if not addr.tag and 'tag' in addr._params:
+    uri = parse_uri(spec)
+    params = parse_params(tail)
+    tag = params.get('tag')
+    if not tag and 'tag' in params:
         raise ParseError('empty tag', tail)
-    return addr
+    return _ParsedNameAddr(display, str(uri), uri, tag, format_params(params), params)

@@ -6,10 +6,10 @@ Only their syntax; what is computed from them is in `digest`.
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import ClassVar
 
 from ..errors import ParseError, UsageError
-from .grammar import QUOTED, TOKEN, check_text, is_token, quote, split_top, unquote
+from .grammar import QUOTED, TOKEN, is_token, quote, split_top, unquote
 from .params import NO_PARAMS, Pairs, Params
 
 __all__ = ['AuthInfo', 'Challenge', 'Credentials', 'parse_auth_info', 'parse_challenge', 'parse_credentials']
@@ -29,7 +29,7 @@ class _Auth:
 
     __slots__ = ('params', 'scheme')
 
-    _plain: frozenset[str] = frozenset()
+    _plain: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, scheme: str, params: Pairs = ()) -> None:
         if not is_token(scheme):
@@ -37,8 +37,6 @@ class _Auth:
         self.scheme = scheme
         self.params = params if isinstance(params, Params) else Params(params)
         for name, value in self.params.items():
-            if value is not None:
-                check_text(value)
             if not is_token(name) and (value is not None or not _is_token68(name)):
                 raise UsageError(f'not a parameter name: {name!r}')
 
@@ -77,7 +75,7 @@ class Challenge(_Auth):
     """WWW-Authenticate and Proxy-Authenticate (RFC 3261 20.44, RFC 7616 3.3, RFC 8760)."""
 
     __slots__ = ()
-    _plain = _CHALLENGE_PLAIN
+    _plain: ClassVar[frozenset[str]] = _CHALLENGE_PLAIN
 
     @property
     def realm(self) -> str:
@@ -125,7 +123,7 @@ class Credentials(_Auth):
     """Authorization and Proxy-Authorization (RFC 3261 20.7, RFC 7616 3.4)."""
 
     __slots__ = ()
-    _plain = _CREDENTIALS_PLAIN
+    _plain: ClassVar[frozenset[str]] = _CREDENTIALS_PLAIN
 
     @property
     def username(self) -> str:
@@ -189,7 +187,7 @@ class AuthInfo(_Auth):
     """Authentication-Info and Proxy-Authentication-Info (RFC 3261 20.6, RFC 7615): parameters without a scheme."""
 
     __slots__ = ()
-    _plain = _AUTH_INFO_PLAIN
+    _plain: ClassVar[frozenset[str]] = _AUTH_INFO_PLAIN
 
     def __init__(self, params: Pairs = ()) -> None:
         super().__init__('Digest', params)
@@ -221,36 +219,26 @@ def _auth_params(text: str) -> Params:
     return Params(pairs.values())
 
 
-A = TypeVar('A', bound=_Auth)
-
-
-def _read_auth(cls: type[A], text: str) -> A:
+def _split_auth(text: str) -> tuple[str, Params]:
     scheme, _, rest = text.partition(' ')
     if not is_token(scheme):
         raise ParseError('broken authentication scheme', text)
-    made = cls.__new__(cls)
-    made.scheme = scheme
     rest = rest.strip(' \t')
     if _is_token68(rest) and scheme.lower() != 'digest':
-        made.params = Params([(rest, None)])
-    else:
-        made.params = _auth_params(rest)
-    return made
+        return scheme, Params([(rest, None)])
+    return scheme, _auth_params(rest)
 
 
 def parse_challenge(text: str) -> Challenge:
     """One challenge."""
-    return _read_auth(Challenge, text)
+    return Challenge(*_split_auth(text))
 
 
 def parse_credentials(text: str) -> Credentials:
     """One set of credentials."""
-    return _read_auth(Credentials, text)
+    return Credentials(*_split_auth(text))
 
 
 def parse_auth_info(text: str) -> AuthInfo:
     """An Authentication-Info value."""
-    made = AuthInfo.__new__(AuthInfo)
-    made.scheme = 'Digest'
-    made.params = _auth_params(text)
-    return made
+    return AuthInfo(_auth_params(text))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..errors import ParseError, UsageError
 from .grammar import check_text, is_token, split_list
-from .message import Request, Response, blank_request, blank_response
+from .message import BlankRequest, BlankResponse, Request, Response
 from .methods import DIALOG_METHODS
 from .status import reason_phrase
 
@@ -29,7 +29,7 @@ def make_response(request: Request, code: int, reason: str = '', to_tag: str | N
     """
     if not 100 <= code <= 699:
         raise UsageError(f'not a status code: {code}')
-    response = blank_response(code, check_text(reason) if reason else reason_phrase(code))
+    response = BlankResponse(code, check_text(reason) if reason else reason_phrase(code))
     wanted = _IN_RESPONSE
     if code < 300:
         if code == 100:
@@ -76,7 +76,7 @@ def make_cancel(request: Request) -> Request:
 
 def _same_hop(request: Request, method: str, to: str) -> Request:
     """A request that takes the way of another one: same URI, topmost Via, Route, From, Call-ID, CSeq number."""
-    made = blank_request(method, request.uri_text)
+    made = BlankRequest(method, request.uri_text)
     made._uri = request._uri
     via = request._text(VIA)
     if ',' in via:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import TypeVar
 
 from ..errors import ParseError, UsageError
 
 __all__ = [
-    'MAX_NUMBER', 'QUOTED', 'TOKEN', 'check_text', 'decode', 'encode', 'escape', 'format_host', 'is_token',
-    'parse_host', 'parse_host_port', 'parse_number', 'parse_quoted', 'quote', 'split_list', 'split_top', 'unescape',
-    'unquote',
+    'MAX_NUMBER', 'MEMORY', 'MEMORY_LENGTH', 'QUOTED', 'TOKEN', 'check_text', 'decode', 'encode', 'escape',
+    'format_host', 'is_token', 'parse_host', 'parse_host_port', 'parse_number', 'parse_quoted', 'quote', 'remember',
+    'split_list', 'split_top', 'unescape', 'unquote',
 ]
 
 #: ``token`` of RFC 3261 25.1, as the inside of a regular expression's character set
@@ -70,6 +71,22 @@ def parse_number(text: str, limit: int = MAX_NUMBER, what: str = 'number') -> in
                 return number
         raise ParseError(f'{what} too large', text)
     raise ParseError(f'not a {what}', text)
+
+
+# What most messages have in common is read once and shared: lines, URIs, CSeq values.  Each such memory is bounded in
+# the number and length of its texts, and emptied when it is full.
+MEMORY = 4096
+MEMORY_LENGTH = 200
+
+T = TypeVar('T')
+
+
+def remember(memory: dict[str, T], text: str, value: T) -> None:
+    """Keep what a text was read as."""
+    if len(text) <= MEMORY_LENGTH:
+        if len(memory) >= MEMORY:
+            memory.clear()
+        memory[text] = value
 
 
 # Quoted strings

@@ -18,7 +18,7 @@ class Limits(NamedTuple):
     fields: int = 256
     #: members of one comma-separated list
     members: int = 256
-    #: multipart bodies within multipart bodies
+    #: multipart bodies within multipart bodies, comments within comments
     depth: int = 8
     #: parts of one multipart body
     parts: int = 64

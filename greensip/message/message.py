@@ -25,7 +25,7 @@ from .uri import Uri, parse_uri
 from .values import CSeq, MediaType, Reason, format_date, parse_cseq
 from .via import Via, parse_via
 
-__all__ = ['Message', 'Request', 'Response', 'blank_request', 'blank_response']
+__all__ = ['BlankRequest', 'BlankResponse', 'Message', 'Request', 'Response']
 
 Value = Any
 FieldPairs = Iterable[tuple[str, Any]]
@@ -60,14 +60,15 @@ class Message:
         self.body = body
         self._via = self._from = self._to = self._cseq = self._contact = self._values = None
         names: list[str] = []
-        texts: list[str] = []
-        for name, text in fields:
+        values: list[Any] = []
+        for name, value in fields:
             names.append(name)
-            texts.append(text)
+            values.append(value)
+        texts: list[str] = values
         try:
             joined = ''.join(texts)
         except TypeError:
-            self._texts = texts = [_text_of(name, value) for name, value in zip(names, texts)]
+            texts = [_text_of(name, value) for name, value in zip(names, values)]
             joined = ''.join(texts)
         if '\r' in joined or '\n' in joined or '\0' in joined:
             raise UsageError('CR, LF or NUL in a header field')
@@ -466,7 +467,7 @@ class Request(Message):
         if method not in METHODS and not is_token(method):
             raise UsageError(f'not a method: {method!r}')
         self.method = method
-        self.uri = uri
+        self._set_uri(uri)
         Message.__init__(self, fields, body)
 
     @property
@@ -479,6 +480,9 @@ class Request(Message):
 
     @uri.setter
     def uri(self, uri: Uri | str) -> None:
+        self._set_uri(uri)
+
+    def _set_uri(self, uri: Uri | str) -> None:
         if isinstance(uri, str):
             if _bad_in_uri(uri) or not uri:
                 raise UsageError(f'not a Request-URI: {uri!r}')
@@ -493,9 +497,7 @@ class Request(Message):
         return f'{self.method} {self.uri_text} SIP/2.0'
 
     def copy(self) -> Request:
-        copy = Request.__new__(Request)
-        copy.method = self.method
-        copy.uri_text = self.uri_text
+        copy = BlankRequest(self.method, self.uri_text)
         copy._uri = self._uri
         self._copy_into(copy)
         return copy
@@ -527,9 +529,7 @@ class Response(Message):
         return f'SIP/2.0 {self.code} {self.reason}'
 
     def copy(self) -> Response:
-        copy = Response.__new__(Response)
-        copy.code = self.code
-        copy.reason = self.reason
+        copy = BlankResponse(self.code, self.reason)
         self._copy_into(copy)
         return copy
 
@@ -537,29 +537,29 @@ class Response(Message):
         return f'<Response {self.code} {self.reason}>'
 
 
-# What is made of raw texts from a message, without the checks of the constructors
+class BlankRequest(Request):
+    """A request without fields and body, to be filled with raw texts by the parser and its like."""
 
-def blank_request(method: str, uri_text: str) -> Request:
-    """A request without fields and body."""
-    request = Request.__new__(Request)
-    request.method = method
-    request.uri_text = uri_text
-    request.body = b''
-    request._keys = []
-    request._texts = []
-    request._uri = request._names = request._via = request._from = request._to = request._cseq = None
-    request._contact = request._values = None
-    return request
+    __slots__ = ()
+
+    def __init__(self, method: str, uri_text: str) -> None:
+        self.method = method
+        self.uri_text = uri_text
+        self.body = b''
+        self._keys = []
+        self._texts = []
+        self._uri = self._names = self._via = self._from = self._to = self._cseq = self._contact = self._values = None
 
 
-def blank_response(code: int, reason: str) -> Response:
+class BlankResponse(Response):
     """A response without fields and body."""
-    response = Response.__new__(Response)
-    response.code = code
-    response.reason = reason
-    response.body = b''
-    response._keys = []
-    response._texts = []
-    response._names = response._via = response._from = response._to = response._cseq = None
-    response._contact = response._values = None
-    return response
+
+    __slots__ = ()
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        self.body = b''
+        self._keys = []
+        self._texts = []
+        self._names = self._via = self._from = self._to = self._cseq = self._contact = self._values = None

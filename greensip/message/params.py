@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from ..errors import ParseError, UsageError
-from .grammar import QUOTED, TOKEN, check_text, is_token, parse_number, quote, split_top, unquote
+from .grammar import QUOTED, TOKEN, is_token, parse_number, quote, split_top, unquote
 
 __all__ = [
     'NO_PARAMS', 'TAIL', 'Pairs', 'Params', 'WithParams', 'format_params', 'is_plain_tail', 'make_params',
@@ -139,11 +139,11 @@ def parse_bare_params(text: str) -> Params:
 
 
 def make_params(pairs: Pairs) -> tuple[Params, str]:
-    """Parameters given by the program, and how they are written.  UsageError if they cannot be."""
+    """Parameters, and how they are written; UsageError if that cannot be."""
     if not pairs:
         return NO_PARAMS, ''
     params = pairs if isinstance(pairs, Params) else Params(pairs)
-    return params, check_text(format_params(params))
+    return params, format_params(params)
 
 
 def format_params(params: Mapping[str, str | None]) -> str:
@@ -202,7 +202,7 @@ class WithParams:
 
     def replace(self: T, **changes: Any) -> T:
         """A copy with other parts, named as in the constructor."""
-        return type(self)(**{**self._parts(), **changes})
+        raise NotImplementedError
 
     def with_param(self: T, name: str, value: str | None = None) -> T:
         """A copy in which this parameter has this value (None: it stands without ``=``)."""
@@ -211,9 +211,6 @@ class WithParams:
     def without_param(self: T, name: str) -> T:
         """A copy without this parameter."""
         return self.replace(params=self.params.without(name))
-
-    def _parts(self) -> dict[str, Any]:
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self}>'

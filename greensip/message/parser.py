@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 
 from ..errors import ParseError
-from .grammar import decode, is_token, parse_number
+from .grammar import decode, is_token, parse_number, remember
 from .headers import CANONICAL, header_key
 from .limits import LIMITS, Limits
-from .message import Message, Request, Response, blank_request, blank_response
+from .message import BlankRequest, BlankResponse, Message, Request, Response
 from .methods import METHODS
 
 __all__ = ['content_length', 'parse_head', 'parse_message', 'split_head']
@@ -123,8 +123,10 @@ def parse_head(lines: list[str], limits: Limits) -> Request | Response:
         else:
             # the usual shape is "Name: text"
             name, colon, text = line.partition(': ')
-            key = canonical(name)       # type: ignore[assignment]
-            if key is None or not colon:
+            known = canonical(name)
+            if known is not None and colon:
+                key = known
+            else:
                 name, colon, text = line.partition(':')
                 if not colon or not is_token(name):
                     return _parse_odd_head(lines, limits)
@@ -133,7 +135,7 @@ def parse_head(lines: list[str], limits: Limits) -> Request | Response:
                     names = keys[:]
             text = text.strip(' \t')
             if key in _ALIKE and name == key:
-                _remember(line, key, text)
+                remember(_recent, line, (key, text))
         keys.append(key)
         texts.append(text)
         if names is not None:
@@ -142,22 +144,13 @@ def parse_head(lines: list[str], limits: Limits) -> Request | Response:
     return message
 
 
-# Fields that are alike in most messages of a peer.  Their last lines are kept: looking a line up takes a quarter of the
-# time of taking it apart, and the messages share the texts.  Bounded in number and length, and emptied when full.
+# Fields that are alike in most messages of a peer.  Looking a line up takes a quarter of the time of taking it apart,
+# and the messages share the texts.
 _ALIKE = frozenset((
     'Accept', 'Allow', 'Allow-Events', 'Content-Disposition', 'Content-Length', 'Content-Type', 'CSeq', 'Expires',
     'Max-Forwards', 'Min-SE', 'Organization', 'P-Early-Media', 'Privacy', 'Require', 'Server', 'Session-Expires',
     'Subject', 'Supported', 'User-Agent'))
 _recent: dict[str, tuple[str, str]] = {}
-_RECENT_MAX = 1024
-_RECENT_LENGTH = 200
-
-
-def _remember(line: str, key: str, text: str) -> None:
-    if len(line) <= _RECENT_LENGTH:
-        if len(_recent) >= _RECENT_MAX:
-            _recent.clear()
-        _recent[line] = (key, text)
 
 
 def _parse_odd_head(lines: list[str], limits: Limits) -> Request | Response:
@@ -202,9 +195,9 @@ def _parse_start(line: str) -> Request | Response | None:
     method = _METHODS.get(first)
     middle, _, last = rest.partition(' ')
     if method is not None:
-        return blank_request(method, middle) if last == 'SIP/2.0' and middle else None
+        return BlankRequest(method, middle) if last == 'SIP/2.0' and middle else None
     if first == 'SIP/2.0' and _is_code(middle):
-        return blank_response(int(middle), last)
+        return BlankResponse(int(middle), last)
     return None
 
 
@@ -226,7 +219,7 @@ def _parse_odd_start(line: str) -> tuple[Request | Response, ParseError | None]:
             raise ParseError('SIP version', line, status=505)
         if not _is_code(parts[1]):
             raise ParseError('broken status code', line)
-        return blank_response(int(parts[1]), ' '.join(parts[2:])), None
+        return BlankResponse(int(parts[1]), ' '.join(parts[2:])), None
     match = _VERSION.fullmatch(parts[-1])
     if match is None or len(parts) < 3 or not is_token(parts[0]):
         raise ParseError('not a SIP message', line)
@@ -234,4 +227,4 @@ def _parse_odd_start(line: str) -> tuple[Request | Response, ParseError | None]:
         error = ParseError('SIP version', line, status=505)
     elif len(parts) > 3:
         error = ParseError('white space in the Request-URI', line)
-    return blank_request(parts[0], ' '.join(parts[1:-1])), error
+    return BlankRequest(parts[0], ' '.join(parts[1:-1])), error

@@ -17,7 +17,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from ..errors import ParseError, UsageError
-from .grammar import escape, format_host, parse_host, unescape
+from .grammar import escape, format_host, parse_host, remember, unescape
 from .params import NO_PARAMS, Pairs, Params, is_plain_tail
 
 __all__ = ['OtherUri', 'SipUri', 'TelUri', 'Uri', 'parse_uri']
@@ -63,7 +63,7 @@ class Uri:
         return self._text
 
     def __repr__(self) -> str:
-        return f'<{type(self).__name__} {self._text}>'
+        return f'<{self.scheme} URI {self._text}>'
 
 
 # user = 1*( unreserved / escaped / user-unreserved ); what is outside of these sets gets escaped in writing
@@ -193,22 +193,18 @@ class SipUri(Uri):
 
     def replace(self, **changes: Any) -> SipUri:
         """A copy with other parts: user, host, port, params, headers, scheme, password."""
-        copy = SipUri.__new__(SipUri)
-        escaped = {name: changes.pop(name) for name in ('user', 'password', 'params', 'headers') if name in changes}
-        made = SipUri(escaped.get('user'), changes.pop('host', self.host), changes.pop('port', self.port),
-                      escaped.get('params', ()), escaped.get('headers', ()),
-                      scheme=changes.pop('scheme', self.scheme), password=escaped.get('password'))
-        if changes:
-            raise TypeError(f'a SIP URI has no {", ".join(changes)}')
+        made = SipUri(changes.get('user'), changes.get('host', self.host), changes.get('port', self.port),
+                      changes.get('params', ()), changes.get('headers', ()),
+                      scheme=changes.get('scheme', self.scheme), password=changes.get('password'))
+        unknown = changes.keys() - {'user', 'host', 'port', 'params', 'headers', 'scheme', 'password'}
+        if unknown:
+            raise TypeError(f'a SIP URI has no {", ".join(sorted(unknown))}')
         # what is not changed keeps its escaped text
-        copy.scheme, copy.host, copy.port = made.scheme, made.host, made.port
-        copy._user = made._user if 'user' in escaped else self._user
-        copy._password = made._password if 'password' in escaped else self._password
-        source = made if 'params' in escaped else self
-        copy._params, copy._param_text = source._params, source._param_text
-        copy._query = made._query if 'headers' in escaped else self._query
-        copy._text = copy._format()
-        return copy
+        return _ParsedSipUri(
+            '', made.scheme, made._user if 'user' in changes else self._user,
+            made._password if 'password' in changes else self._password, made.host, made.port,
+            made._param_text if 'params' in changes else self._param_text,
+            made._query if 'headers' in changes else self._query)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -231,6 +227,24 @@ class SipUri(Uri):
 
     def __hash__(self) -> int:
         return hash((self.scheme, _normal(self._user), _normal_host(self.host), self.port))
+
+
+class _ParsedSipUri(SipUri):
+    """Made of escaped parts that are known to be good; without a text it is written from them."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str, scheme: str, user: str | None, password: str | None, host: str, port: int | None,
+                 param_text: str, query: str) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self._user = user
+        self._password = password
+        self._param_text = param_text
+        self._params = None
+        self._query = query
+        self._text = text or self._format()
 
 
 def _same_params(mine: Params, theirs: Params) -> bool:
@@ -341,6 +355,21 @@ class TelUri(Uri):
         return hash(self.digits)
 
 
+class _ParsedTelUri(TelUri):
+    """Made of a number and escaped parameters that are known to be good."""
+
+    __slots__ = ()
+
+    def __init__(self, number: str, param_text: str) -> None:
+        self.scheme = 'tel'
+        self.host = ''
+        self.port = None
+        self.number = number
+        self._params = None
+        self._param_text = param_text
+        self._text = f'tel:{number}{param_text}'
+
+
 def _normal_tel(params: Params) -> dict[str, str]:
     # RFC 3966 4: parameters compare without case and order; a phone-context that is a number, and ext,
     # without visual separators.
@@ -395,11 +424,8 @@ class OtherUri(Uri):
 
 _OTHER = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*):([^\x00-\x20\x7f<>"]+)')
 
-# Within a call the same URIs come again and again, in each of its messages: the last ones are kept, which
-# also makes the messages share them.  Bounded in number and length, and emptied when full.
+# Within a call the same URIs come again and again, in each of its messages.
 _recent: dict[str, Uri] = {}
-_RECENT_MAX = 4096
-_RECENT_LENGTH = 200
 
 
 def parse_uri(text: str) -> Uri:
@@ -408,28 +434,27 @@ def parse_uri(text: str) -> Uri:
     if uri is not None:
         return uri
     match = _SIP.fullmatch(text)
-    if match is not None:
-        sip = SipUri.__new__(SipUri)
-        scheme, sip._user, sip._password, host, port, params, sip._query = match.groups()
+    if match is None:
+        uri = _parse_other(text)
+    else:
+        scheme, user, password, host, port, params, query = match.groups()
         if params and not is_plain_tail(params):
             raise ParseError('broken uri-parameters', text, match.start(6))
-        sip.scheme = 'sip' if len(scheme) == 3 else 'sips'
-        sip.host = host if host[0] != '[' else parse_host(host)
-        sip.port = None
+        kept = text
+        if scheme != 'sip' and scheme != 'sips':
+            scheme = scheme.lower()
+            kept = ''
+        if host[0] == '[':
+            if ':::' in host:
+                kept = ''
+            host = parse_host(host)
+        number = None
         if port is not None:
-            sip.port = int(port)
-            if sip.port > 65535:
+            number = int(port)
+            if number > 65535:
                 raise ParseError('port too large', text, match.start(5))
-        sip._param_text = params
-        sip._params = None
-        sip._text = text if scheme == sip.scheme and ':::' not in host else sip._format()
-        uri = sip
-    else:
-        uri = _parse_other(text)
-    if len(text) <= _RECENT_LENGTH:
-        if len(_recent) >= _RECENT_MAX:
-            _recent.clear()
-        _recent[text] = uri
+        uri = _ParsedSipUri(kept, scheme, user, password, host, number, params, query)
+    remember(_recent, text, uri)
     return uri
 
 
@@ -446,11 +471,4 @@ def _parse_other(text: str) -> Uri:
     match = _TEL.fullmatch(text)
     if match is None or not _is_number(match.group(1)):
         raise ParseError('broken tel URI', text)
-    tel = TelUri.__new__(TelUri)
-    tel.number, tel._param_text = match.groups()
-    tel.scheme = 'tel'
-    tel.host = ''
-    tel.port = None
-    tel._params = None
-    tel._text = f'tel:{tel.number}{tel._param_text}'
-    return tel
+    return _ParsedTelUri(*match.groups())

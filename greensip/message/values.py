@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from ..errors import ParseError, UsageError
 from .address import STAR, NameAddr, parse_name_addr
 from .challenge import AuthInfo, Challenge, Credentials, parse_auth_info, parse_challenge, parse_credentials
-from .grammar import MAX_NUMBER, QUOTED, TOKEN, check_text, is_token, parse_number, parse_quoted, quote
+from .grammar import MAX_NUMBER, QUOTED, TOKEN, is_token, parse_number, parse_quoted, quote, remember
+from .limits import LIMITS
 from .methods import METHODS
-from .params import NO_PARAMS, Pairs, WithParams, format_params, make_params, parse_params, split_params
+from .params import Pairs, Params, WithParams, make_params, parse_params, split_params
 from .via import Via, parse_via
 
 __all__ = [
@@ -73,16 +74,13 @@ def parse_cseq(text: str) -> CSeq:
         if not is_token(method):
             raise ParseError('broken method in CSeq', text)
         cseq = CSeq(parse_number(digits, what='CSeq number'), _METHODS.get(method) or method)
-        if len(text) <= 20:
-            if len(_recent) >= 1024:
-                _recent.clear()
-            _recent[text] = cseq
+        remember(_recent, text, cseq)
     return cseq
 
 
 # makes the messages share the names
 _METHODS = {name: name for name in METHODS}
-# Most CSeq values are alike, "1 INVITE" above all: the last ones are kept and shared, a bounded number of them.
+# most CSeq values are alike, "1 INVITE" above all
 _recent: dict[str, CSeq] = {}
 
 
@@ -121,6 +119,9 @@ def parse_rack(text: str) -> RAck:
 
 # A token (or a word, or a number) and parameters
 
+P = TypeVar('P', bound='Parameterized')
+
+
 class Parameterized(WithParams):
     """``value;parameters``, the shape of most extension header fields.  The value compares without case."""
 
@@ -129,11 +130,11 @@ class Parameterized(WithParams):
     value: str
 
     def __init__(self, value: str, params: Pairs = ()) -> None:
-        self.value = check_text(value)
+        self.value = value
         self._params, self._tail = make_params(params)
 
-    def _parts(self) -> dict[str, Any]:
-        return {'value': self.value, 'params': self.params}
+    def replace(self: P, **changes: Any) -> P:
+        return type(self)(**{'value': self.value, 'params': self.params, **changes})
 
     def __str__(self) -> str:
         return self.value + self._tail
@@ -147,20 +148,14 @@ class Parameterized(WithParams):
         return hash(self.value.lower())
 
 
-P = TypeVar('P', bound=Parameterized)
-
-
-def _read(cls: type[P], text: str) -> P:
-    made = cls.__new__(cls)
+def _split(text: str) -> tuple[str, Params]:
+    """A value, quoted or not, and the parameters behind it."""
     match = _QUOTED_VALUE.match(text)
     if match is None:
-        made.value, tail = split_params(text)
+        value, tail = split_params(text)
     else:
-        made.value = match.group()
-        tail = text[match.end():].strip(' \t')
-    made._params = parse_params(tail.rstrip(' \t'))
-    made._tail = format_params(made._params)
-    return made
+        value, tail = match.group(), text[match.end():].lstrip(' \t')
+    return value, parse_params(tail.rstrip(' \t'))
 
 
 _QUOTED_VALUE = re.compile(QUOTED, re.DOTALL)
@@ -169,10 +164,10 @@ _is_word = re.compile(r'[^\x00-\x20\x7f;,"<>\\]+').fullmatch
 
 
 def _read_word(cls: type[P], text: str, what: str) -> P:
-    made = _read(cls, text)
-    if not _is_word(made.value) and made.value[:1] != '"':
+    value, params = _split(text)
+    if not _is_word(value) and value[:1] != '"':
         raise ParseError(f'broken {what}', text)
-    return made
+    return cls(value, params)
 
 
 def parse_parameterized(text: str) -> Parameterized:
@@ -271,6 +266,9 @@ class SessionExpires(Parameterized):
 
     __slots__ = ()
 
+    def __init__(self, value: str | int, params: Pairs = ()) -> None:
+        super().__init__(str(value), params)
+
     @property
     def seconds(self) -> int:
         """The interval."""
@@ -285,9 +283,8 @@ class SessionExpires(Parameterized):
 
 def parse_session_expires(text: str) -> SessionExpires:
     """A Session-Expires or Min-SE value."""
-    made = _read(SessionExpires, text)
-    parse_number(made.value, what='number of seconds')
-    return made
+    value, params = _split(text)
+    return SessionExpires(parse_number(value, what='number of seconds'), params)
 
 
 class DialogId(Parameterized):
@@ -348,10 +345,7 @@ D = TypeVar('D', bound=DialogId)
 def _read_dialog_id(cls: type[D], text: str) -> D:
     # a Call-ID may contain < and ", which mean nothing here
     value, tail = split_params(text)
-    made = cls.__new__(cls)
-    made.value = parse_call_id(value)
-    made._params = parse_params(tail.rstrip(' \t'))
-    made._tail = format_params(made._params)
+    made = cls(parse_call_id(value), parse_params(tail.rstrip(' \t')))
     if not made.to_tag or not made.from_tag:
         raise ParseError('a tag is missing', text)
     return made
@@ -388,13 +382,11 @@ _MEDIA = re.compile(rf'([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)')
 
 def parse_media_type(text: str) -> MediaType:
     """A media type or range."""
-    made = _read(MediaType, text)
-    match = _MEDIA.fullmatch(made.value)
+    value, params = _split(text)
+    match = _MEDIA.fullmatch(value)
     if match is None:
         raise ParseError('broken media type', text)
-    if ' ' in made.value or '\t' in made.value:
-        made.value = '/'.join(match.groups())
-    return made
+    return MediaType('/'.join(match.groups()), params)
 
 
 class RetryAfter(Parameterized):
@@ -406,12 +398,17 @@ class RetryAfter(Parameterized):
 
     def __init__(self, value: str | int, params: Pairs = (), comment: str | None = None) -> None:
         super().__init__(str(value), params)
-        self.comment = comment
         if comment is not None:
-            _check_comment(comment)
+            try:
+                whole = _comment_end(f'({comment})') == len(comment) + 2
+            except ParseError:
+                whole = False
+            if not whole:
+                raise UsageError(f'brackets do not match in {comment!r}')
+        self.comment = comment
 
-    def _parts(self) -> dict[str, Any]:
-        return {'value': self.value, 'params': self.params, 'comment': self.comment}
+    def replace(self, **changes: Any) -> RetryAfter:
+        return RetryAfter(**{'value': self.value, 'params': self.params, 'comment': self.comment, **changes})
 
     @property
     def seconds(self) -> int:
@@ -428,28 +425,13 @@ class RetryAfter(Parameterized):
         return f'{self.value}{comment}{self._tail}'
 
 
-def _check_comment(text: str) -> None:
-    check_text(text)
-    depth = 0
-    for char in re.sub(r'\\.', '', text):
-        depth += (char == '(') - (char == ')')
-        if depth < 0:
-            break
-    if depth:
-        raise UsageError(f'brackets do not match in {text!r}')
-
-
-#: how deep comments may be nested
-MAX_DEPTH = 16
-
-
 def _comment_end(text: str) -> int:
     """The offset behind the comment with which ``text`` begins."""
     depth = 0
     for match in re.finditer(r'\\.|[()]', text, re.DOTALL):
         if match.group() == '(':
             depth += 1
-            if depth > MAX_DEPTH:
+            if depth > LIMITS.depth:
                 raise ParseError('comments nested too deep', text, match.start())
         elif match.group() == ')':
             depth -= 1
@@ -470,12 +452,7 @@ def parse_retry_after(text: str) -> RetryAfter:
         end = _comment_end(rest)
         comment = rest[1:end - 1]
         rest = rest[end:].lstrip(' \t')
-    made = RetryAfter.__new__(RetryAfter)
-    made.value = str(seconds)
-    made.comment = comment
-    made._params = parse_params(rest)
-    made._tail = format_params(made._params)
-    return made
+    return RetryAfter(seconds, parse_params(rest), comment)
 
 
 class Warning(Parameterized):
@@ -493,8 +470,8 @@ class Warning(Parameterized):
         self.agent = agent
         self.text = text
 
-    def _parts(self) -> dict[str, Any]:
-        return {'code': self.code, 'agent': self.agent, 'text': self.text}
+    def replace(self, **changes: Any) -> Warning:
+        return Warning(**{'code': self.code, 'agent': self.agent, 'text': self.text, **changes})
 
 
 _WARNING = re.compile(r'([0-9]{3})[ \t]+([^\x00-\x20\x7f",]+)[ \t]+(".*")', re.DOTALL)
@@ -506,14 +483,7 @@ def parse_warning(text: str) -> Warning:
     if match is None:
         raise ParseError('broken Warning', text)
     code, agent, quoted = match.groups()
-    made = Warning.__new__(Warning)
-    made.code = int(code)
-    made.agent = agent
-    made.text = parse_quoted(quoted)
-    made.value = f'{code} {agent} {quoted}'
-    made._params = NO_PARAMS
-    made._tail = ''
-    return made
+    return Warning(int(code), agent, parse_quoted(quoted))
 
 
 class Timestamp:

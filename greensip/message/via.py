@@ -7,7 +7,17 @@ from typing import Any
 
 from ..errors import ParseError, UsageError
 from .grammar import TOKEN, format_host, is_token, parse_host, parse_host_port
-from .params import TAIL, Pairs, WithParams, format_params, is_plain_tail, make_params, parse_params, split_params
+from .params import (
+    TAIL,
+    Pairs,
+    Params,
+    WithParams,
+    format_params,
+    is_plain_tail,
+    make_params,
+    parse_params,
+    split_params,
+)
 
 __all__ = ['DEFAULT_PORTS', 'Via', 'parse_via']
 
@@ -40,8 +50,9 @@ class Via(WithParams):
         self._params, self._tail = make_params(params)
         self.branch = self._params.get('branch')
 
-    def _parts(self) -> dict[str, Any]:
-        return {'transport': self.transport, 'host': self.host, 'port': self.port, 'params': self.params}
+    def replace(self, **changes: Any) -> Via:
+        return Via(**{'transport': self.transport, 'host': self.host, 'port': self.port, 'params': self.params,
+                      **changes})
 
     @property
     def received(self) -> str | None:
@@ -82,6 +93,21 @@ class Via(WithParams):
         return hash((self.host.lower(), self.branch))
 
 
+class _ParsedVia(Via):
+    """Made by the parser, of parts that are known to be good."""
+
+    __slots__ = ()
+
+    def __init__(self, transport: str, host: str, port: int | None, branch: str | None, tail: str,
+                 params: Params | None) -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.branch = branch
+        self._tail = tail
+        self._params = params
+
+
 # The usual shape has the branch as the first parameter, or behind an rport.
 _VIA = re.compile(
     r'SIP/2\.0/([A-Z-]+) ([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})|)'
@@ -97,19 +123,14 @@ def parse_via(text: str) -> Via:
     transport, host, port, tail, branch, rest = match.groups()
     if rest and ('branch' in rest.lower() or not is_plain_tail(rest)):
         return _parse_odd_via(text)
-    via = Via.__new__(Via)
-    via.transport = _TRANSPORTS.get(transport) or transport
-    via.host = host if host[0] != '[' else parse_host(host)
-    if port is None:
-        via.port = None
-    else:
-        via.port = int(port)
-        if via.port > 65535:
+    if host[0] == '[':
+        host = parse_host(host)
+    number = None
+    if port is not None:
+        number = int(port)
+        if number > 65535:
             raise ParseError('port too large', text)
-    via.branch = branch
-    via._tail = tail
-    via._params = None
-    return via
+    return _ParsedVia(_TRANSPORTS.get(transport) or transport, host, number, branch, tail, None)
 
 
 # makes the messages share the names
@@ -121,16 +142,12 @@ def _parse_odd_via(text: str) -> Via:
     match = _PROTOCOL.match(text)
     if match is None:
         raise ParseError('broken Via', text)
-    via = Via.__new__(Via)
     protocol, version, transport = match.groups()
     if protocol.upper() != 'SIP':
         raise ParseError('not SIP in Via', text)
     if version != '2.0':
         raise ParseError('SIP version in Via', text, status=505)
-    via.transport = transport.upper()
     sent_by, tail = split_params(text[match.end():])
-    via.host, via.port = parse_host_port(sent_by)
-    via._params = parse_params(tail)
-    via._tail = format_params(via._params)
-    via.branch = via._params.get('branch')
-    return via
+    host, port = parse_host_port(sent_by)
+    params = parse_params(tail)
+    return _ParsedVia(transport.upper(), host, port, params.get('branch'), format_params(params), params)

@@ -9,6 +9,7 @@ import pytest
 from greensip.errors import ParseError, UsageError
 from greensip.message import NameAddr, OtherUri, SipUri, TelUri, parse_uri
 from greensip.message import uri as uri_module
+from greensip.message.grammar import MEMORY, MEMORY_LENGTH
 
 
 def sip(text: str) -> SipUri:
@@ -191,8 +192,8 @@ def test_the_memory_of_uris_is_bounded() -> None:
     for number in range(10_000):
         parse_uri(f'sip:{number}@example.com')
     parse_uri('sip:' + 'a' * 60_000 + '@example.com')
-    assert len(uri_module._recent) <= uri_module._RECENT_MAX
-    assert max(map(len, uri_module._recent)) <= uri_module._RECENT_LENGTH
+    assert len(uri_module._recent) <= MEMORY
+    assert max(map(len, uri_module._recent)) <= MEMORY_LENGTH
 
 
 @pytest.mark.parametrize('text', [

@@ -171,7 +171,7 @@ def test_retry_after() -> None:
     assert (value.seconds, value.comment, value.duration) == (120, 'a (b) \\) c', 5)
     assert str(value) == '120 (a (b) \\) c);duration=5;x=y'
     assert parse_retry_after('9' * 40).seconds == 2**32 - 1
-    for comment in ('(', ')(', 'a\r\n'):
+    for comment in ('(', ')(', ')', '((((((((' + 'a' + '))))))))'):
         with pytest.raises(UsageError):
             RetryAfter(1, comment=comment)
 
@@ -254,7 +254,7 @@ def test_parameter_values_are_quoted_when_they_must_be(value: str, text: str) ->
 
 
 def test_parameters_that_cannot_be_written() -> None:
-    for params in ({'a b': '1'}, {'': None}, {'a': 'b\r\n'}, {'a': '\0'}):
+    for params in ({'a b': '1'}, {'': None}, {'a\r\n': None}):
         for make in (lambda params: NameAddr(None, 'sip:h', params), lambda params: Parameterized('x', params),
                      lambda params: Via('UDP', 'h', None, params)):
             with pytest.raises(UsageError):
