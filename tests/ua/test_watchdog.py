@@ -59,6 +59,18 @@ def test_an_idle_hub_is_not_complained_about_and_its_watchdog_sleeps(watchdog, c
     assert asleep[0] or watchdog._since
 
 
+def test_stopped_and_started_again_and_again(caplog):
+    watchdog = Watchdog(gevent.get_hub(), 0.02)
+    for _ in range(50):
+        watchdog.start()
+        gevent.sleep(0)
+        watchdog.stop()
+    watchdog.start()
+    gevent.spawn(hold_the_hub, lambda: 'hub has been held' in caplog.text).join()
+    watchdog.stop()
+    assert len(caplog.records) == 1
+
+
 def test_there_is_one_per_hub():
     first, second = watch_hub(5), watch_hub(7)
     assert first is second
