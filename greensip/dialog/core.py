@@ -168,7 +168,9 @@ class Core:
         except ParseError:
             return
         response.add('Warning', f'399 greensip "{quotable(str(error.what))}"')
-        self.layer.respond_stateless(request, response, flow)
+        if not self.layer.respond_stateless(request, response, flow) and error.status == 505:
+            # Another version may write its Via in another way: back to where it came from.
+            self.layer.send_stateless(response, flow)
 
     def transport_failed(self, flow: Flow, error: TransportError, now: float, data: bytes = b'') -> None:
         """What was sent on ``flow`` did not leave: ``data``, or everything when a connection broke."""
