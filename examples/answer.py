@@ -14,7 +14,7 @@ import signal
 import gevent
 from gevent.event import Event
 
-from greensip import GreensipError, Leg, LegEnded, UserAgent
+from greensip import GreensipError, Leg, LegEnded, ParseError, UserAgent
 
 
 def answer(leg: Leg) -> None:
@@ -25,6 +25,10 @@ def answer(leg: Leg) -> None:
         outcome = leg.wait_ended().error
     except LegEnded as ending:
         outcome = ending
+    except ParseError as error:
+        # The caller's session description makes no sense.
+        leg.reject(error.status)
+        outcome = error
     print(f'{leg.call_id}: {leg.remote.uri} called {leg.local.uri}: {outcome}', flush=True)
 
 
