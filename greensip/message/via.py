@@ -28,8 +28,10 @@ DEFAULT_PORTS = {'UDP': 5060, 'TCP': 5060, 'SCTP': 5060, 'TLS': 5061, 'TLS-SCTP'
 class Via(WithParams):
     """``SIP/2.0/transport sent-by;parameters``."""
 
-    __slots__ = ('branch', 'host', 'port', 'transport')
+    __slots__ = ('branch', 'host', 'port', 'protocol', 'transport')
 
+    #: name and version: ``SIP/2.0``, or what else came, for a 505 needs its Via as well (RFC 4475 3.1.2.16)
+    protocol: str
     #: in upper case
     transport: str
     #: without brackets
@@ -38,13 +40,15 @@ class Via(WithParams):
     #: the ``branch`` parameter or None
     branch: str | None
 
-    def __init__(self, transport: str, host: str, port: int | None = None, params: Pairs = ()) -> None:
+    def __init__(self, transport: str, host: str, port: int | None = None, params: Pairs = (),
+                 protocol: str = 'SIP/2.0') -> None:
         if not is_token(transport):
             raise UsageError(f'not a transport: {transport!r}')
         try:
             self.host = parse_host(format_host(host))
         except ParseError as error:
             raise UsageError(str(error)) from None
+        self.protocol = protocol
         self.transport = transport.upper()
         self.port = port
         self._params, self._tail = make_params(params)
@@ -52,7 +56,7 @@ class Via(WithParams):
 
     def replace(self, **changes: Any) -> Via:
         return Via(**{'transport': self.transport, 'host': self.host, 'port': self.port, 'params': self.params,
-                      **changes})
+                      'protocol': self.protocol, **changes})
 
     @property
     def received(self) -> str | None:
@@ -81,13 +85,14 @@ class Via(WithParams):
         return format_host(self.host, self.port)
 
     def __str__(self) -> str:
-        return f'SIP/2.0/{self.transport} {format_host(self.host, self.port)}{self._tail}'
+        return f'{self.protocol}/{self.transport} {format_host(self.host, self.port)}{self._tail}'
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Via):
             return NotImplemented
-        return (self.transport == other.transport and self.host.lower() == other.host.lower()
-                and self.port == other.port and self.params == other.params)
+        return (self.protocol == other.protocol and self.transport == other.transport
+                and self.host.lower() == other.host.lower() and self.port == other.port
+                and self.params == other.params)
 
     def __hash__(self) -> int:
         return hash((self.host.lower(), self.branch))
@@ -99,7 +104,8 @@ class _ParsedVia(Via):
     __slots__ = ()
 
     def __init__(self, transport: str, host: str, port: int | None, branch: str | None, tail: str,
-                 params: Params | None) -> None:
+                 params: Params | None, protocol: str = 'SIP/2.0') -> None:
+        self.protocol = protocol
         self.transport = transport
         self.host = host
         self.port = port
@@ -142,12 +148,9 @@ def _parse_odd_via(text: str) -> Via:
     match = _PROTOCOL.match(text)
     if match is None:
         raise ParseError('broken Via', text)
-    protocol, version, transport = match.groups()
-    if protocol.upper() != 'SIP':
-        raise ParseError('not SIP in Via', text)
-    if version != '2.0':
-        raise ParseError('SIP version in Via', text, status=505)
+    name, version, transport = match.groups()
     sent_by, tail = split_params(text[match.end():])
     host, port = parse_host_port(sent_by)
     params = parse_params(tail)
-    return _ParsedVia(transport.upper(), host, port, params.get('branch'), format_params(params), params)
+    return _ParsedVia(transport.upper(), host, port, params.get('branch'), format_params(params), params,
+                      f'{name.upper()}/{version}')

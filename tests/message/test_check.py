@@ -50,7 +50,7 @@ def test_mandatory(name: str) -> None:
 
 @pytest.mark.parametrize(('message', 'status'), [
     (request(CSeq='1 BYE'), 400), (request('FOO', CSeq='1 BYE'), 501), (request(CSeq='4294967296 INVITE'), 400),
-    (request(Via='SIP/2.0/UDP h;;'), 400), (request(Via='SIP/3.0/UDP h'), 505), (request(Max_Forwards='x'), 400),
+    (request(Via='SIP/2.0/UDP h;;'), 400), (request(Max_Forwards='x'), 400),
     (request(Max_Forwards='-1'), 400), (request(uri='nonsense'), 400), (request(uri='<sip:a@h>'), 400),
     (request(uri='sip:a@h?Route=x'), 400), (request(Contact='*'), 400), (request(Contact='x'), 400),
     (request('REGISTER', Contact='<sip:a@h>, <sip:b'), 400), (request('UPDATE', Contact='<'), 400),
