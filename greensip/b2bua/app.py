@@ -16,6 +16,7 @@ from greensip.b2bua.cdr import CdrFile
 from greensip.b2bua.control import CommandSocket
 from greensip.b2bua.keepalive import KeepAlive
 from greensip.b2bua.options import Options
+from greensip.b2bua.payloads import FilteringAgent
 from greensip.b2bua.routes import usable_routes
 from greensip.errors import SetupError, TransportError, UsageError
 from greensip.transaction.flow import hostport
@@ -220,7 +221,10 @@ def _open(options: Options, network: Any, clock: Any) -> UserAgent:
     shown = f';advertise={options.advertise}' if options.advertise else ''
     places = [place + shown for place in options.listening()]
     try:
-        return UserAgent(*places, network=network, clock=clock, watchdog=None, keep_responses=False)
+        common: dict[str, Any] = {'network': network, 'clock': clock, 'watchdog': None, 'keep_responses': False}
+        if options.allowed_pts:
+            return FilteringAgent(*places, allowed=options.allowed_pts, **common)
+        return UserAgent(*places, **common)
     except (TransportError, UsageError) as error:
         raise SetupError(str(error)) from None
 

@@ -174,7 +174,7 @@ def text_of(option: Option, value: Any) -> str:
 
 _LISTEN, _ROUTES, _CALLS, _ACCESS, _RECORDS, _PROCESS, _OBSERVE, _MEDIA, _RADIUS, _LATER = (
     'Where it listens', 'Where calls go', 'What a call may do', 'Who may call', 'Records', 'The process', 'Observing',
-    'Media (not available yet)', 'RADIUS (not available yet)', 'Other subjects that come later')
+    'Media', 'RADIUS (not available yet)', 'Other subjects that come later')
 
 
 def _sippy(name: str, group: str, read: Callable[[str], Any], default: Any, help: str, example: str, *,
@@ -247,8 +247,9 @@ OPTIONS: tuple[Option, ...] = (
     Option('pcap', _OBSERVE, path, None, 'capture file; not available yet', '--pcap calls.pcap'),
     Option('hep', _OBSERVE, str, None, 'HEP collector; not available yet', '--hep 127.0.0.1:9060'),
 
-    _sippy('rtp_proxy_clients', _MEDIA, words, (), 'RTP proxies', '-r udp:127.0.0.1:22222'),
-    _sippy('allowed_pts', _MEDIA, payload_types, (), 'payload types that pass', '-F 0,8,[telephone-event]'),
+    _sippy('rtp_proxy_clients', _MEDIA, words, (), 'RTP proxies; not available yet', '-r udp:127.0.0.1:22222'),
+    _sippy('allowed_pts', _MEDIA, payload_types, (), 'RTP payload types that may pass, numbers or [encoding names]; all'
+           ' others are taken out of session descriptions', '-F 0,8,[telephone-event]'),
 
     _sippy('radiusclient.conf', _RADIUS, path, None, 'configuration of the RADIUS client', '-R /etc/radiusclient.conf'),
     _sippy('max_radiusclients', _RADIUS, number(1), None, 'number of RADIUS clients', '-M 20'),
@@ -293,7 +294,6 @@ _NOT_YET = {
     'max_radiusclients': 'RADIUS is not available yet',
     'alive_acct_int': 'interim records come with RADIUS, which is not available yet',
     'pre_auth_proc': 'it sets RADIUS attributes, and RADIUS is not available yet',
-    'allowed_pts': 'payload types are not filtered yet, the SDP passes through untouched',
     'sip_proxy': 'the helper proxy for REGISTER and SUBSCRIBE is not available yet',
     'nat_traversal': 'NAT traversal is not available yet',
     'wss_socket': 'SIP over WebSocket is not available yet',

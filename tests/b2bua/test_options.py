@@ -172,7 +172,6 @@ NO_ACCOUNTING = 'RADIUS is not available yet; pass -A 0, or --cdr FILE for recor
     ('-u', 'a static route (-s) is needed when authorisation is off'),
     ('-u -s h -r udp:1.2.3.4:1',
      '--rtp-proxy-clients: RTP proxies are not available yet, the SDP passes through untouched'),
-    ('-u -s h -F 0', '--allowed-pts: payload types are not filtered yet, the SDP passes through untouched'),
     ('-u -s h -R /etc/r', f'--radiusclient.conf: {NO_ACCOUNTING}'),
     ('-u -s h -M 3', f'--max-radiusclients: {NO_ACCOUNTING}'),
     ('-u -s h -A 2', 'accounting by RADIUS is not available yet: pass --cdr FILE for records in a file, or -A 0'),
@@ -193,7 +192,8 @@ def test_what_comes_later_is_refused(line: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize('line', [
-    '-u -s h', '-f -u -s h', '-n h', '--script x.py:h', '-u -s h -A 0 -R /etc/r -M 3', '-u -s h -A 2 --cdr f -R /etc/r',
+    '-u -s h', '-f -u -s h', '-u -s h -F 0,8,[G722]',
+    '-n h', '--script x.py:h', '-u -s h -A 0 -R /etc/r -M 3', '-u -s h -A 2 --cdr f -R /etc/r',
     '-u -s h --ui=off --nat_traversal=off --workers 1 -D --digest_auth_only=on --uiparams=x',
 ])
 def test_what_runs(line: str) -> None:
