@@ -326,8 +326,9 @@ def sippy(port: int, next_hop: int, folder: Path) -> Peer:
 
 def greensip(port: int, next_hop: int, folder: Path, *options: str) -> Peer:
     """``greensip-b2bua`` with one static route."""
-    peer = Peer(f'greensip-{port}', [sys.executable, '-m', 'greensip.cli.b2bua', '-f', '-l', HOST, '-p', str(port),
-                                     '-u', '-s', f'{HOST}:{next_hop}', *options], folder)
+    peer = Peer(f'greensip-{port}', [
+        sys.executable, '-m', 'greensip.cli.b2bua', '-f', '-l', HOST, '-p', str(port), '-u', '-s', f'{HOST}:{next_hop}',
+        '-c', folder / f'command-{port}', *options], folder)
     peer.wait_for_port(port)
     return peer
 
