@@ -75,7 +75,7 @@ def parse_number(text: str, limit: int = MAX_NUMBER, what: str = 'number') -> in
 
 # What most messages have in common is read once and shared: lines, URIs, CSeq values.  Each such memory is bounded in
 # the number and length of its texts, and emptied when it is full.
-MEMORY = 4096
+MEMORY = 2048
 MEMORY_LENGTH = 200
 
 T = TypeVar('T')

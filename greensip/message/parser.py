@@ -11,7 +11,7 @@ import re
 
 from ..errors import ParseError
 from .grammar import decode, is_token, parse_number, remember
-from .headers import CANONICAL, header_key
+from .headers import CANONICAL, KEYS, header_key
 from .limits import LIMITS, Limits
 from .message import BlankRequest, BlankResponse, Message, Request, Response
 from .methods import METHODS
@@ -128,7 +128,7 @@ def parse_head(lines: list[str], limits: Limits) -> Request | Response:
                 key = known
             else:
                 name, colon, text = line.partition(':')
-                if not colon or not is_token(name):
+                if not colon or (name not in KEYS and not is_token(name)):
                     return _parse_odd_head(lines, limits)
                 key = header_key(name)
                 if names is None and name != key:
