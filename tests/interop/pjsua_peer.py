@@ -96,6 +96,9 @@ class Phone:
         transport_id = self.endpoint.transportCreate(pjsua2.PJSIP_TRANSPORT_UDP, transport)
         self.endpoint.libStart()
         self.endpoint.audDevManager().setNullDev()
+        for codec in self.endpoint.codecEnum2():
+            # Only codecs that leave a pure tone a pure tone.
+            self.endpoint.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith('PCM') else 0)
         account = pjsua2.AccountConfig()
         account.idUri = f'sip:{options.user}@127.0.0.1:{options.port}'
         account.sipConfig.transportId = transport_id
