@@ -59,7 +59,8 @@ class B2bua:
         self.cdr: CdrFile | None = None
         self.control: CommandSocket | None = None
         self.keep_alive: KeepAlive | None = None
-        self.ua = _open(options, network, clock)
+        # Only a script can hold the hub for long.
+        self.ua = _open(options, network=network, clock=clock, watchdog=0.1 if handler is not None else None)
         try:
             if options.acct_enable and options.cdr is not None:
                 self.cdr = CdrFile(options.cdr)
@@ -216,15 +217,14 @@ class B2bua:
         return number in self.calls
 
 
-def _open(options: Options, network: Any, clock: Any) -> UserAgent:
+def _open(options: Options, **common: Any) -> UserAgent:
     """The user agent; SetupError if its addresses cannot be had."""
     shown = f';advertise={options.advertise}' if options.advertise else ''
     places = [place + shown for place in options.listening()]
     try:
-        common: dict[str, Any] = {'network': network, 'clock': clock, 'watchdog': None, 'keep_responses': False}
         if options.allowed_pts:
-            return FilteringAgent(*places, allowed=options.allowed_pts, **common)
-        return UserAgent(*places, **common)
+            return FilteringAgent(*places, allowed=options.allowed_pts, keep_responses=False, **common)
+        return UserAgent(*places, keep_responses=False, **common)
     except (TransportError, UsageError) as error:
         raise SetupError(str(error)) from None
 

@@ -27,7 +27,7 @@ from greensip.errors import (
 )
 from greensip.message import SipUri
 from greensip.message.grammar import quote
-from greensip.transaction.flow import hostport
+from greensip.transaction.flow import Flow, hostport
 from greensip.ua import Bridge, IncomingLeg, LegGroup, OutgoingLeg
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Call:
         self.call_id = caller.call_id
         #: numbers of caller and called, and the caller's name, as they came in; the called one is translated
         self.cli: str | None = from_.uri.user
-        self.name: str = from_.display
+        self.name: str | None = from_.display
         self.cld: str | None = invite.uri.user
         if b2bua.translate_in is not None:
             self.cld = b2bua.translate_in(self.cld)
@@ -164,7 +164,7 @@ class Call:
         call_id = f'{hidden(self.call_id) if b2bua.hide_call_id else self.call_id}-b2b_{self.hunt.number}'
         self.sent = cli, cld, call_id
         user = user_part(cld)
-        options = {
+        options: dict[str, Any] = {
             'uri': f'sip:{user}{address}',
             'from_': f'{display_part(name)}<sip:{user_part(cli)}{b2bua.host}>',
             'to': f'<sip:{user}{hostport(host, None)}>',
@@ -260,15 +260,14 @@ class Call:
 
     def line(self) -> str:
         """How the command socket shows the call."""
-        host, port = self.caller.source
-        ingress = f'{leg_state(self.caller)} udp:{hostport(host, port)} {printable(self.cld)} {printable(self.cli)}'
+        usage: Any = self.caller.usage
+        peer = address_of(usage.transaction.flow)
+        ingress = f'{leg_state(self.caller)} {peer} {printable(self.cld)} {printable(self.cli)}'
         egress = 'N/A'
         if self.callee is not None:
             cli, cld, _ = self.sent
-            invite = self.callee.usage.invite
-            flow = getattr(invite, 'flow', None)
-            peer = f'udp:{hostport(*flow.remote)}' if flow is not None else 'N/A'
-            egress = f'{leg_state(self.callee)} {peer} {printable(cli)} {printable(cld)}'
+            usage = self.callee.usage
+            egress = f'{leg_state(self.callee)} {address_of(usage.invite.flow)} {printable(cli)} {printable(cld)}'
         return f'{printable(self.call_id)}: {self.state} ({ingress} -> {egress})'
 
     def record(self, event: str) -> dict[str, Any]:
@@ -300,13 +299,21 @@ class Call:
             record['duration'] = 0.0 if answered is None else round(now - answered, 3)
             record['code'] = response.code if response is not None else self.code
             record['released_by'] = self.released_by or self._refused_by()
-            record['reason'] = caller.reason
+            record['reason'] = self._reason()
             record['attempts'] = self.attempts
         if route is not None and route.params:
             for name in ('bill-to', 'bill-cli', 'bill-cld'):
                 if name in route.params:
                     record[name.replace('-', '_')] = route.params[name]
         return record
+
+    def _reason(self) -> str | None:
+        """The reason phrase of a refusal; else what the side that left had in its Reason header field."""
+        response = self.caller.response
+        if response is not None and response.code >= 300:
+            return response.reason
+        leg = self.callee if self.released_by == 'callee' else self.caller
+        return getattr(leg.error, 'reason', None) if leg is not None else None
 
     def _refused_by(self) -> str:
         """Who ended a call that was not hung up by anybody we waited for."""
@@ -327,6 +334,11 @@ def leg_state(leg: IncomingLeg | OutgoingLeg) -> str:
     usage = leg.usage
     name = _LEG_STATES.get(usage.state, usage.state)
     return f'{name}({usage.role.upper()})' if name in ('Trying', 'Ringing', 'Cancelling') else name
+
+
+def address_of(flow: Flow | None) -> str:
+    """Transport and address of a peer; ``N/A`` while its name is being looked up."""
+    return f'{flow.point.transport.lower()}:{hostport(*flow.remote)}' if flow is not None else 'N/A'
 
 
 def printable(text: str | None) -> str:

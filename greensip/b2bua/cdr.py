@@ -3,6 +3,23 @@
 A record is handed over in no time.  A writer greenlet collects what came within ``DELAY`` and gives it to the disk in
 one piece in a thread of the hub's pool, so that neither a slow disk nor a full one holds a call up.  What cannot be
 written is kept and tried again; ``close()`` writes the rest before the process ends.
+
+A record of a call has these members; times are seconds since 1970, what is not known is null:
+
+    event           stop; start for the record that -A 2 writes when a call is answered, without what ends below
+    number          counts the calls of the program from 1
+    call_id         the caller's Call-ID
+    cli name cld    number and name of the caller, number that was dialled (after the translation on the way in)
+    source          address and port that the INVITE came from
+    setup ringing answered          when the INVITE came, when it first rang, when it was answered
+    route           host and port of the route that was tried last, and what was sent there:
+    cli_out cld_out call_id_out
+    bill_to bill_cli bill_cld       of that route, if it has them
+    ended duration  when it was over, and for how many seconds it was answered
+    code reason     the final status and its phrase; the peer's Reason for a call that was answered
+    released_by     caller, callee, credit-time (the time was up), operator (HUP or the command socket), shutdown,
+                    b2bua (our own refusal), caller-lost and callee-lost (no answer any more)
+    attempts        the routes that failed, each as "host:port status"
 """
 
 from __future__ import annotations

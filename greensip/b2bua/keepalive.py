@@ -54,9 +54,10 @@ class KeepAlive:
         # In the hub: only starts a greenlet.
         if call.timers is not None:
             del call.timers[leg]
-        self.ua.workers.start(self._ask, call, leg, interval)
+        self.ua.workers.start(self._ask, (call, leg, interval))
 
-    def _ask(self, call: Call, leg: Any, interval: float) -> None:
+    def _ask(self, question: tuple[Call, Any, float]) -> None:
+        call, leg, interval = question
         if call.timers is None:
             return
         try:

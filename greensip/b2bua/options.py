@@ -13,6 +13,7 @@ import configparser
 import json
 import math
 import os
+import textwrap
 import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +27,7 @@ from greensip.errors import ParseError, SetupError
 __all__ = ['OPTIONS', 'SHORT', 'Option', 'Options', 'help_text', 'parse_command_line']
 
 PROGRAM = 'greensip-b2bua'
+INDENT = ' ' * 8
 
 
 class Option(NamedTuple):
@@ -546,8 +548,9 @@ def help_text() -> str:
             if option.group == group:
                 letter = letters.get(option.name, '')
                 value = '[=on|off]' if option.is_flag else '=VALUE'
-                lines += [f'  {f"-{letter}, " if letter else ""}{option.spelling}{value}', f'        {option.help}',
-                          f'        e.g. {PROGRAM} {option.example}']
+                lines.append(f'  {f"-{letter}, " if letter else ""}{option.spelling}{value}')
+                lines += textwrap.wrap(option.help, 100, initial_indent=INDENT, subsequent_indent=INDENT)
+                lines.append(f'{INDENT}e.g. {PROGRAM} {option.example}')
         lines.append('')
     lines += ['  -d VALUE', '        ignored', '  -n HOST[:PORT]', "        a static route without authorisation, as in"
               " sippy's b2bua_simple", '  --help, --version', '',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -31,11 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
     if '--help' in arguments:
-        print(help_text())
-        return 0
+        return show(help_text())
     if '--version' in arguments:
-        print(f'{PROGRAM} {_version()}')
-        return 0
+        return show(f'{PROGRAM} {_version()}')
     try:
         options = parse_command_line(arguments)
         options.check()
@@ -77,6 +76,16 @@ def run(options: Options, log_file: LogFile | None, parent: Parent | None) -> in
     return 0
 
 
+def show(text: str) -> int:
+    """Print ``text``; whoever has seen enough of it may go."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # So that the interpreter does not try to flush it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
 def complain(problem: object) -> int:
     """Say what is wrong in one sentence; the status for it."""
     sys.stderr.write(f'{PROGRAM}: {problem}\n')
@@ -115,7 +124,7 @@ def load_handler(file: str, function: str) -> Callable[..., Any]:
         raise SetupError(f'the script {file} cannot be read: {error.strerror or error}') from None
     except Exception as error:
         raise SetupError(f'the script {file} cannot be loaded: {type(error).__name__}: {error}') from None
-    handler = getattr(module, function, None)
+    handler: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(handler):
         raise SetupError(f'the script {file} has no function {function}')
     return handler

@@ -123,7 +123,8 @@ def test_the_callee_hangs_up(rig: Any) -> None:
     with rig.caller.call(rig.uri(), sdp=SDP) as leg:
         assert str(leg.wait_ended(timeout=10).error.reason) == 'Q.850;cause=16;text="done"'
     rig.finish()
-    assert rig.records()[0]['released_by'] == 'callee'
+    record = rig.records()[0]
+    assert (record['released_by'], record['reason']) == ('callee', 'Q.850;cause=16;text="done"')
 
 
 def test_early_media_and_several_provisionals_pass_with_their_bodies(rig: Any) -> None:
@@ -253,7 +254,7 @@ def test_a_refusal_reaches_the_caller_as_it_is(rig: Any, code: int) -> None:
     assert caught.value.response.get('Retry-After') == '5'
     rig.finish()
     record = rig.records()[0]
-    assert (record['code'], record['released_by']) == (code, 'callee')
+    assert (record['code'], record['reason'], record['released_by']) == (code, 'Not now', 'callee')
     assert record['attempts'] == [f'{rig.net.address("bob")} {code}']
 
 
