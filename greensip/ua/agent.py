@@ -509,14 +509,15 @@ class UserAgent(Engine):
         incoming = IncomingRequest(self, event)
         handler = self._request_handlers.get(incoming.method)
         if handler is not None:
-            self.workers.start(self._run_request_handler, handler, incoming)
+            self.workers.start(self._run_request_handler, (handler, incoming))
         elif incoming.method in ('INFO', 'UPDATE', 'PRACK', 'NOTIFY'):
             # 12.2.2: they belong to a dialog, and there is none.
             self.core.respond(event.exchange, 481, event.time)
         else:
             self.core.respond(event.exchange, 405, event.time, headers=(('Allow', ', '.join(self.core.allow)),))
 
-    def _run_request_handler(self, handler: Callable[[IncomingRequest], object], incoming: IncomingRequest) -> None:
+    def _run_request_handler(self, work: tuple[Callable[[IncomingRequest], object], IncomingRequest]) -> None:
+        handler, incoming = work
         code: object = 500
         try:
             code = handler(incoming)

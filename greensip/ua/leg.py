@@ -76,18 +76,21 @@ class Leg(Mailbox):
     it is over.
     """
 
-    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_manual', '_peer_holds', '_relay', '_responses',
-                 '_ringing', '_trying', '_unanswered', 'data', 'usage')
+    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_latest', '_manual', '_peer_holds', '_relay',
+                 '_responses', '_ringing', '_trying', '_unanswered', 'data', 'ua', 'usage')
 
     def __init__(self, ua: UserAgent, usage: InviteUsage, *, strict: bool = False,
                  manual: Sequence[str] = ()) -> None:
         super().__init__(ua, strict=strict)
+        #: the user agent that it belongs to
+        self.ua = ua
         #: the core's half of the leg
         self.usage = usage
         usage.owner = self
         self.data: Any = None
         self._manual: Sequence[str] = manual
-        self._responses: list[Response] = []
+        self._latest: Response | None = None
+        self._responses: list[Response] | None = [] if ua.keep_responses else None
         self._trying: float | None = None
         self._ringing: float | None = None
         self._answered: float | None = None
@@ -101,13 +104,6 @@ class Leg(Mailbox):
         self._unanswered: list[Any] | None = None
 
     # -- what is known
-
-    @property
-    def ua(self) -> UserAgent:
-        """The user agent that it belongs to."""
-        engine: Any = self._engine
-        agent: UserAgent = engine
-        return agent
 
     @property
     def state(self) -> str:
@@ -144,9 +140,11 @@ class Leg(Mailbox):
     def responses(self) -> list[Response]:
         """Every response to the INVITE, provisional ones too; those that we sent if the leg is incoming.
 
-        Only the last of them if the user agent was made with ``keep_responses=False``.
+        Only the latest if the user agent was made with ``keep_responses=False``.
         """
-        return list(self._responses)
+        if self._responses is not None:
+            return list(self._responses)
+        return [self._latest] if self._latest is not None else []
 
     @property
     def from_(self) -> NameAddr:
@@ -510,9 +508,9 @@ class Leg(Mailbox):
         self.ua.endpoint.flush()
 
     def _keep(self, response: Response) -> None:
-        if not self.ua.keep_responses:
-            self._responses.clear()
-        self._responses.append(response)
+        self._latest = response
+        if self._responses is not None:
+            self._responses.append(response)
 
 
 def answer(ua: UserAgent, transaction: Any, code: int, reason: str, headers: Extra, body: Body,

@@ -366,7 +366,7 @@ class Mailbox(ThreadBound):
         """
         try:
             with self:
-                return fn(self, *args)
+                return fn(self, *args) if args else fn(self)
         except LegEnded as error:
             log.debug('= %r: its handler ended: %s', self, error)
         except Exception:

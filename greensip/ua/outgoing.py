@@ -106,7 +106,7 @@ class OutgoingLeg(Leg):
     @property
     def headers(self) -> Headers:
         """The header fields of the latest response, to look at: ``leg.headers['Server']``."""
-        return Headers(self._responses[-1] if self._responses else None)
+        return Headers(self._latest)
 
     @property
     def answer(self) -> bytes:

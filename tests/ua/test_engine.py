@@ -22,7 +22,7 @@ def workers():
 def test_a_worker_is_used_again(workers):
     seen = []
     for _ in range(3):
-        workers.start(lambda: seen.append(gevent.getcurrent()))
+        workers.start(lambda _: seen.append(gevent.getcurrent()), None)
         gevent.sleep(0)
     assert len(seen) == 3 and len(set(seen)) == 1
 
@@ -37,7 +37,7 @@ def test_idle_workers_are_bounded(workers, monkeypatch):
 
 
 def test_an_exception_is_logged_and_the_worker_lives(workers, caplog):
-    workers.start(lambda: 1 / 0)
+    workers.start(lambda _: 1 / 0, None)
     gevent.sleep(0)
     assert 'ZeroDivisionError' in caplog.text
     assert len(workers.idle) == 1
@@ -46,14 +46,14 @@ def test_an_exception_is_logged_and_the_worker_lives(workers, caplog):
 def test_kill_raises_at_the_present_wait(workers):
     ended = []
 
-    def job():
+    def job(_):
         try:
             gevent.sleep(1000)
         except gevent.GreenletExit:
             ended.append(True)
             raise
 
-    task = workers.start(job)
+    task = workers.start(job, None)
     gevent.sleep(0)
     task.kill()
     gevent.sleep(0)
@@ -63,12 +63,12 @@ def test_kill_raises_at_the_present_wait(workers):
 def test_kill_before_the_start(workers):
     steps = []
 
-    def job():
+    def job(_):
         steps.append('began')
         gevent.sleep(1000)
         steps.append('never')
 
-    task = workers.start(job)
+    task = workers.start(job, None)
     task.kill()
     gevent.sleep(0)
     gevent.sleep(0)
@@ -77,9 +77,9 @@ def test_kill_before_the_start(workers):
 
 def test_a_late_kill_does_not_hit_the_next_task(workers):
     finished = []
-    first = workers.start(int)
+    first = workers.start(int, 0)
     gevent.sleep(0)
-    second = workers.start(lambda: (gevent.sleep(0.001), finished.append(True)))
+    second = workers.start(lambda _: (gevent.sleep(0.001), finished.append(True)), None)
     gevent.sleep(0)
     assert first.done
     first.kill()
@@ -102,19 +102,19 @@ def test_context_variables_do_not_leak_into_the_next_task(workers):
     variable = ContextVar('variable', default='fresh')
     seen = []
 
-    def job():
+    def job(_):
         seen.append(variable.get())
         variable.set('used')
 
     for _ in range(2):
-        workers.start(job)
+        workers.start(job, None)
         gevent.sleep(0)
     assert seen == ['fresh', 'fresh']
 
 
 def test_closing_lets_the_idle_ones_go(clock):
     engine = Engine(clock)
-    engine.workers.start(int)
+    engine.workers.start(int, 0)
     gevent.sleep(0)
     worker, = engine.workers.idle
     engine.close()
