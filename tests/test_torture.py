@@ -6,6 +6,7 @@ Both roles: ``examples/answer.py``, which answers every call, and ``greensip-b2b
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,9 @@ def element(request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[
             running.append(peers.greensip(service, port, tmp_path))
             port = service
         yield Element(request.param, port, running[-1])
+        for peer in running:
+            # Without goodbyes to the many peers that never were.
+            peer.stop(signal.SIGKILL)
 
 
 def test_rfc_4475(element: Element) -> None:
