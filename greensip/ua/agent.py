@@ -25,8 +25,8 @@ from greensip.sdp import DEFAULT_CODECS
 from greensip.transaction.flow import Flow, Point
 from greensip.transaction.settings import Settings
 from greensip.transport.clock import Clock
-from greensip.transport.entropy import Entropy
 from greensip.transport.endpoint import Endpoint
+from greensip.transport.entropy import Entropy
 
 from .engine import Engine, Task
 from .fields import Body, Extra, body_of, fields_of
