@@ -99,7 +99,7 @@ SCENES: list[tuple[Callable[[UserAgent, str], Leg], tuple[str, ...], dict[str, o
         'b2bua -> caller: 200 INVITE', 'caller -> b2bua: ACK', 'caller -> b2bua: BYE', 'b2bua -> route_1: BYE',
     ), {'code': 200, 'released_by': 'caller', 'attempts': 0}),
     (fails_over, (
-        'b2bua -> route_1: INVITE', 'route_1 -> b2bua: 486 INVITE', 'b2bua -> route_1: ACK', 'b2bua -> route_2: INVITE',
+        'b2bua -> route_1: INVITE', 'route_1 -> b2bua: 486 INVITE', 'b2bua -> route_2: INVITE',
         'route_2 -> b2bua: 200 INVITE', 'b2bua -> caller: 200 INVITE', 'b2bua -> route_2: BYE',
     ), {'code': 200, 'released_by': 'caller', 'attempts': 1}),
     (cancelled, (
