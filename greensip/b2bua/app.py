@@ -19,7 +19,7 @@ from greensip.b2bua.options import Options
 from greensip.b2bua.payloads import FilteringAgent
 from greensip.b2bua.routes import usable_routes
 from greensip.errors import SetupError, TransportError, UsageError
-from greensip.transaction.flow import hostport
+from greensip.transaction.flow import Point, hostport
 from greensip.ua import IncomingLeg, UserAgent
 
 __all__ = ['B2bua']
@@ -73,8 +73,15 @@ class B2bua:
             self.keep_alive = KeepAlive(self.ua, options.keepalive_ans, options.keepalive_orig)
         #: our host as a URI has it
         self.host = hostport(self.ua.host, None)
+        #: where a call that comes from there has been here before
+        self.own_addresses = {address for point in self.ua.points for address in (
+            point.address, point.advertised, *((host, point.address[1]) for host in self._hosts(point)))}
         #: the time of day at the zero of the user agent's clock
         self.wall = time.time() - self.ua.clock.now()
+
+    def _hosts(self, point: Point) -> tuple[str, ...]:
+        """The addresses of this machine behind a wildcard address, as far as we know them."""
+        return (self.ua.host, '127.0.0.1', '::1') if point.address[0] in ('0.0.0.0', '::') else ()
 
     def _open_control(self) -> CommandSocket | None:
         """The command socket; without one that nobody asked for we can do."""

@@ -45,6 +45,10 @@ def carry(call: Call) -> None:
     if call.max_forwards <= 0:
         caller.reject(483)
         return
+    if caller.source in call.b2bua.own_addresses:
+        # A route leads back to us: each round would try all routes anew, so do not wait for Max-Forwards.
+        caller.reject(482)
+        return
     with LegGroup(caller) as group:
         while (route := call.next_route()) is not None:
             callee = group.invite(**call.invitation(route), progress_to=caller)

@@ -383,6 +383,13 @@ def test_routes_without_time_are_no_routes(rig: Any) -> None:
     assert caught.value.code == 500
 
 
+def test_a_route_that_leads_back_to_us_is_a_loop(rig: Any) -> None:
+    rig.b2bua('-s', '{b2b};hs_scodes=482', '-s', '{b2b}')
+    with pytest.raises(ResponseError) as caught:
+        rig.caller.call(rig.uri(), sdp=SDP, timeout=5)
+    assert caught.value.code == 482
+
+
 # -- how long a call lasts
 
 
@@ -783,3 +790,12 @@ def test_the_maximal_duration_holds_for_scripts_too(rig: Any) -> None:
     rig.finish()
     assert rig.records()[0]['released_by'] == 'credit-time'
 
+
+
+def test_who_pays_is_in_the_record(rig: Any) -> None:
+    rig.callee('bob', Callee())
+    rig.b2bua('-s', '{bob};bill-to=acme;bill-cli=1;bill-cld=2;other=x')
+    rig.caller.call(rig.uri(), sdp=SDP).close()
+    rig.finish()
+    record = rig.records()[0]
+    assert (record['bill_to'], record['bill_cli'], record['bill_cld'], record.get('other')) == ('acme', '1', '2', None)
