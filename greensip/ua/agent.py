@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from gevent import getcurrent
 
@@ -32,7 +32,7 @@ from .engine import Engine, Task
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
 from .incoming import IncomingLeg
-from .leg import SDP, Leg
+from .leg import SDP, Leg, NotThere
 from .mailbox import Gate, Mailbox, Notice
 from .outgoing import OutgoingLeg, Redirection, target_of
 from .pattern import WORDS
@@ -54,6 +54,9 @@ PATIENCE = 30.0
 ELSEWHERE = '192.0.2.1'
 
 WORDS.add('call')
+
+#: what a user agent will have one day, and what it needs
+LATER = {'account': 'registration', 'subscribe': 'subscriptions', 'publish': 'event state publication (PUBLISH)'}
 
 
 class Door(Mailbox):
@@ -118,7 +121,8 @@ class UserAgent(Engine):
     TransportError when one can't be had.
 
     ``name``: the user part of our own address.  ``user_agent``: the text of User-Agent and Server.
-    ``codecs``: what a session description names that we write ourselves.  ``timeouts``: the timers of RFC 3261.
+    ``codecs``: what a session description names that we write ourselves.  ``timeouts``: the timers of
+    RFC 3261, ``Settings`` or a mapping such as ``{'t1': 0.1}``.
     ``network``, ``clock``, ``resolver``, ``random`` replace those of the system, for tests.
     ``advertised``: host and port that peers are told.  ``allow``: further methods inside and outside of calls.
     ``supported``: option tags.  ``manual``: the methods that handlers of incoming calls answer themselves.
@@ -127,13 +131,13 @@ class UserAgent(Engine):
     """
 
     def __init__(self, *listen: Any, name: str = 'greensip', user_agent: str = 'greensip',
-                 codecs: Sequence[Any] = DEFAULT_CODECS, timeouts: Settings | None = None, network: Any = None,
-                 clock: Clock | None = None, resolver: Any = None, random: Any = None,
+                 codecs: Sequence[Any] = DEFAULT_CODECS, timeouts: Settings | Mapping[str, Any] | None = None,
+                 network: Any = None, clock: Clock | None = None, resolver: Any = None, random: Any = None,
                  advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
                  manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
                  core: Core | None = None) -> None:
         if core is None:
-            core = Core(timeouts, random=random or Entropy(), user_agent=user_agent)
+            core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
                        supported=[*core.supported, *supported])
         self.core = core
@@ -161,6 +165,12 @@ class UserAgent(Engine):
 
     def __repr__(self) -> str:
         return f'<UserAgent {self.name} at {", ".join(map(str, self.points))}>'
+
+    def __getattr__(self, name: str) -> NoReturn:
+        needed = LATER.get(name)
+        if needed is not None:
+            raise NotThere(f'{name}: greensip has no {needed} yet')
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
     def __enter__(self) -> Self:
         return self
@@ -529,6 +539,15 @@ class UserAgent(Engine):
         finally:
             if not incoming.answered and not self.closed:
                 incoming.respond(code if isinstance(code, int) else 200)
+
+
+def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:
+    if timeouts is None or isinstance(timeouts, Settings):
+        return timeouts
+    try:
+        return Settings(**timeouts)
+    except TypeError as error:
+        raise UsageError(f'timeouts= takes the settings of greensip.Settings: {error}') from None
 
 
 def _routes(routes: Sequence[str]) -> tuple[str, ...]:

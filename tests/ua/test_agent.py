@@ -391,6 +391,21 @@ def test_a_wildcard_shows_the_address_that_faces_the_peer(free_port):
             assert leg.invite.contact.uri.host == '127.0.0.1'
 
 
+def test_timeouts_as_a_mapping(agent, net):
+    alice = agent('alice', timeouts={'t1': 0.1})
+    with pytest.raises(TransactionTimeout):
+        alice.options(net.uri('nobody'))
+    assert 6.4 <= net.clock.now() < 6.5
+    with pytest.raises(UsageError, match='timeouts='):
+        UserAgent(network=net, timeouts={'t7': 1}, watchdog=None)
+
+
+def test_what_needs_later_work_is_refused_with_a_sentence(alice):
+    with pytest.raises(UsageError, match='account: greensip has no registration yet'):
+        alice.account('sip:alice@example.com')
+    assert not hasattr(alice, 'publish') and not hasattr(alice, 'nonsense')
+
+
 def test_notices_look_like_events():
     notice = Notice('hold', time=1.5)
     assert (notice.code, notice.message, notice.label) == (0, None, 'hold')
