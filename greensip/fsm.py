@@ -83,7 +83,7 @@ class Machine:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if 'rows' in cls.__dict__:
+        if 'rows' in vars(cls):
             cls.tables = link(cls.rows)
 
     def __init__(self) -> None:

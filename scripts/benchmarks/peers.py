@@ -324,13 +324,32 @@ def sippy(port: int, next_hop: int, folder: Path) -> Peer:
     return peer
 
 
-def greensip(port: int, next_hop: int, folder: Path, *options: str) -> Peer:
+def greensip(port: int, next_hop: int, folder: Path, *options: str, env: dict[str, str] | None = None) -> Peer:
     """``greensip-b2bua`` with one static route."""
     peer = Peer(f'greensip-{port}', [
         sys.executable, '-m', 'greensip.cli.b2bua', '-f', '-l', HOST, '-p', str(port), '-u', '-s', f'{HOST}:{next_hop}',
-        '-c', folder / f'command-{port}', *options], folder)
+        '-c', folder / f'command-{port}', *options], folder, env=env)
     peer.wait_for_port(port)
     return peer
+
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / 'build' / 'compiled'
+
+
+def compiled(port: int, next_hop: int, folder: Path) -> Peer:
+    """``greensip-b2bua`` in the compiled build (GREENSIP_COMPILE=1), which is made when it is not there or old."""
+    stamp = BUILD / 'greensip' / 'py.typed'
+    sources = [ROOT / 'setup.py', *(ROOT / 'greensip').rglob('*.py')]
+    if not stamp.exists() or max(path.stat().st_mtime for path in sources) > stamp.stat().st_mtime:
+        shutil.rmtree(BUILD, ignore_errors=True)
+        made = subprocess.run(
+            [sys.executable, 'setup.py', '--quiet', 'build', '--build-lib', str(BUILD)], cwd=ROOT, capture_output=True,
+            text=True, env={**os.environ, 'GREENSIP_COMPILE': '1'})
+        if made.returncode:
+            raise PeerError(f'the compiled build failed:\n{made.stderr[-2000:]}')
+        stamp.touch()
+    return greensip(port, next_hop, folder, env={'PYTHONPATH': str(BUILD)})
 
 
 def relay(port: int, next_hop: int, folder: Path) -> Peer:
