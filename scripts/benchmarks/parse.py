@@ -124,7 +124,7 @@ def held_bytes(make: Callable[[bytes], object], data: list[bytes]) -> float:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog='bench parse', description=(__doc__ or '').splitlines()[0])
+    parser = argparse.ArgumentParser(prog='scripts/bench parse', description=(__doc__ or '').splitlines()[0])
     parser.add_argument('--rounds', type=int, default=7, help='rounds, of which the best counts (default 7)')
     parser.add_argument('--json', action='store_true', help='the figures as one JSON object')
     options = parser.parse_args(argv)

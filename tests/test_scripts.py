@@ -1,0 +1,38 @@
+"""The scripts that a person types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout,
+                          stdin=subprocess.DEVNULL)
+
+
+def test_demo() -> None:
+    done = run(sys.executable, 'scripts/demo.py')
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in ('1. answered', '2. fails over', '3. cancelled', '|--', '"code":487', 'All calls went as they should.'):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize('arguments', [(), ('nothing',), ('b2bua', '--against', 'nobody'), ('b2bua', '--rate', 'x')])
+def test_bench_refuses_what_it_does_not_know(arguments: tuple[str, ...]) -> None:
+    done = run('scripts/bench', *arguments)
+    assert done.returncode == 2
+    assert 'Traceback' not in done.stderr
+    assert 'usage: scripts/bench' in done.stderr
+
+
+@pytest.mark.parametrize('name', ['b2bua', 'parse', 'transaction'])
+def test_bench_tells_its_options(name: str) -> None:
+    done = run('scripts/bench', name, '--help')
+    assert done.returncode == 0
+    assert f'usage: scripts/bench {name}' in done.stdout
