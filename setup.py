@@ -7,7 +7,7 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
-#: What GREENSIP_COMPILE=1 compiles with mypyc, from the same sources: the layers that know neither sockets nor greenlets.
+#: What GREENSIP_COMPILE=1 compiles with mypyc, from the same sources: the layers that know no sockets and no greenlets.
 COMPILED = ('greensip/fsm.py', 'greensip/message/*.py', 'greensip/transaction/*.py', 'greensip/dialog/*.py')
 
 

@@ -26,7 +26,8 @@ from . import peers
 
 REPORT = Path(__file__).parents[2] / 'BENCHMARKS.rst'
 PROGRAMS: dict[str, Callable[[int, int, Path], peers.Peer]] = {
-    'greensip': peers.greensip, 'compiled': peers.compiled, 'sippy': peers.sippy, 'kamailio': peers.kamailio, 'relay': peers.relay,
+    'greensip': peers.greensip, 'compiled': peers.compiled, 'sippy': peers.sippy, 'kamailio': peers.kamailio,
+    'relay': peers.relay,
 }
 #: calls a second beyond which a program loses calls: it is measured at that pace
 FASTEST = {'sippy': 60.0}
