@@ -53,7 +53,7 @@ setup(
     python_requires='>=3.11',
     install_requires=['gevent>=23.9', 'greenlet>=3.0', 'dnspython>=2.4'],
     extras_require={
-        'test': ['pytest>=7.4', 'hypothesis>=6.80', 'mypy>=1.8', 'ruff>=0.4'],
+        'test': ['pytest>=7.4', 'hypothesis>=6.80', 'mypy>=1.8', 'ruff>=0.4', 'types-gevent', 'types-greenlet'],
         # Real peers of the interoperability tests and of scripts/bench that come from PyPI.
         'peers': ['pjsua2-python', 'sippy'],
     },
