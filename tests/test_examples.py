@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -201,3 +202,16 @@ def test_from_thread(start: Start, serve: Serve) -> None:
     printed = finished(start('from_thread', f'sip:a@127.0.0.1:{port}', f'sip:b@127.0.0.1:{port}'))
     for number, user in enumerate('ab', 1):
         assert f'thread {number}: sip:{user}@127.0.0.1:{port} answered' in printed
+
+
+def test_readme_shows_a_working_call(serve: Serve, free_port: Callable[[], int], tmp_path: Path) -> None:
+    answer, port = serve('answer')
+    readme = (EXAMPLES.parent / 'README.rst').read_text(encoding='utf-8')
+    block = readme.partition('.. code-block:: python\n\n')[2].partition('\n\nACK, CANCEL')[0]
+    assert readme[:readme.index(block)].count('\n') < 12, 'not on the first screen'
+    code = textwrap.dedent(block).replace(':5060', f':{free_port()}').replace(':5080', f':{port}')
+    assert 'timeout=60' in code
+    peer = peers.Peer('readme', [sys.executable, '-c', code.replace('timeout=60', 'timeout=0.2')], tmp_path)
+    with peer:
+        assert finished(peer).startswith('no ended within 0.2 s from sip:bob@')
+    answer.wait_for_text('the peer hung up')
