@@ -32,9 +32,8 @@ if sys.argv[3] == 'die':
 PidFile(sys.argv[2])
 log.take_standard_streams()
 parent.started()
-print('directory', os.getcwd(), 'session', os.getsid(0) != os.getpid(), 'stdin', repr(sys.stdin.read()))
+print('directory', os.getcwd(), 'session', os.getsid(0) != os.getpid(), 'stdin', repr(sys.stdin.read()), flush=True)
 sys.stderr.write('to stderr\\n')
-sys.stdout.flush()
 time.sleep(60)
 '''
 
