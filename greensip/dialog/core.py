@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from zlib import crc32
 
-from greensip.errors import ParseError, TransactionTimeout, TransportError, UsageError
+from greensip.errors import ParseError, TransactionTimeout, TransportError, UsageError, WrongState
 from greensip.message import (
     METHODS,
     TARGET_REFRESH_METHODS,
@@ -27,13 +27,13 @@ from greensip.message import (
     check_request,
     check_response,
     make_response,
+    parse_message,
     parse_name_addr,
-    parse_uri,
 )
 from greensip.message.digest import DigestClient
 from greensip.message.multipart import walk
 from greensip.transaction.flow import Address, Flow, Hop, Point
-from greensip.transaction.layer import ServerTransaction, TransactionLayer
+from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, TransactionLayer
 from greensip.transaction.settings import Settings
 from greensip.transaction.timers import Timers
 
@@ -41,7 +41,7 @@ from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
 from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import SDP, ClientInvite, InviteUsage, ServerInvite
-from .routing import Envelope, Located, Lookup, Router, route_request
+from .routing import Envelope, Located, Lookup, Router, plain_uri, route_request
 
 __all__ = ['Core', 'Random', 'name_addr_text']
 
@@ -119,7 +119,7 @@ class Core:
                 raise UsageError(f'a core has no setting {name!r}')
             setattr(self, name, value)
         self._methods = frozenset(self.allow)
-        self._extensions = frozenset(self.supported)
+        self._extensions = frozenset(tag.lower() for tag in self.supported)
         self._contacts.clear()
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
         server = [('Server', self.user_agent)] if self.user_agent else []
@@ -310,7 +310,10 @@ class Core:
         contact: str | None = None,
         to_tag: str | None = None,
     ) -> Response:
-        """Answer a request that came as a REQUEST event."""
+        """Answer a request that came as a REQUEST event.
+
+        Raises WrongState for an INVITE that has had its final response, perhaps from the core: it was cancelled.
+        """
         request = transaction.request
         usage = transaction.user
         if isinstance(usage, ServerInvite) and transaction is usage.transaction:
@@ -318,14 +321,18 @@ class Core:
                 code, now, reason=reason, headers=headers, body=body, content_type=content_type, contact=contact
             )
         in_dialog = isinstance(usage, InviteUsage)
+        if in_dialog and request.method == 'INVITE' and usage.invited is not transaction:
+            raise WrongState('the INVITE has been answered, or was cancelled')
         response = self.make_response(
             request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag())
         )
-        if in_dialog and code < 300 and usage.dialog is not None:
-            if request.method in TARGET_REFRESH_METHODS:
-                response.add('Contact', contact or usage.dialog.contact)
+        if in_dialog and code < 300:
+            # A call that is not answered yet may have several dialogs.
+            dialog = usage.dialogs.get(request.from_tag or '')
+            if dialog is not None and request.method in TARGET_REFRESH_METHODS:
+                response.add('Contact', contact or dialog.contact)
                 if code >= 200:
-                    usage.dialog.refresh(request)
+                    dialog.refresh(request)
         elif contact:
             response.add('Contact', contact)
         self.complete(response, request.method, headers, body, content_type)
@@ -333,9 +340,9 @@ class Core:
             if 200 <= code < 300:
                 usage.send_success(transaction, response, now)
                 return response
-            if code >= 300 and usage.invited is transaction:
+            if code >= 300:
                 usage.invited = None
-        elif in_dialog and body and content_type == SDP:
+        elif in_dialog and body and content_type == SDP and code < 300:
             usage.local_sdp = body
         self.layer.respond(transaction, response, now)
         return response
@@ -404,8 +411,8 @@ class Core:
         if not isinstance(request.uri, SipUri):
             self._refuse(transaction, 416, now)
             return
-        # 8.2.2.2 merged requests
-        if self.layer.is_merged(request):
+        # 8.2.2.2 merged requests: only the first copy has the key by which they are found
+        if transaction.merge_key is None:
             self._refuse(transaction, 482, now)
             return
         # 15.1.2: a BYE without a dialog
@@ -445,22 +452,29 @@ class Core:
             self._refuse(transaction, 481, now)
             return
         usage = invite.user
-        tag = usage.local_tag() if isinstance(usage, InviteUsage) else None
+        tag = usage.local_tag() if isinstance(usage, InviteUsage) else self._tag_of(invite)
         response = self.make_response(request, 200, to_tag=None if request.to_tag else tag or self.new_tag())
         self.layer.respond(transaction, response, now)
         if isinstance(usage, InviteUsage):
             usage.on_cancel(invite, request, now)
 
+    def _tag_of(self, invite: InviteServerTransaction) -> str | None:
+        """9.2: the To tag of the response that the INVITE has had."""
+        return parse_message(invite.last_response).to_tag if invite.last_response else None
+
     def _understands(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
         """8.2.2.3 and 8.2.3: refuse what requires more than we know."""
         if request.has('Require'):
-            unknown = [tag for tag in request.require if tag not in self._extensions]
+            unknown = [tag for tag in request.require if tag.lower() not in self._extensions]
             if unknown:
                 self._refuse(transaction, 420, now, ('Unsupported', ', '.join(unknown)))
                 return False
         if request.method in SESSION_METHODS:
             if request.body and not self._reads(request):
-                self._refuse(transaction, 415, now, ('Accept', ', '.join(self.accept)))
+                fields = [('Accept', ', '.join(self.accept))]
+                if request.has('Content-Encoding'):
+                    fields.append(('Accept-Encoding', 'identity'))
+                self._refuse(transaction, 415, now, *fields)
                 return False
             # 20.1: an INVITE whose Accept leaves no room for our answer
             if request.has('Accept') and not self._is_acceptable(request):
@@ -591,12 +605,11 @@ class Core:
         from_tag: str | None,
         cseq: int,
     ) -> Envelope:
-        """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields in the URI stay out of it."""
-        target = str(uri)
-        if '?' in target:
-            parsed = parse_uri(target)
-            if isinstance(parsed, SipUri):
-                target = str(parsed.replace(headers=()))
+        """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields and method in the URI stay out."""
+        target = plain_uri(str(uri))
+        if route:
+            # A bare URI gets its angle brackets, so that its lr stays its own (20.34).
+            route = [text if '<' in text else f'<{text}>' for text in route]
         if headers:
             self.check_headers(headers)
         request_uri, routes, next_uri = route_request(target, route)

@@ -13,7 +13,7 @@ from typing import Any
 from greensip.message import Request, Response
 from greensip.transaction.flow import Flow, Point
 
-from .routing import Envelope, route_request
+from .routing import Envelope, plain_uri, route_request
 
 __all__ = ['Dialog', 'DialogId']
 
@@ -102,7 +102,8 @@ class Dialog:
         )
         dialog.remote_cseq = request.cseq.number
         contact = request.contact
-        dialog.route_set = tuple(str(route) for route in request.record_routes)
+        if request.has('Record-Route'):
+            dialog.route_set = tuple(str(route) for route in request.record_routes)
         # A caller without a Contact is an RFC 2543 one; its From is the best there is.
         dialog.retarget(str(contact.uri) if contact is not None else str(request.from_.uri))
         return dialog
@@ -113,21 +114,19 @@ class Dialog:
 
     def follow(self, response: Response) -> None:
         """Take route set and target from a response that makes or confirms the dialog (12.1.2, 13.2.2.4)."""
-        routes = response.record_routes
-        if routes:
-            self.route_set = tuple(str(route) for route in reversed(routes))
-        elif self.route_set:
-            self.route_set = ()
+        routes: Sequence[str] = ()
+        if response.has('Record-Route'):
+            routes = tuple(str(route) for route in reversed(response.record_routes))
         contact = response.contact
-        if contact is not None:
-            self.retarget(str(contact.uri))
-        elif not self.remote_target:
-            self.retarget(str(response.to.uri))
+        target = str(contact.uri) if contact is not None else self.remote_target or str(response.to.uri)
+        if target != self.remote_target or routes != self.route_set:
+            self.route_set = routes
+            self.retarget(target)
 
     def retarget(self, target: str) -> None:
         """Set the remote target; the request line, the routes and the next hop follow from it (12.2.1.1)."""
         self.remote_target = target
-        self.request_uri, self.routes, self.next_uri = route_request(target, self.route_set)
+        self.request_uri, self.routes, self.next_uri = route_request(plain_uri(target), self.route_set)
         self.flow = None
 
     def refresh(self, message: Request | Response) -> None:
@@ -140,14 +139,10 @@ class Dialog:
 
     def envelope(self) -> Envelope:
         """What our next request is addressed with (12.2.1.1)."""
-        return Envelope(
-            self.request_uri, self.local, self.remote, self.call_id, self.next_cseq(), self.routes, self.next_uri
-        )
-
-    def next_cseq(self) -> int:
-        """The number of our next request."""
         self.local_cseq += 1
-        return self.local_cseq
+        return Envelope(
+            self.request_uri, self.local, self.remote, self.call_id, self.local_cseq, self.routes, self.next_uri
+        )
 
     def in_order(self, request: Request) -> bool:
         """12.2.2: whether a request's number is not lower than the last; remembers it."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.errors import ParseError, TransactionTimeout, TransportError
+from greensip.errors import GreensipError, ParseError, TransactionTimeout, TransportError, response_error
 from greensip.message import Request, Response, make_cancel
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import ClientTransaction
+from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
@@ -112,9 +113,10 @@ class ClientRequest:
         if self.digest is not None and not self._auth:
             # 22.2: credentials that are known already spare a round trip
             self._auth = self.digest.preempt(self.method, self.envelope.uri, self.body)
-        dialog = self.dialog
-        if dialog is not None and dialog.flow is not None:
-            self.send(dialog.flow, now)
+        # Outside of dialogs only a further attempt has a flow: it goes to the server that sent the challenge (8.1.3.5).
+        flow = self.flow if self.dialog is None else self.dialog.flow
+        if flow is not None:
+            self.send(flow, now)
             return
         try:
             found = self.core.router.route(self.envelope.next_uri, self.point)
@@ -198,22 +200,22 @@ class ClientRequest:
         """22.2: answer the challenges in a new attempt with the next CSeq; False when that is hopeless."""
         if self.digest is None or self.given_up():
             return False
-        uri = self.envelope.uri
+        uri = self.envelope.uri if self.dialog is None else self.dialog.request_uri
         auth = self.digest.answer(self.method, uri, self.body, response, self.core.random, sent=self._auth)
         if not auth:
             return False
-        self._auth = auth
-        self.next_attempt(now)
+        self.next_attempt(now, auth)
         return True
 
     def given_up(self) -> bool:
         """Whether nobody wants an answer any more."""
         return False
 
-    def next_attempt(self, now: float) -> None:
-        """The same request once more, with a new CSeq."""
+    def next_attempt(self, now: float, auth: Fields = ()) -> None:
+        """The same request once more, with a new CSeq, and to where the peer is now (12.2.1.1)."""
+        self._auth = auth
         if self.dialog is not None:
-            self.envelope.cseq = self.dialog.next_cseq()
+            self.envelope = self.dialog.envelope()
         else:
             self.envelope.cseq += 1
         self.start(now)
@@ -225,7 +227,7 @@ class ClientRequest:
 class InviteRequest(ClientRequest):
     """An INVITE of ours: the first of a call, or one inside its dialog."""
 
-    __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'glares', 'held', 'provisional', 'waiting')
+    __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'deadline', 'glares', 'held', 'provisional')
 
     def __init__(
         self,
@@ -258,30 +260,49 @@ class InviteRequest(ClientRequest):
         )
         #: acknowledge a 2xx at once, unless it carries the offer
         self.auto_ack = auto_ack
-        #: the ACK for each To tag that answered, to be sent again for each repetition of its 2xx
-        self.acks: dict[str, tuple[bytes, Flow]] = {}
-        #: the 2xx responses that wait for the program's ACK, by To tag
-        self.waiting: dict[str, Response] = {}
+        #: the ACK for each To tag that answered, to be sent again for each repetition of its 2xx; None while it waits
+        #: for the program or for the address of its next hop
+        self.acks: dict[str, tuple[bytes, Flow] | None] = {}
         self.provisional = False
         self.cancelled = False
         #: whether the CANCEL is held back until a provisional response (9.1), and its own header fields
         self.held = False
         self.cancel_fields: Fields = ()
+        #: when a cancelled INVITE is given up
+        self.deadline: Timer | None = None
         #: how often a 491 sent us away (14.1)
         self.glares = 0
 
     def on_response(self, response: Response, now: float) -> None:
-        if response.code < 200:
+        code = response.code
+        if code < 200:
             self.provisional = True
             if self.held:
                 self._send_cancel(now)
-        elif response.code < 300:
-            ack = self.acks.get(response.to_tag or '')
-            if ack is not None:
-                # 13.2.2.4: a repeated 2xx is acknowledged again, and is nobody else's business, even after the call.
-                self.core.outgoing.append(ack)
+        else:
+            if self.deadline is not None:
+                self.deadline.cancel()
+            if code < 300 and self.acks and self._is_known(response):
                 return
         super().on_response(response, now)
+
+    def _is_known(self, response: Response) -> bool:
+        """13.2.2.4: a repeated 2xx is acknowledged again, and is nobody else's business, even after the call."""
+        tag = (response.to_tag or '') if self.dialog is None else self.dialog.remote_tag
+        if tag not in self.acks:
+            # So many forks were answered and hung up: who sends more means harm.
+            return len(self.acks) > self.core.settings.max_forks
+        ack = self.acks[tag]
+        if ack is not None:
+            self.core.outgoing.append(ack)
+        return True
+
+    def next_attempt(self, now: float, auth: Fields = ()) -> None:
+        """What has come so far, came to another request (9.1, 13.2.2.3)."""
+        self.provisional = False
+        self.transaction = None
+        self.subject.on_next_attempt()
+        super().next_attempt(now, auth)
 
     def cancel(self, now: float, fields: Fields = ()) -> None:
         """9.1: stop the INVITE; held back until the peer has sent a provisional response."""
@@ -290,18 +311,16 @@ class InviteRequest(ClientRequest):
         self.cancelled = True
         self.cancel_fields = fields
         if self.transaction is None:
-            # It is still being located: located() ends it.
-            return
-        if self.provisional:
+            # It is still being located, or waits after a 491: nobody has to be told.
+            self.on_failure(response_error(487, 'Request Terminated'), now)
+        elif self.provisional:
             self._send_cancel(now)
         else:
             self.held = True
 
     def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
-        if self.cancelled and flow is not None:
-            self.on_failure(TransportError('cancelled before it was sent'), now)
-            return
-        super().located(flow, error, now)
+        if not self.cancelled:
+            super().located(flow, error, now)
 
     def given_up(self) -> bool:
         return self.cancelled
@@ -316,7 +335,7 @@ class InviteRequest(ClientRequest):
         core = self.core
         core.layer.request(cancel, self.flow, now, NOBODY)
         # 9.1: without a final response within 64*T1 the INVITE counts as cancelled.
-        core.timers.add(core.settings.timer_f, now, self, 'cancelled')
+        self.deadline = core.timers.add(core.settings.timer_f, now, self, 'cancelled')
 
     def on_timer(self, name: str, now: float) -> None:
         """``cancelled``: nothing came after the CANCEL; ``glare``: time to send a re-INVITE again (14.1)."""
@@ -330,7 +349,7 @@ class InviteRequest(ClientRequest):
         self, dialog: Dialog, now: float, *, headers: Fields = (), body: bytes = b'', content_type: str | None = None
     ) -> None:
         """13.2.2.4: the ACK for a 2xx is a request of the dialog with the INVITE's CSeq number and credentials."""
-        self.waiting.pop(dialog.remote_tag, None)
+        self.acks[dialog.remote_tag] = None
         sender = Acknowledgement(self, dialog, headers, body, content_type)
         flow = dialog.flow
         if flow is not None:
@@ -339,7 +358,7 @@ class InviteRequest(ClientRequest):
         try:
             found = self.core.router.route(dialog.next_uri, dialog.point)
         except (TransportError, ParseError) as error:
-            sender.located(None, TransportError(str(error)), now)
+            sender.located(None, error, now)
             return
         if isinstance(found, Hop):
             self.core.look_up(found, dialog.point, sender)
@@ -361,7 +380,7 @@ class Acknowledgement:
         self.body = body
         self.content_type = content_type
 
-    def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
+    def located(self, flow: Flow | None, error: GreensipError | None, now: float) -> None:
         """Send it.  One that can't be sent ends the call, as the peer will repeat its 2xx in vain."""
         invite, dialog = self.invite, self.dialog
         if flow is None:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.errors import (
     LocalHangup,
+    ParseError,
     RemoteCancel,
     RemoteHangup,
+    ResponseError,
     TransactionTimeout,
     WrongState,
     response_error,
@@ -28,7 +30,7 @@ from greensip.fsm import Machine, Row
 from greensip.message import TARGET_REFRESH_METHODS, Request, Response
 from greensip.message.multipart import find_part
 from greensip.transaction.flow import Flow
-from greensip.transaction.layer import ServerTransaction
+from greensip.transaction.layer import ServerTransaction, State
 from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
@@ -70,17 +72,19 @@ SDP = 'application/sdp'
 
 
 def sdp_of(message: Request | Response) -> bytes:
-    """The session description that a message carries, alone or as a part of its body; b'' for none."""
+    """The session description that a message carries, alone or as a part of its body; b'' for none.
+
+    A body that can't be read is none: a 2xx or an ACK has its effect all the same.
+    """
     if not message.body:
         return b''
     if message.get('Content-Type') == SDP:
         return message.body
-    kind = message.content_type
-    if kind is None or kind.essence == SDP:
-        return message.body if kind is not None else b''
-    if kind.type == 'multipart':
-        return find_part(str(kind), message.body, SDP) or b''
-    return b''
+    try:
+        kind = message.content_type
+    except ParseError:
+        return b''
+    return (find_part(kind, message.body, SDP) or b'') if kind is not None else b''
 
 
 def reason_of(message: Request | Response | None) -> str | None:
@@ -91,6 +95,7 @@ def reason_of(message: Request | Response | None) -> str | None:
 
 
 def note_progress(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.take_remote_sdp(response)
     usage.tell(RESPONSE, response, now, usage.invite)
 
 
@@ -107,12 +112,13 @@ def accept(usage: ClientInvite, response: Response, now: float) -> None:
     offer = usage.take_remote_sdp(response)
     usage.inviting = None
     invite = usage.invite
+    # Told first: an ACK that has nowhere to go ends the call at once.
+    usage.tell(RESPONSE, response, now, invite)
     if invite.auto_ack and (invite.body or not offer):
         usage.fire('ack', invite, dialog, now, (), b'', None)
     else:
-        invite.waiting[dialog.remote_tag] = response
+        invite.acks[dialog.remote_tag] = None
         usage.unacked = invite
-    usage.tell(RESPONSE, response, now, invite)
 
 
 def acknowledge(
@@ -136,8 +142,16 @@ def refused(usage: ClientInvite, response: Response, now: float) -> None:
     usage.finish(response_error(response.code, response.reason, response), now)
 
 
-def failed(usage: InviteUsage, error: Exception, now: float) -> None:
+def failed(usage: ClientInvite, error: Exception, now: float) -> None:
     usage.finish(error, now)
+
+
+def forget_early_dialogs(usage: ClientInvite) -> None:
+    """13.2.2.3: a final response other than 2xx ends them; this one was a challenge, and the INVITE is out again."""
+    for dialog in usage.dialogs.values():
+        usage.core.dialogs.pop(dialog.id, None)
+    usage.dialogs.clear()
+    usage.dialog = None
 
 
 def cancel(usage: ClientInvite, now: float, fields: Fields) -> None:
@@ -162,10 +176,11 @@ def acknowledge_and_hang_up(usage: InviteUsage, now: float, fields: Fields) -> N
     send_bye(usage, now, fields)
 
 
-def send_bye(usage: InviteUsage, now: float, fields: Fields = ()) -> None:
-    """15.1.1."""
+def send_bye(usage: InviteUsage, now: float, fields: Fields = (), error: Exception | None = None) -> None:
+    """15.1.1.  The peer's open INVITE is answered too, since nobody else will do that any more."""
+    usage.refuse_open_invite(now)
     usage.abandon_invites(now)
-    usage.ended_by = LocalHangup()
+    usage.ended_by = error or LocalHangup()
     usage.in_dialog('BYE', fields).start(now)
 
 
@@ -206,6 +221,12 @@ def refuse(usage: ServerInvite, response: Response, now: float) -> None:
     usage.finish(LocalHangup(), now)
 
 
+def break_off(usage: ServerInvite, error: Exception, now: float) -> None:
+    """A response could not be sent.  RFC 6026 8.8: the transaction remains until it has its final one."""
+    usage.refuse_open_invite(now, 500)
+    usage.finish(error, now)
+
+
 def cancelled(usage: ServerInvite, request: Request, now: float) -> None:
     """9.2: the 200 to the CANCEL has gone, the 487 follows it."""
     usage.refuse_open_invite(now)
@@ -220,8 +241,7 @@ def confirm(usage: ServerInvite, request: Request, now: float) -> None:
 def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) -> None:
     """13.3.1.4: no ACK within 64*T1, so the dialog is confirmed but the session is ended with a BYE."""
     usage.stop_repeating()
-    send_bye(usage, now)
-    usage.ended_by = error
+    send_bye(usage, now, error=error)
 
 
 def closed(usage: InviteUsage, now: float) -> None:
@@ -230,8 +250,7 @@ def closed(usage: InviteUsage, now: float) -> None:
 
 def hang_up_broken(usage: InviteUsage, error: Exception, now: float) -> None:
     """12.2.1.2: the dialog is lost for one side; a BYE tells the other in case it still listens."""
-    send_bye(usage, now)
-    usage.ended_by = error
+    send_bye(usage, now, error=error)
 
 
 def hung_up_meanwhile(usage: InviteUsage, request: Request, now: float) -> None:
@@ -267,6 +286,8 @@ class InviteUsage(Machine):
         'remote_sdp',
         'response',
         'unacked',
+        'updated',
+        'updating',
     )
 
     role = ''
@@ -294,6 +315,9 @@ class InviteUsage(Machine):
         self.unacked: InviteRequest | None = None
         #: the 2xx that we repeat until the peer's ACK
         self.answering: Answer | None = None
+        #: our last UPDATE, and the peer's (RFC 3311)
+        self.updating: ClientRequest | None = None
+        self.updated: ServerTransaction | None = None
         self.ended_by: Exception | None = None
         core.usages.add(self)
 
@@ -326,11 +350,23 @@ class InviteUsage(Machine):
             return self.reinvite(now, body, headers=headers, content_type=content_type)
         if self.dialog is None or self.state in (CLOSING, TERMINATED):
             raise WrongState(f'no dialog to send {method} in: the call is {self.state}')
-        if body and content_type == SDP:
+        offers = bool(body) and content_type == SDP
+        if method == 'UPDATE':
+            self._check_update(offers)
+        if offers:
             self.local_sdp = body
         exchange = self.in_dialog(method, headers, body, content_type)
+        if method == 'UPDATE':
+            self.updating = exchange
         exchange.start(now)
         return exchange
+
+    def _check_update(self, offers: bool) -> None:
+        """RFC 3311 5.1, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open."""
+        if self._is_updating:
+            raise WrongState('another UPDATE is under way in this dialog')
+        if offers and (self._ours_is_open or self._theirs_is_open) and not self._is_reliable_early:
+            raise WrongState('an offer in this dialog has no answer yet')
 
     def reinvite(
         self,
@@ -341,14 +377,16 @@ class InviteUsage(Machine):
         content_type: str | None = SDP,
         auto_ack: bool = True,
     ) -> InviteRequest:
-        """14.1: change the session.  Glare (491) is waited out and tried again by itself."""
+        """14.1: change the session.  Glare (491), and an ACK that is still to come, are waited out by themselves."""
         if self.state != CONFIRMED:
             raise WrongState(f'no session to change: the call is {self.state}')
         if self.inviting or self.invited or self.unacked or self.postponed:
             raise WrongState('another INVITE is under way in this dialog')
+        if self._is_updating or self._is_updated:
+            raise WrongState('an UPDATE is under way in this dialog')
         dialog = self.dialog
         assert dialog is not None
-        self.inviting = invite = InviteRequest(
+        invite = InviteRequest(
             self.core,
             self,
             dialog.envelope(),
@@ -363,7 +401,13 @@ class InviteUsage(Machine):
         )
         if body:
             self.local_sdp = body
-        invite.start(now)
+        if self.answering is None:
+            self.inviting = invite
+            invite.start(now)
+        else:
+            # Not while the peer's INVITE waits for its ACK.  Its number is taken when it goes.
+            dialog.local_cseq -= 1
+            self.postponed = invite
         return invite
 
     def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
@@ -381,6 +425,10 @@ class InviteUsage(Machine):
             self.tell(REQUEST, request, now, transaction)
             self.fire('BYE', request, now)
             return
+        if self.state == CLOSING:
+            # 15.1.1: the session is over as soon as our BYE is out.
+            self.turn_away(transaction, 481, now)
+            return
         if method == 'INVITE' and not self._may_be_invited(transaction, now):
             return
         if method == 'UPDATE' and not self._may_be_updated(transaction, request, now):
@@ -390,31 +438,68 @@ class InviteUsage(Machine):
         self.tell(REQUEST, request, now, transaction)
 
     def _may_be_invited(self, transaction: ServerTransaction, now: float) -> bool:
-        """14.2: one INVITE at a time."""
-        core = self.core
-        if self.invited is not None or self.state == INCOMING:
-            core.respond(transaction, 500, now, headers=(('Retry-After', str(core.random.getrandbits(16) % 11)),))
-        elif self.inviting is not None or self.unacked is not None:
-            core.respond(transaction, 491, now)
+        """14.2: one INVITE at a time; RFC 6337 4.3: and none while an offer is open elsewhere."""
+        if self.invited is not None or self._is_updated:
+            self.turn_away(transaction, 500, now)
+        elif self._ours_is_open or self.unacked is not None:
+            self.turn_away(transaction, 491, now)
         elif self.state not in (CONFIRMED, ACCEPTED):
-            core.respond(transaction, 481, now)
+            self.turn_away(transaction, 481, now)
         else:
             self.invited = transaction
             return True
         return False
 
     def _may_be_updated(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
-        """RFC 3311 5.2: no second offer while one is open."""
-        if not request.body:
-            return True
-        core = self.core
-        if self.inviting is not None and self.inviting.body and self.state == CONFIRMED:
-            core.respond(transaction, 491, now)
-        elif self.invited is not None and self.state == CONFIRMED:
-            core.respond(transaction, 500, now, headers=(('Retry-After', str(core.random.getrandbits(16) % 11)),))
+        """RFC 3311 5.2: one UPDATE at a time, and no second offer while one is open."""
+        offers = bool(sdp_of(request)) and not self._is_reliable_early
+        if self._is_updated:
+            self.turn_away(transaction, 500, now)
+        elif offers and self._ours_is_open:
+            self.turn_away(transaction, 491, now)
+        elif offers and self._theirs_is_open:
+            self.turn_away(transaction, 500, now)
         else:
+            self.updated = transaction
             return True
         return False
+
+    # What is open in the dialog.  These few questions stand for the machine of greensip.sdp, which knows more: it would
+    # be asked, and told, about each message of each call, while they cost nothing where there is no UPDATE.
+
+    @property
+    def _is_updating(self) -> bool:
+        return self.updating is not None and not self.updating.done
+
+    @property
+    def _is_updated(self) -> bool:
+        return self.updated is not None and self.updated.state in (State.TRYING, State.PROCEEDING)
+
+    @property
+    def _ours_is_open(self) -> bool:
+        """Whether an offer of ours, or an INVITE that may lead to one, has no answer yet."""
+        return (
+            self.inviting is not None
+            or (self.answering is not None and self.answering.offers)
+            or (self.updating is not None and bool(self.updating.body) and not self.updating.done)
+        )
+
+    @property
+    def _theirs_is_open(self) -> bool:
+        return self.invited is not None or self.unacked is not None or self._is_updated
+
+    @property
+    def _is_reliable_early(self) -> bool:
+        """Where provisional responses are reliable (RFC 3262) the program knows how far their offers have got."""
+        return self.state == EARLY and '100rel' in self.core.supported
+
+    def turn_away(self, transaction: ServerTransaction, code: int, now: float) -> None:
+        """Refuse a request that came at the wrong moment; a 500 says when the next may (14.2, RFC 3311 5.2)."""
+        core = self.core
+        response = core.make_response(transaction.request, code)
+        if code == 500:
+            response.add('Retry-After', str(core.random.getrandbits(16) % 11))
+        core.layer.respond(transaction, response, now)
 
     def on_ack(self, request: Request, now: float) -> None:
         """The ACK for a 2xx of ours.  One that comes twice, or for another INVITE, is nobody's."""
@@ -425,6 +510,8 @@ class InviteUsage(Machine):
         if not self.fire('ACK', request, now):
             self.stop_repeating()
             self.tell(REQUEST, request, now)
+        if self.postponed is not None and not self.postponed.glares:
+            self.resume_invite(self.postponed, now)
 
     def on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """9.2: a CANCEL of the INVITE of ``transaction``; the 200 to the CANCEL has gone already."""
@@ -437,6 +524,11 @@ class InviteUsage(Machine):
     def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
         """A response to a request of ours inside the dialog."""
         code = response.code
+        if self.state == TERMINATED:
+            # The end has been told.  A 2xx to a re-INVITE is acknowledged all the same (13.2.2.4).
+            if isinstance(exchange, InviteRequest) and exchange.dialog is not None and 200 <= code < 300:
+                exchange.acknowledge(exchange.dialog, now)
+            return
         if exchange.method == 'BYE':
             self.tell(RESPONSE, response, now, exchange)
             if code >= 200:
@@ -466,25 +558,25 @@ class InviteUsage(Machine):
             self.tell(RESPONSE, response, now, exchange)
             return
         if code < 300:
-            if exchange is not self.inviting:
-                return
-            self.inviting = None
+            if exchange is self.inviting:
+                self.inviting = None
             dialog.refresh(response)
             offer = self.take_remote_sdp(response)
+            self.tell(RESPONSE, response, now, exchange)
             if self.state != CONFIRMED or (exchange.auto_ack and (exchange.body or not offer)):
                 exchange.acknowledge(dialog, now)
             else:
-                exchange.waiting[dialog.remote_tag] = response
+                exchange.acks[dialog.remote_tag] = None
                 self.unacked = exchange
-            self.tell(RESPONSE, response, now, exchange)
             return
         if code == 491 and exchange.glares < self.core.settings.max_glares and self.state == CONFIRMED:
             # 14.1: whoever made the Call-ID waits longer, so that the two do not meet again.
             exchange.glares += 1
-            draw = (self.core.random.getrandbits(16) % 191) / 100
-            wait = 2.1 + draw if self.role == 'uac' else min(draw * 2.0 / 1.9, 2.0)
+            draw = self.core.random.getrandbits(16)
+            wait = 2.1 + draw % 191 / 100 if self.role == 'uac' else draw % 201 / 100
             exchange.done = False
             exchange.response = None
+            exchange.transaction = None
             self.inviting = None
             self.postponed = exchange
             self.core.timers.add(wait, now, exchange, 'glare')
@@ -498,21 +590,30 @@ class InviteUsage(Machine):
         """The wait after a 491 is over."""
         if self.state != CONFIRMED or exchange is not self.postponed:
             return
-        if self.invited or self.unacked:
+        if self.invited or self.unacked or self.answering:
             self.core.timers.add(1.0, now, exchange, 'glare')
             return
         self.postponed = None
         self.inviting = exchange
         exchange.next_attempt(now)
 
+    def on_next_attempt(self) -> None:
+        """Our INVITE is about to be sent again with credentials."""
+        self.fire('challenge')
+
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         """No response to a request of ours inside the dialog (12.2.1.2)."""
+        if self.state == TERMINATED:
+            return
         if exchange is self.inviting:
             self.inviting = None
+        if exchange is self.postponed:
+            self.postponed = None
         self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
         if exchange.method == 'BYE':
             self.fire('bye done', now)
-        else:
+        elif not isinstance(error, ResponseError):
+            # An INVITE that was cancelled before it was sent says nothing of the dialog.
             self.fire('broken', error, now)
 
     def on_unreachable(self, dialog: Dialog, error: Exception, now: float) -> None:
@@ -530,7 +631,6 @@ class InviteUsage(Machine):
     def on_transaction_failure(self, transaction: ServerTransaction, error: Exception, now: float) -> None:
         """A response of ours could not be sent, or the ACK for our refusal never came (timer H)."""
         if transaction is self.invited:
-            self.invited = None
             self.fire('error', error, now)
 
     # -- pieces
@@ -548,6 +648,9 @@ class InviteUsage(Machine):
             # No circles: what is over is freed at once, not when the collector comes round.
             dialog.usage = NOBODY
         self.stop_repeating()
+        if self.unacked is not None:
+            # Nobody will acknowledge it any more, so a repetition is turned down like that of another fork.
+            self.unacked.acks.clear()
         core.usages.discard(self)
         core.events.append(Event(ENDED, self, None, now, 0, None, error))
 
@@ -592,22 +695,22 @@ class InviteUsage(Machine):
         sdp = sdp_of(response)
         if sdp:
             self.local_sdp = sdp
-        cseq = transaction.request.cseq.number
+        request = transaction.request
         self.core.layer.respond(transaction, response, now)
         self.stop_repeating()
-        self.answering = Answer(self, transaction, cseq, now)
+        self.answering = Answer(self, transaction, request.cseq.number, bool(sdp) and not request.body, now)
 
     def stop_repeating(self) -> None:
         if self.answering is not None:
             self.answering.stop()
             self.answering = None
 
-    def refuse_open_invite(self, now: float) -> None:
+    def refuse_open_invite(self, now: float, code: int = 487) -> None:
         """Answer the peer's open INVITE with 487 (9.2, 15.1.2)."""
         transaction, self.invited = self.invited, None
         if transaction is not None:
             self.core.layer.respond(
-                transaction, self.core.make_response(transaction.request, 487, to_tag=self.local_tag()), now
+                transaction, self.core.make_response(transaction.request, code, to_tag=self.local_tag()), now
             )
 
     def abandon_invites(self, now: float) -> None:
@@ -627,12 +730,14 @@ class InviteUsage(Machine):
 class Answer:
     """A 2xx of ours that is repeated until its ACK comes: at T1, doubling up to T2, for 64*T1 (13.3.1.4)."""
 
-    __slots__ = ('cseq', 'data', 'deadline', 'flow', 'interval', 'repeat', 'usage')
+    __slots__ = ('cseq', 'data', 'deadline', 'flow', 'interval', 'offers', 'repeat', 'usage')
 
-    def __init__(self, usage: InviteUsage, transaction: ServerTransaction, cseq: int, now: float) -> None:
+    def __init__(self, usage: InviteUsage, transaction: ServerTransaction, cseq: int, offers: bool, now: float) -> None:
         core = usage.core
         self.usage = usage
         self.cseq = cseq
+        #: whether it carries our offer, so that the ACK must bring the answer
+        self.offers = offers
         self.flow: Flow = transaction.response_flow
         self.data = transaction.last_response
         self.interval = core.settings.t1
@@ -682,8 +787,13 @@ class ClientInvite(InviteUsage):
         Row(CALLING, '3xx-6xx', TERMINATED, refused),
         Row(PROCEEDING, '3xx-6xx', TERMINATED, refused),
         Row(EARLY, '3xx-6xx', TERMINATED, refused),
+        # 22.2: it goes out again with credentials
+        Row(PROCEEDING, 'challenge', CALLING),
+        Row(EARLY, 'challenge', CALLING, forget_early_dialogs),
         # 8.1.3.1: nobody answers
         Row(CALLING, 'error', TERMINATED, failed),
+        Row(PROCEEDING, 'error', TERMINATED, failed),
+        Row(EARLY, 'error', TERMINATED, failed),
         # 9.1: the caller gives up
         Row(CALLING, 'cancel', CANCELLING, cancel),
         Row(PROCEEDING, 'cancel', CANCELLING, cancel),
@@ -730,7 +840,7 @@ class ClientInvite(InviteUsage):
         elif code < 300:
             if self.dialog is None or not self.dialog.confirmed:
                 self.fire('2xx', response, now)
-            elif response.to_tag != self.dialog.remote_tag:
+            elif (response.to_tag or '') != self.dialog.remote_tag:
                 self.turn_down(response, now)
         else:
             self.inviting = None
@@ -816,6 +926,9 @@ class Nobody:
     def resume_invite(self, exchange: InviteRequest, now: float) -> None:
         """The session that was to be changed is no more."""
 
+    def on_next_attempt(self) -> None:
+        """It is over."""
+
 
 NOBODY = Nobody()
 
@@ -850,8 +963,8 @@ class ServerInvite(InviteUsage):
         Row(EARLY, 'CANCEL', TERMINATED, cancelled),
         Row(INCOMING, 'BYE', TERMINATED, hung_up),
         Row(EARLY, 'BYE', TERMINATED, hung_up),
-        Row(INCOMING, 'error', TERMINATED, failed),
-        Row(EARLY, 'error', TERMINATED, failed),
+        Row(INCOMING, 'error', TERMINATED, break_off),
+        Row(EARLY, 'error', TERMINATED, break_off),
         *SHARED_ROWS,
     )
 

@@ -11,10 +11,20 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from greensip.errors import ConnectError, TransportError
-from greensip.message import SipUri, parse_uri
+from greensip.message import SipUri, parse_name_addr, parse_uri
 from greensip.transaction.flow import Address, Flow, Hop, Point
 
-__all__ = ['DEFAULT_PORT', 'Envelope', 'Located', 'Lookup', 'Router', 'is_numeric', 'next_hop', 'route_request']
+__all__ = [
+    'DEFAULT_PORT',
+    'Envelope',
+    'Located',
+    'Lookup',
+    'Router',
+    'is_numeric',
+    'next_hop',
+    'plain_uri',
+    'route_request',
+]
 
 DEFAULT_PORT = {'UDP': 5060, 'TCP': 5060, 'TLS': 5061, 'WS': 80, 'WSS': 443, 'SCTP': 5060}
 
@@ -84,21 +94,28 @@ def next_hop(uri_text: str) -> Hop:
     return Hop(host, uri.port, transport.upper() if transport else None, secure)
 
 
+def plain_uri(text: str) -> str:
+    """A URI as it may stand in a request line: without header fields and the method parameter (19.1.1)."""
+    if '?' not in text and ';method=' not in text.lower():
+        return text
+    uri = parse_uri(text)
+    if not isinstance(uri, SipUri):
+        return text
+    params = {name: value for name, value in uri.params.items() if name.lower() != 'method'}
+    return str(uri.replace(params=params, headers=()))
+
+
 def route_request(target: str, route_set: Sequence[str]) -> tuple[str, Sequence[str], str]:
     """Request-URI, Route values and the URI of the next hop for a remote target and a route set (12.2.1.1)."""
     if not route_set:
         return target, (), target
-    first = route_set[0]
-    uri_text = first[first.index('<') + 1 : first.index('>')] if '<' in first else first.split(';', 1)[0]
-    uri = parse_uri(uri_text)
+    uri = parse_name_addr(route_set[0]).uri
+    uri_text = str(uri)
     # The first route is a loose router: it gets the message with the target in place.
     if isinstance(uri, SipUri) and 'lr' in uri.params:
         return target, route_set, uri_text
-    # A strict router takes the next Route value for its Request-URI, so the target goes last.  Header fields and
-    # the method parameter have no place in a Request-URI (19.1.1).
-    if isinstance(uri, SipUri):
-        params = {name: value for name, value in uri.params.items() if name.lower() != 'method'}
-        uri_text = str(uri.replace(params=params, headers=()))
+    # A strict router takes the next Route value for its Request-URI, so the target goes last.
+    uri_text = plain_uri(uri_text)
     return uri_text, (*route_set[1:], f'<{target}>'), uri_text
 
 

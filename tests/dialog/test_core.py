@@ -282,6 +282,40 @@ def test_a_wrong_password_is_not_tried_for_ever(world: World, bob: Party) -> Non
     assert alice.last(RESPONSE).code == 401
 
 
+def test_an_encoding_that_nobody_knows_is_refused_with_those_that_we_do(world: World, bob: Party) -> None:
+    """8.2.3: "the response MUST contain an Accept-Encoding header field"."""
+    response = answer_to(world, bob, text_of('INVITE', **sdp('\r\nContent-Encoding: gzip')))
+    assert response is not None and response.get('Accept-Encoding') == 'identity'
+
+
+def test_option_tags_are_compared_without_regard_to_case(world: World, bob: Party) -> None:
+    """7.3.1: tokens are."""
+    bob.core.configure(supported=('timer',))
+    response = answer_to(world, bob, text_of('OPTIONS', extra='Require: TIMER'))
+    assert response is not None and response.code == 200
+
+
+def test_what_has_no_place_in_a_request_uri_stays_out(world: World, bob: Party) -> None:
+    """19.1.5."""
+    alice = world.party('alice', 5060)
+    target = f'{bob.uri};method=MESSAGE;transport=udp?Subject=hello'
+    alice.core.request('OPTIONS', target, world.now, from_=alice.uri)
+    world.flush()
+    request = world.messages[-1][2]
+    assert request.uri_text == f'{bob.uri};transport=udp'
+    assert request.get('Subject') is None
+
+
+def test_a_route_without_angle_brackets_gets_them(world: World, bob: Party) -> None:
+    """20.34: else its lr would be a parameter of the field, and the proxy a strict router."""
+    alice = world.party('alice', 5060)
+    alice.core.request('OPTIONS', 'sip:example.com', world.now, from_=alice.uri, route=['sip:127.0.0.1:5080;lr'])
+    world.flush()
+    request = world.messages[-1][2]
+    assert (request.uri_text, request.get('Route')) == ('sip:example.com', '<sip:127.0.0.1:5080;lr>')
+    assert world.messages[-1][1] == 'bob'
+
+
 def test_garbage_never_breaks_the_core(world: World, bob: Party) -> None:
     """Each octet of an INVITE flipped and each truncation: the core answers an OPTIONS afterwards."""
     good = text_of('INVITE', **sdp())

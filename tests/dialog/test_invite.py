@@ -574,8 +574,8 @@ def test_the_callers_machine(
         ('180 BYE', '180 200 487', 'terminated'),
         ('BYE', '200 487', 'terminated'),
         ('CANCEL', '200 487', 'terminated'),
-        ('error', '', 'terminated'),
-        ('180 error', '180', 'terminated'),
+        ('error', '500', 'terminated'),
+        ('180 error', '180 500', 'terminated'),
         ('200 BYE', '200 200', 'terminated'),
         ('200 bye BYE', '200 200', 'terminated'),
         ('200 INFO broken', '200 INFO BYE', 'closing'),
@@ -763,6 +763,549 @@ def test_a_call_that_is_given_up_while_its_name_is_looked_up_is_never_sent(world
     world.run(1)
     assert world.ladder() == []
     assert usage.state == 'terminated' and world.idle()
+
+
+# What a peer played here says
+
+
+def reply(request: Request, code: int, *, tag: str = 'peer', extra: str = '', body: bytes = b'') -> bytes:
+    """A response of the peer's to a request of ours; ``extra`` are lines of header fields."""
+    to = request.get('To') or ''
+    lines = [f'SIP/2.0 {code} So', *(f'Via: {text}' for text in request.get_all('Via')), f'From: {request.get("From")}',
+             f'To: {to}' if 'tag=' in to or not tag else f'To: {to};tag={tag}', f'Call-ID: {request.call_id}',
+             f'CSeq: {request.get("CSeq")}']
+    if code < 300 and 'Contact' not in extra:
+        lines.append('Contact: <sip:bob@127.0.0.1:5080>')
+    if extra:
+        lines.append(extra)
+    if body and 'Content-Type' not in extra:
+        lines.append('Content-Type: application/sdp')
+    return '\r\n'.join([*lines, f'Content-Length: {len(body)}']).encode() + b'\r\n\r\n' + body
+
+
+def ask(usage, method: str, cseq: int, *, extra: str = '', body: bytes = b'', branch: str = '', tag: str = '',
+        port: int = 5080) -> bytes:
+    """A request of the peer's inside the dialog of ``usage``."""
+    dialog = usage.dialogs[tag] if tag else usage.dialog
+    lines = [f'{method} sip:us@127.0.0.1 SIP/2.0',
+             f'Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{branch or f"{method}{cseq}"}',
+             f'From: {dialog.remote}', f'To: {dialog.local}', f'Call-ID: {dialog.call_id}', f'CSeq: {cseq} {method}']
+    if 'Contact' not in extra:
+        lines.append('Contact: <sip:bob@127.0.0.1:5080>')
+    if extra:
+        lines.append(extra)
+    if body and 'Content-Type' not in extra:
+        lines.append('Content-Type: application/sdp')
+    return '\r\n'.join([*lines, f'Content-Length: {len(body)}']).encode() + b'\r\n\r\n' + body
+
+
+PEER = ('127.0.0.1', 5080)
+CHALLENGE = 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
+
+
+@pytest.fixture
+def lone(world: World) -> Party:
+    """Alice, whose peer is played by the test."""
+    return world.party('alice', 5060)
+
+
+def start(party: Party, **options) -> ClientInvite:
+    options.setdefault('body', OFFER)
+    usage = party.core.invite('sip:bob@127.0.0.1:5080', party.world.now, from_=party.uri, **options)
+    party.world.flush()
+    return usage
+
+
+def joined(party: Party, **options) -> ClientInvite:
+    """A call that the peer has answered."""
+    usage = start(party, **options)
+    says(party, reply(sent(party), 200, body=ANSWER))
+    assert usage.state == 'confirmed'
+    party.world.ladder()
+    return usage
+
+
+def says(party: Party, *messages: bytes) -> list[str]:
+    """The peer's messages come in: what goes out at once."""
+    before = len(party.world.messages)
+    for data in messages:
+        party.world.inject(data, PEER, party)
+    return [name(message) for _, _, message in party.world.messages[before:]]
+
+
+def sent(party: Party, method: str = 'INVITE') -> Request:
+    """The last request of that method that went out."""
+    return next(m for _, _, m in reversed(party.world.messages) if isinstance(m, Request) and m.method == method)
+
+
+def kinds(party: Party) -> list[str]:
+    return [f'{event.kind} {event.name}' if event.kind != event.name else event.kind for event in party.events]
+
+
+# challenges on the way
+
+
+def test_a_cancel_after_a_challenge_waits_for_a_provisional_response_to_the_new_invite(lone: Party) -> None:
+    """9.1: the 100 was for another request."""
+    usage = start(lone, credentials=('alice', 's3cret'))
+    assert says(lone, reply(sent(lone), 100, tag=''), reply(sent(lone), 401, extra=CHALLENGE)) == ['ACK', 'INVITE']
+    usage.cancel(lone.world.now)
+    lone.world.flush()
+    assert name(lone.world.messages[-1][2]) == 'INVITE'
+    assert says(lone, reply(sent(lone), 100, tag='')) == ['CANCEL']
+    assert sent(lone, 'CANCEL').branch == sent(lone).branch
+
+
+@pytest.mark.parametrize('first', [100, 183])
+def test_a_challenged_call_that_nobody_answers_then_ends(lone: Party, first: int) -> None:
+    usage = start(lone, credentials=('alice', 's3cret'))
+    says(lone, reply(sent(lone), first, tag='' if first == 100 else 'x'), reply(sent(lone), 401, extra=CHALLENGE))
+    # 13.2.2.3: a final response other than 2xx ends the early dialogs
+    assert usage.dialogs == {} and usage.dialog is None and not lone.core.dialogs
+    lone.world.run(33)
+    assert isinstance(lone.last(ENDED).error, TransactionTimeout)
+    lone.world.run(33)
+    assert lone.world.idle()
+
+
+def test_a_challenged_invite_goes_to_where_the_first_one_went(lone: Party) -> None:
+    """8.1.3.5: the name is not looked up again, and another server of that name knows nothing of the nonce."""
+    start(lone, credentials=('alice', 's3cret'))
+    lone.core.invite('sip:bob@sip.example.com', lone.world.now, from_=lone.uri, credentials=('alice', 's3cret'))
+    lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.world.flush()
+    assert says(lone, reply(sent(lone), 401, extra=CHALLENGE)) == ['ACK', 'INVITE']
+    assert not lone.core.lookups
+
+
+# BYE, CANCEL and re-INVITE that cross
+
+
+def test_a_2xx_to_a_reinvite_after_our_bye_is_acknowledged(lone: Party) -> None:
+    """13.2.2.4: it repeats until then."""
+    usage = joined(lone)
+    usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    success = reply(sent(lone), 200, body=ANSWER)
+    assert says(lone, success) == ['ACK']
+    assert says(lone, reply(sent(lone, 'BYE'), 200)) == []
+    assert usage.state == 'terminated'
+    assert says(lone, success) == ['ACK']
+    assert kinds(lone)[-1] == 'ended'
+
+
+def test_a_2xx_to_a_reinvite_after_the_peers_bye_is_acknowledged(lone: Party) -> None:
+    usage = joined(lone)
+    usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    assert says(lone, ask(usage, 'BYE', 7)) == ['200 BYE']
+    assert says(lone, reply(sent(lone), 200, body=ANSWER)) == ['ACK']
+    assert kinds(lone)[-1] == 'ended'
+    lone.world.run(70)
+    assert lone.world.idle()
+
+
+def test_our_bye_refuses_the_peers_open_reinvite(lone: Party) -> None:
+    """Nobody else would answer it any more; an INVITE server transaction waits for ever."""
+    usage = joined(lone)
+    assert says(lone, ask(usage, 'INVITE', 7, body=OFFER)) == []
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    assert [name(m) for _, _, m in lone.world.messages[-2:]] == ['487 INVITE', 'BYE']
+    assert says(lone, ask(usage, 'ACK', 7, branch='INVITE7'), reply(sent(lone, 'BYE'), 200)) == []
+    lone.world.run(40)
+    assert lone.world.idle()
+
+
+@pytest.mark.parametrize('method', ['INVITE', 'INFO', 'UPDATE'])
+def test_after_our_bye_the_peers_requests_find_no_call(lone: Party, method: str) -> None:
+    """15.1.1: the session is over as soon as the BYE is out."""
+    usage = joined(lone)
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    assert says(lone, ask(usage, method, 7)) == [f'481 {method}']
+    assert not [event for event in lone.events if event.kind == REQUEST]
+
+
+def test_nothing_is_told_after_the_end(lone: Party) -> None:
+    usage = joined(lone)
+    usage.send_request('INFO', lone.world.now)
+    usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    says(lone, ask(usage, 'BYE', 7))
+    says(lone, reply(sent(lone, 'INFO'), 481), reply(sent(lone), 100))
+    assert 'CANCEL' in [name(m) for _, _, m in lone.world.messages]
+    lone.world.run(70)
+    assert kinds(lone) == ['response 200', 'request BYE', 'ended']
+    assert lone.world.idle()
+
+
+def test_both_hang_up_and_the_end_is_told_last(world: World, alice: Party, bob: Party) -> None:
+    usage, peer = established(world, alice, bob)
+    usage.bye(world.now)
+    peer.bye(world.now)
+    world.run(1)
+    for party in (alice, bob):
+        assert party.events[-1].kind == ENDED
+
+
+def test_a_cancelled_reinvite_cannot_be_answered(lone: Party) -> None:
+    """The program had not seen the CANCEL yet."""
+    usage = joined(lone)
+    says(lone, ask(usage, 'INVITE', 7, body=OFFER))
+    invite = lone.last(REQUEST)
+    assert says(lone, ask(usage, 'CANCEL', 7, branch='INVITE7')) == ['200 CANCEL', '487 INVITE']
+    with pytest.raises(WrongState):
+        lone.core.respond(invite.exchange, 200, lone.world.now, body=ANSWER)
+    assert usage.answering is None and usage.local_sdp == OFFER
+
+
+@pytest.mark.parametrize('code', [200, 486])
+def test_a_late_cancel_is_answered_with_the_tag_of_the_invites_response(
+    world: World, alice: Party, bob: Party, code: int
+) -> None:
+    """9.2: "the To tag of the response to the CANCEL and the To tag in the response to the original request SHOULD be
+    the same"."""
+    bob.on['incoming'] = lambda event: event.subject.respond(code, world.now)
+    world.rule = lambda source, target, message: source == 'bob'
+    call(alice, bob)
+    world.run(0.1)
+    invite = sent(alice)
+    data = invite.to_bytes().replace(b'INVITE sip', b'CANCEL sip').replace(b'1 INVITE', b'1 CANCEL')
+    world.inject(data, ('127.0.0.1', 5060), bob)
+    first, second = [m for source, _, m in world.messages if source == 'bob'][-2:]
+    assert name(second) == '200 CANCEL'
+    assert first.to_tag and first.to_tag == second.to_tag
+
+
+def test_a_reinvite_that_waits_after_a_491_can_be_cancelled(lone: Party) -> None:
+    usage = joined(lone)
+    exchange = usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    says(lone, reply(sent(lone), 100), reply(sent(lone), 491))
+    exchange.cancel(lone.world.now)
+    lone.world.flush()
+    assert name(lone.world.messages[-1][2]) == 'ACK'
+    assert exchange.done and lone.events[-1].exchange is exchange
+    count = len(lone.world.messages)
+    lone.world.run(60)
+    assert len(lone.world.messages) == count
+    assert usage.state == 'confirmed'
+    usage.reinvite(lone.world.now, OFFER)
+
+
+def test_a_reinvite_that_is_being_located_can_be_cancelled(lone: Party) -> None:
+    usage = start(lone)
+    says(lone, reply(sent(lone), 200, body=ANSWER, extra='Contact: <sip:bob@bob.example.com>'))
+    lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.world.flush()
+    # The peer moves, so that its next address has to be found.
+    says(lone, ask(usage, 'UPDATE', 7, extra='Contact: <sip:bob@other.example.com>'))
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now)
+    exchange = usage.reinvite(lone.world.now, OFFER)
+    exchange.cancel(lone.world.now)
+    lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.world.run(1)
+    assert exchange.done and usage.inviting is None
+    assert usage.state == 'confirmed'
+
+
+@pytest.mark.parametrize('first', [100, 183])
+def test_an_invite_that_is_cancelled_behind_the_back_of_its_usage_ends_it(lone: Party, first: int) -> None:
+    usage = start(lone)
+    says(lone, reply(sent(lone), first, tag='' if first == 100 else 'x'))
+    usage.invite.cancel(lone.world.now)
+    lone.world.run(33)
+    assert isinstance(lone.last(ENDED).error, TransactionTimeout)
+    assert lone.world.idle()
+
+
+def test_a_cancelled_reinvite_without_a_final_response_is_given_up_with_the_call(lone: Party) -> None:
+    """9.1 and 12.2.1.2: no final response is like a 408."""
+    usage = joined(lone)
+    exchange = usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    says(lone, reply(sent(lone), 100))
+    exchange.cancel(lone.world.now)
+    lone.world.flush()
+    says(lone, reply(sent(lone, 'CANCEL'), 200))
+    lone.world.run(32.5)
+    assert usage.state == 'closing'
+
+
+def test_a_reinvite_after_glare_follows_the_peer_to_its_new_contact(lone: Party) -> None:
+    """12.2.1.1: the request is made of the dialog as it is when it leaves."""
+    usage = joined(lone)
+    exchange = usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    says(lone, reply(sent(lone), 491))
+    says(lone, ask(usage, 'INVITE', 7, body=OFFER, extra='Contact: <sip:new@127.0.0.1:5090>'))
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now, body=ANSWER)
+    lone.world.flush()
+    says(lone, ask(usage, 'ACK', 7))
+    lone.world.run(5)
+    assert sent(lone).branch == exchange.request.branch
+    assert sent(lone).uri_text == 'sip:new@127.0.0.1:5090'
+    assert lone.world.messages[-1][1] == '127.0.0.1:5090'
+
+
+def test_a_reinvite_waits_for_the_ack_of_the_peers(lone: Party) -> None:
+    """14.1: not while the server transaction is neither confirmed nor terminated."""
+    usage = joined(lone)
+    says(lone, ask(usage, 'INVITE', 7, body=OFFER))
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now, body=ANSWER)
+    exchange = usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    assert name(lone.world.messages[-1][2]) == '200 INVITE'
+    with pytest.raises(WrongState):
+        usage.reinvite(lone.world.now, OFFER)
+    assert says(lone, ask(usage, 'ACK', 7)) == ['INVITE']
+    assert sent(lone).branch == exchange.request.branch and sent(lone).cseq.number == 2
+    assert says(lone, reply(sent(lone), 200, body=ANSWER)) == ['ACK']
+    assert exchange.done
+
+
+def unacknowledged(world: World, alice: Party, bob: Party, offer: bytes) -> ServerInvite:
+    """A call that bob has answered, and whose ACK did not come."""
+    bob.on['incoming'] = lambda event: event.subject.respond(200, world.now, body=ANSWER)
+    world.rule = lambda source, target, message: source == 'bob'
+    call(alice, bob, body=offer)
+    world.run(0.1)
+    usage = bob.last('incoming').subject
+    assert usage.state == 'accepted'
+    return usage
+
+
+def test_a_reinvite_before_the_ack_with_the_answer_gets_491(world: World, alice: Party, bob: Party) -> None:
+    """14.2, RFC 5407 3.1.5: our offer in the 2xx has no answer yet."""
+    usage = unacknowledged(world, alice, bob, b'')
+    world.inject(ask(usage, 'INVITE', 7, body=OFFER, port=5060), ('127.0.0.1', 5060), bob)
+    assert name(world.messages[-1][2]) == '491 INVITE'
+
+
+def test_a_reinvite_before_the_ack_is_taken_when_no_offer_is_open(world: World, alice: Party, bob: Party) -> None:
+    """RFC 5407 3.1.4: the ACK is late, or lost; that of the re-INVITE serves as well."""
+    usage = unacknowledged(world, alice, bob, OFFER)
+    source = ('127.0.0.1', 5060)
+    world.inject(ask(usage, 'INVITE', 7, body=OFFER, port=5060), source, bob)
+    bob.core.respond(bob.last(REQUEST).exchange, 200, world.now, body=ANSWER)
+    world.inject(ask(usage, 'ACK', 1, port=5060), source, bob)
+    assert usage.state == 'accepted'
+    world.inject(ask(usage, 'ACK', 7, port=5060), source, bob)
+    assert usage.state == 'confirmed' and usage.answering is None
+
+
+def test_a_fault_in_sending_a_ringing_leaves_nothing_behind(world: World, alice: Party, bob: Party) -> None:
+    """RFC 6026 8.8: the server transaction stays, so it must get its final response."""
+    bob.on['incoming'] = lambda event: ring(bob, event.subject)
+    world.rule = lambda source, target, message: source == 'bob'
+    call(alice, bob)
+    world.run(0.1)
+    ringing = next(m for source, _, m in world.messages if source == 'bob')
+    usage = bob.last('incoming').subject
+    bob.core.transport_failed(usage.transaction.flow, ConnectError('refused'), world.now, ringing.to_bytes())
+    world.flush()
+    assert name(world.messages[-1][2]) == '500 INVITE'
+    assert isinstance(bob.last(ENDED).error, ConnectError)
+    del world.parties['127.0.0.1', 5060]
+    world.run(40)
+    assert world.idle()
+
+
+def test_a_fault_in_sending_a_response_to_a_reinvite_leaves_it_open(lone: Party) -> None:
+    usage = joined(lone)
+    says(lone, ask(usage, 'INVITE', 7, body=OFFER))
+    transaction = lone.last(REQUEST).exchange
+    lone.core.respond(transaction, 180, lone.world.now)
+    lone.world.flush()
+    ringing = lone.world.messages[-1][2]
+    lone.core.transport_failed(transaction.flow, ConnectError('refused'), lone.world.now, ringing.to_bytes())
+    lone.core.respond(transaction, 200, lone.world.now, body=ANSWER)
+    lone.world.flush()
+    assert name(lone.world.messages[-1][2]) == '200 INVITE'
+    assert usage.state == 'confirmed'
+
+
+# UPDATE: RFC 3311 5.2
+
+
+def test_a_second_update_before_the_first_is_answered_gets_500(lone: Party) -> None:
+    usage = joined(lone)
+    assert says(lone, ask(usage, 'UPDATE', 7)) == []
+    assert says(lone, ask(usage, 'UPDATE', 8)) == ['500 UPDATE']
+    assert 0 <= int(lone.world.messages[-1][2].get('Retry-After')) <= 10
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now)
+    assert says(lone, ask(usage, 'UPDATE', 9)) == ['200 UPDATE']
+
+
+def test_offers_in_updates_that_cross_get_491(lone: Party) -> None:
+    usage = joined(lone)
+    exchange = usage.send_request('UPDATE', lone.world.now, body=OFFER, content_type='application/sdp')
+    lone.world.flush()
+    assert says(lone, ask(usage, 'UPDATE', 7, body=OFFER)) == ['491 UPDATE']
+    assert says(lone, ask(usage, 'INVITE', 8, body=OFFER)) == ['491 INVITE']
+    assert says(lone, ask(usage, 'UPDATE', 9)) == []
+    says(lone, reply(sent(lone, 'UPDATE'), 200, body=ANSWER))
+    assert exchange.done
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now)
+    lone.world.flush()
+    assert says(lone, ask(usage, 'UPDATE', 10, body=OFFER)) == []
+    # And while the peer's own is open, its INVITE comes too early.
+    assert says(lone, ask(usage, 'INVITE', 11, body=OFFER)) == ['500 INVITE']
+    with pytest.raises(WrongState):
+        usage.reinvite(lone.world.now, OFFER)
+    with pytest.raises(WrongState):
+        usage.send_request('UPDATE', lone.world.now, body=OFFER, content_type='application/sdp')
+
+
+def test_an_update_with_an_offer_while_ours_has_no_answer_gets_491(lone: Party) -> None:
+    usage = start(lone)
+    says(lone, reply(sent(lone), 183))
+    assert says(lone, ask(usage, 'UPDATE', 7, body=OFFER)) == ['491 UPDATE']
+    assert says(lone, ask(usage, 'UPDATE', 8)) == []
+
+
+def test_an_update_with_an_offer_before_our_answer_gets_500(world: World, alice: Party, bob: Party) -> None:
+    bob.on['incoming'] = lambda event: ring(bob, event.subject)
+    usage = call(alice, bob)
+    world.run(0.1)
+    assert usage.dialog is not None
+    peer = bob.last('incoming').subject
+    world.inject(ask(peer, 'UPDATE', 7, body=OFFER, port=5060), ('127.0.0.1', 5060), bob)
+    assert name(world.messages[-1][2]) == '500 UPDATE'
+
+
+def test_an_update_in_one_of_several_early_dialogs_moves_that_one(lone: Party) -> None:
+    usage = start(lone)
+    says(lone, reply(sent(lone), 183, tag='one'), reply(sent(lone), 183, tag='two'))
+    says(lone, ask(usage, 'UPDATE', 7, tag='one', extra='Contact: <sip:moved@127.0.0.1:5090>'))
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now)
+    assert usage.dialogs['one'].remote_target == 'sip:moved@127.0.0.1:5090'
+    assert usage.dialogs['two'].remote_target == 'sip:bob@127.0.0.1:5080'
+
+
+def test_a_session_description_in_a_refusal_is_no_answer(lone: Party) -> None:
+    """13.3.1.3, 20.35: that of a 488 says what would have been possible."""
+    usage = joined(lone)
+    says(lone, ask(usage, 'UPDATE', 7, body=OFFER))
+    lone.core.respond(lone.last(REQUEST).exchange, 488, lone.world.now, body=ANSWER)
+    assert usage.local_sdp == OFFER
+
+
+# peers that are old, broken or hostile
+
+
+def test_a_repeated_2xx_without_a_tag_is_the_same_2xx(lone: Party) -> None:
+    """12.1.2: towards RFC 2543 the tag is null."""
+    usage = start(lone, auto_ack=False)
+    success = reply(sent(lone), 200, tag='', body=ANSWER)
+    assert says(lone, success, success) == []
+    usage.ack(lone.world.now)
+    lone.world.flush()
+    assert says(lone, success) == ['ACK']
+    assert says(lone, ask(usage, 'BYE', 2)) == ['200 BYE']
+
+
+@pytest.mark.parametrize('extra,body', [
+    ('Content-Type: nonsense', ANSWER),
+    ('Content-Type: multipart/mixed;boundary=x', b'--x\r\nno head'),
+])
+def test_a_2xx_whose_body_cannot_be_read_is_still_a_call(lone: Party, extra: str, body: bytes) -> None:
+    usage = start(lone)
+    assert says(lone, reply(sent(lone), 200, extra=extra, body=body)) == ['ACK']
+    assert usage.state == 'confirmed' and usage.remote_sdp == b''
+    assert kinds(lone) == ['response 200']
+
+
+def test_an_ack_whose_body_cannot_be_read_is_still_an_ack(lone: Party) -> None:
+    usage = joined(lone)
+    says(lone, ask(usage, 'INVITE', 7, body=OFFER))
+    lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now, body=ANSWER)
+    says(lone, ask(usage, 'ACK', 7, extra='Content-Type: nonsense', body=b'x'))
+    assert usage.answering is None
+
+
+@pytest.mark.parametrize('contact', ['<tel:+15551234>', '<sip:bob@127.0.0.1;transport=tcp>', '<sips:bob@127.0.0.1>'])
+def test_a_call_whose_ack_has_nowhere_to_go_ends_after_its_2xx_was_told(lone: Party, contact: str) -> None:
+    start(lone)
+    says(lone, reply(sent(lone), 200, body=ANSWER, extra=f'Contact: {contact}'))
+    assert kinds(lone) == ['response 200', 'failed', 'ended']
+    assert isinstance(lone.last(ENDED).error, ConnectError)
+
+
+def test_a_reinvite_whose_ack_has_nowhere_to_go_is_told_first(lone: Party) -> None:
+    usage = joined(lone)
+    usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    says(lone, reply(sent(lone), 200, body=ANSWER, extra='Contact: <tel:+15551234>'))
+    assert kinds(lone)[1:] == ['response 200', 'failed', 'ended']
+
+
+def test_a_2xx_that_is_repeated_while_its_ack_is_being_located_is_no_other_fork(lone: Party) -> None:
+    usage = joined(lone)
+    other = reply(sent(lone), 200, tag='other', extra='Contact: <sip:bob@bob.example.com>')
+    assert says(lone, other, other) == []
+    assert len(lone.core.lookups) == 2      # one ACK, one BYE
+    for _ in range(2):
+        lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.world.flush()
+    assert [name(m) for _, _, m in lone.world.messages[-2:]] == ['ACK', 'BYE']
+    assert says(lone, other) == ['ACK']
+    assert usage.state == 'confirmed'
+
+
+def test_a_flood_of_2xx_is_bounded(lone: Party) -> None:
+    joined(lone)
+    for number in range(1000):
+        says(lone, reply(sent(lone), 200, tag=f'tag{number}'))
+    assert len(lone.core.layer) <= lone.core.settings.max_forks + 2
+
+
+def test_a_callees_bye_before_it_has_answered_changes_nothing(lone: Party) -> None:
+    """15: it must not; its final response is still what counts."""
+    usage = start(lone)
+    says(lone, reply(sent(lone), 183))
+    assert says(lone, ask(usage, 'BYE', 7)) == ['200 BYE']
+    assert says(lone, reply(sent(lone), 487)) == ['ACK']
+    assert usage.state == 'terminated'
+    lone.world.run(40)
+    assert lone.world.idle()
+
+
+# routes, once more
+
+
+def test_a_display_name_in_a_record_route_may_hold_angle_brackets(lone: Party) -> None:
+    start(lone)
+    routes = 'Record-Route: <sip:127.0.0.1:7002;lr>, "a <b> c" <sip:127.0.0.1:7001;LR=on>;x=y'
+    assert says(lone, reply(sent(lone), 200, extra=f'Contact: <sip:bob@192.0.2.1>\r\n{routes}')) == ['ACK']
+    assert lone.world.messages[-1][1] == '127.0.0.1:7001'
+    ack = sent(lone, 'ACK')
+    assert ack.uri_text == 'sip:bob@192.0.2.1'
+    assert [str(route) for route in ack.routes] == [
+        '"a <b> c" <sip:127.0.0.1:7001;LR=on>;x=y',
+        '<sip:127.0.0.1:7002;lr>',
+    ]
+
+
+def test_the_route_set_of_the_2xx_counts_though_it_has_no_contact(lone: Party) -> None:
+    """13.2.2.4: recomputed from the 2xx."""
+    start(lone)
+    says(lone, reply(sent(lone), 180, extra='Contact: <sip:bob@192.0.2.1>\r\nRecord-Route: <sip:127.0.0.1:7001;lr>'))
+    data = reply(sent(lone), 200, extra='Record-Route: <sip:127.0.0.1:7002;lr>')
+    assert says(lone, data.replace(b'Contact: <sip:bob@127.0.0.1:5080>\r\n', b'')) == ['ACK']
+    assert lone.world.messages[-1][1] == '127.0.0.1:7002'
+    assert sent(lone, 'ACK').uri_text == 'sip:bob@192.0.2.1'
+
+
+def test_header_fields_in_a_contact_stay_out_of_the_request_uri(lone: Party) -> None:
+    """19.1.1: they are not allowed there, nor is the method parameter."""
+    start(lone)
+    says(lone, reply(sent(lone), 200, extra='Contact: <sip:a?b@127.0.0.1:7001;method=BYE;x=y?Subject=hello>'))
+    assert sent(lone, 'ACK').uri_text == 'sip:a?b@127.0.0.1:7001;x=y'
+    assert lone.world.messages[-1][1] == '127.0.0.1:7001'
 
 
 def test_every_arrow_was_walked(request: pytest.FixtureRequest, walked: set[tuple[str, str, str]]) -> None:
