@@ -23,7 +23,7 @@ def compiled_modules() -> list[Extension]:
     here = Path(__file__).parent
     files = [str(path.relative_to(here)) for pattern in COMPILED for path in sorted(here.glob(pattern))
              if path.name != '__init__.py']
-    return list(mypycify(['--strict', *files], opt_level='3'))
+    return list(mypycify(['--config-file=', '--strict', '--follow-imports=silent', *files], opt_level='3'))
 
 
 setup(
