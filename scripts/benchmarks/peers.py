@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 HOST = '127.0.0.1'
@@ -76,26 +76,18 @@ class Peer:
 
     def wait_for_port(self, port: int, timeout: float = 20.0) -> None:
         """Wait until it (or anybody) listens on the UDP ``port``."""
-        deadline = time.monotonic() + timeout
-        while not is_bound(port):
-            if not self.running() or time.monotonic() > deadline:
-                # Nobody got hold of it yet who would stop it.
-                status = self.stop()
-                raise PeerError(f'{self.name} does not listen on port {port}, status {status}:\n'
-                                f'{self.printed()[-2000:]}')
-            time.sleep(0.02)
+        if not wait_until(lambda: is_bound(port) or not self.running(), timeout) or not self.running():
+            # Nobody got hold of it yet who would stop it.
+            status = self.stop()
+            raise PeerError(f'{self.name} does not listen on port {port}, status {status}:\n{self.printed()[-2000:]}')
 
     def wait_for_text(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:
         """Wait until it printed what the regular expression describes."""
-        deadline = time.monotonic() + timeout
-        while True:
-            ended = not self.running()
-            found = re.search(pattern, self.printed())
-            if found:
-                return found
-            if ended or time.monotonic() > deadline:
-                raise PeerError(f'{self.name} did not print {pattern!r}:\n{self.printed()[-2000:]}')
-            time.sleep(0.02)
+        wait_until(lambda: re.search(pattern, self.printed()) is not None or not self.running(), timeout)
+        found = re.search(pattern, self.printed())
+        if found is None:
+            raise PeerError(f'{self.name} did not print {pattern!r}:\n{self.printed()[-2000:]}')
+        return found
 
     def say(self, line: str) -> None:
         """Write a line to its standard input."""
@@ -167,6 +159,16 @@ class Peer:
                 with contextlib.suppress(OSError):
                     total += int(re.findall(r'voluntary_ctxt_switches:\s*(\d+)', status.read_text())[0])
         return total
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Look every 20 ms until ``condition()`` is true; False if that takes longer than ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def is_bound(port: int) -> bool:

@@ -6,7 +6,6 @@ import json
 import math
 import struct
 import sys
-import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +76,10 @@ class Phone:
         """Wait for a state of the call, in PJSIP's words."""
         self.wait_for(f'"state": "{state}"')
 
+    def wait_for_a_second_of_sound(self) -> None:
+        """Wait until the recording has that much."""
+        assert peers.wait_until(lambda: self.recording.exists() and self.recording.stat().st_size > SECOND, 15)
+
     def quit(self) -> None:
         """End it: only then its recording is complete."""
         self.peer.say('quit')
@@ -121,8 +124,8 @@ def test_audio_flows_both_ways(phones: tuple[Phone, Phone], path_to: Callable[[i
     alice.peer.say(f'call sip:bob@127.0.0.1:{path_to(bob.port)}')
     for phone in phones:
         phone.wait_for_state('CONFIRMED')
-    wait_for_size(alice.recording, SECOND)
-    wait_for_size(bob.recording, SECOND)
+    alice.wait_for_a_second_of_sound()
+    bob.wait_for_a_second_of_sound()
     alice.peer.say('hangup')
     for phone in phones:
         phone.wait_for_state('DISCONNECTED')
@@ -149,14 +152,6 @@ def test_hold_resume_and_the_callee_hangs_up(phones: tuple[Phone, Phone], path_t
     bob.peer.say('hangup')
     alice.wait_for_state('DISCONNECTED')
     assert alice.events('state')[-1]['code'] == 200
-
-
-def wait_for_size(path: Path, size: int, timeout: float = 15.0) -> None:
-    """Wait until a file that is being written has ``size`` octets."""
-    deadline = time.monotonic() + timeout
-    while not path.exists() or path.stat().st_size < size:
-        assert time.monotonic() < deadline, f'{path.name} does not grow'
-        time.sleep(0.05)
 
 
 BARESIP = """sip_listen 127.0.0.1:{port}
@@ -208,7 +203,7 @@ def test_baresip_answers(phones: tuple[Phone, Phone], baresip: Callable[..., tup
     alice = phones[0]
     alice.peer.say(f'call sip:baresip@127.0.0.1:{service}')
     alice.wait_for_state('CONFIRMED')
-    wait_for_size(alice.recording, SECOND)
+    alice.wait_for_a_second_of_sound()
     alice.peer.say('hangup')
     alice.wait_for_state('DISCONNECTED')
     phone.wait_for_text('(?i)session closed|terminated')
@@ -223,7 +218,7 @@ def test_baresip_calls(phones: tuple[Phone, Phone], baresip: Callable[..., tuple
     running.append(peers.greensip(service, bob.port, folder))
     baresip('-e', f'/dial sip:bob@127.0.0.1:{service}')
     bob.wait_for_state('CONFIRMED')
-    wait_for_size(bob.recording, SECOND)
+    bob.wait_for_a_second_of_sound()
     bob.peer.say('hangup')
     bob.wait_for_state('DISCONNECTED')
     bob.quit()
