@@ -38,6 +38,9 @@ __all__ = ['Call', 'carry']
 #: what makes a route fail, so that the next one may be tried
 FAILURES = (ResponseError, WaitTimeout, TransactionTimeout, TransportError)
 
+#: header fields that go from leg to leg only on a route that lets them
+CREDENTIALS = ('Authorization', 'Proxy-Authorization')
+
 
 def carry(call: Call) -> None:
     """A call, from the caller's INVITE to its end.  Blocks as long as it lasts."""
@@ -189,12 +192,9 @@ class Call:
         invite = self.caller.invite
         assert invite is not None
         fields = list(route.headers)
-        for name in self.b2bua.pass_headers:
-            fields += [(name, text) for text in invite.get_all(name)]
-        if route.pass_auth:
-            for name in ('Authorization', 'Proxy-Authorization'):
-                fields += [(name, text) for text in invite.get_all(name)]
-        fields += [('Reason', text) for text in invite.get_all('Reason')]
+        for name in (*self.b2bua.pass_headers, *(CREDENTIALS if route.pass_auth else ()), 'Reason'):
+            for text in invite.get_all(name):
+                fields.append((name, text))
         return fields
 
     def _came_from(self, host: str, port: int | None) -> bool:

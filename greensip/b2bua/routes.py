@@ -102,6 +102,8 @@ class Route:
 
     def patience(self, code: int) -> float | None:
         """Seconds from the INVITE after which the route is given up when ``code`` (0: nothing) came last."""
+        if self.expires is None and self.np_expires is None and self.nr_expires is None:
+            return None
         limits = [self.expires]
         if code <= 100:
             limits.append(self.np_expires)

@@ -39,7 +39,7 @@ from .base import Listen, Receiver, Transport, readable_head
 from .clock import Clock, ClockTimer, RealClock
 from .resolver import Resolver, SystemResolver
 from .udp import UdpTransport
-from .wire import log_received, log_sent, wire
+from .wire import known, log_received, log_sent, wire
 
 __all__ = ['LOOKUPS', 'TRANSPORTS', 'Endpoint', 'EndpointCounters', 'Network', 'Tap']
 
@@ -49,6 +49,7 @@ log = logging.getLogger('greensip.transport')
 LOOKUPS = 256
 
 NEVER = float('inf')
+DEBUG = logging.DEBUG
 
 #: what a place to listen at may begin with, and what then listens
 TRANSPORTS: dict[str, Callable[[Listen, Receiver], Transport]] = {'UDP': UdpTransport}
@@ -280,7 +281,7 @@ class Endpoint:
                 self.counters.sent += 1
                 if self.taps:
                     self._tap('>', data, flow)
-                if wire.isEnabledFor(logging.DEBUG):
+                if known.get(DEBUG, True) and wire.isEnabledFor(DEBUG):
                     log_sent(data, flow)
 
     def _unsent(self, data: bytes, flow: Flow, error: TransportError) -> None:
@@ -296,7 +297,7 @@ class Endpoint:
         """A message has come in on ``flow``."""
         if self.taps:
             self._tap('<', data, flow)
-        if wire.isEnabledFor(logging.DEBUG):
+        if known.get(DEBUG, True) and wire.isEnabledFor(DEBUG):
             log_received(data, flow)
         try:
             try:

@@ -7,11 +7,14 @@ A call needs about ten random numbers of 64 to 128 bits.  ``random.SystemRandom`
 from __future__ import annotations
 
 import os
+import struct
 import weakref
 
 __all__ = ['Entropy']
 
 POOL = 4096
+
+_WORDS = struct.Struct(f'{POOL // 8}Q')
 
 _pools: weakref.WeakSet[Entropy] = weakref.WeakSet()
 
@@ -19,30 +22,30 @@ _pools: weakref.WeakSet[Entropy] = weakref.WeakSet()
 class Entropy:
     """Cryptographically random numbers; a forked process never sees those of its parent."""
 
-    __slots__ = ('__weakref__', '_at', '_pool')
+    __slots__ = ('__weakref__', '_words')
 
     def __init__(self) -> None:
-        self._pool = b''
-        self._at = 0
+        #: what was fetched, as numbers of 64 bits
+        self._words: list[int] = []
         _pools.add(self)
 
     def getrandbits(self, k: int, /) -> int:
         """``k`` random bits, 0 to 4096 * 8."""
+        words = self._words
+        if len(words) < 2:
+            words += _WORDS.unpack(os.urandom(POOL))
+        if 0 <= k <= 64:
+            return words.pop() >> (64 - k)
+        if 64 < k <= 128:
+            return (words.pop() << 64 | words.pop()) >> (128 - k)
         size = (k + 7) >> 3
-        at = self._at
-        end = at + size
-        if end > len(self._pool):
-            if not 0 <= size <= POOL:
-                raise ValueError(f'not a number of random bits: {k}')
-            self._pool = os.urandom(POOL)
-            at, end = 0, size
-        self._at = end
-        return int.from_bytes(self._pool[at:end], 'big') >> (size * 8 - k)
+        if not 0 <= size <= POOL:
+            raise ValueError(f'not a number of random bits: {k}')
+        return int.from_bytes(os.urandom(size), 'big') >> (size * 8 - k)
 
     def forget(self) -> None:
         """Throw away what was fetched."""
-        self._pool = b''
-        self._at = 0
+        self._words.clear()
 
 
 def _forget_all() -> None:

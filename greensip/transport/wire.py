@@ -16,6 +16,9 @@ __all__ = ['log_received', 'log_sent', 'masked', 'readable', 'title', 'wire']
 
 wire = logging.getLogger('greensip.wire')
 
+# What wire.isEnabledFor() has found out so far, as in greensip.fsm: asked for each message, in and out.
+known: dict[int, bool] = getattr(wire, '_cache', {})
+
 #: longer messages are cut in the log
 SHOWN = 8192
 

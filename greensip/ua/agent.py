@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from gevent import getcurrent
 
@@ -32,7 +32,7 @@ from .engine import Engine, Task
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
 from .incoming import IncomingLeg
-from .leg import SDP, Leg, NotThere
+from .leg import SDP, Leg, later
 from .mailbox import Gate, Mailbox, Notice
 from .outgoing import OutgoingLeg, Redirection, target_of
 from .pattern import WORDS
@@ -166,12 +166,6 @@ class UserAgent(Engine):
     def __repr__(self) -> str:
         return f'<UserAgent {self.name} at {", ".join(map(str, self.points))}>'
 
-    def __getattr__(self, name: str) -> NoReturn:
-        needed = LATER.get(name)
-        if needed is not None:
-            raise NotThere(f'{name}: greensip has no {needed} yet')
-        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
-
     def __enter__(self) -> Self:
         return self
 
@@ -255,9 +249,9 @@ class UserAgent(Engine):
             data, kind = body_of(sdp, content_type, SDP)
         options: dict[str, Any] = {
             'from_': from_ if from_ is not None else self._own_address(target, routes), 'to': to,
-            'headers': fields_of(headers), 'body': data, 'content_type': kind, 'route': _routes(routes),
-            'point': point, 'credentials': credentials, 'auto_ack': 'ACK' not in manual, 'contact': contact,
-            'max_forwards': max_forwards,
+            'headers': fields_of(headers), 'body': data, 'content_type': kind,
+            'route': _routes(routes) if routes else (), 'point': point, 'credentials': credentials,
+            'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
         }
         usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
         redirection = Redirection(target, follow, options) if follow > 0 else None
@@ -462,8 +456,10 @@ class UserAgent(Engine):
             self._on_call(event)
         elif subject is None:
             self._on_request(event)
-        elif subject.owner is not None:
-            subject.owner.on_event(event)
+        else:
+            leg = subject.owner
+            if leg is not None:
+                leg.on_event(event)
 
     def on_leg_ended(self) -> None:
         """A leg, or a handler, tells that it is over."""
@@ -539,6 +535,10 @@ class UserAgent(Engine):
         finally:
             if not incoming.answered and not self.closed:
                 incoming.respond(code if isinstance(code, int) else 200)
+
+
+for _name, _needed in LATER.items():
+    setattr(UserAgent, _name, later(_name, _needed))
 
 
 def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:

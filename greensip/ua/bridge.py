@@ -19,7 +19,7 @@ from greensip.errors import GreensipError, UsageError, WrongState
 
 from .fields import passable, reason_of
 from .leg import Leg, answer
-from .mailbox import wait_on
+from .mailbox import ENDED, Watch, wait_on
 from .threads import Proxy, ThreadBound, run_in_hub, unwrap
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Bridge(ThreadBound):
         a._relay = b._relay = self
         try:
             self._catch_up()
-            watches = (a.on('ended'), b.on('ended'))
+            watches = (Watch(a, ENDED), Watch(b, ENDED))
             for watch in watches:
                 watch.strict = False
             found: Any = wait_on(watches, timeout)

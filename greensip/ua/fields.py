@@ -27,6 +27,8 @@ _OWN = frozenset({
     'Proxy-Authorization', 'Authentication-Info', 'Date', 'Allow-Events', 'Expires',
 })
 
+_OWN_BUT_CONTACT = _OWN - {'Contact'}
+
 _REASON = re.compile(r"[\w.!%*+`'~-]+\s*(;.*)?")
 
 
@@ -100,12 +102,9 @@ def body_of(body: Body, content_type: str | None, default: str) -> tuple[bytes, 
 
 def passable(message: Message, *, contact: bool = False) -> Pairs:
     """The header fields of a message of one leg that make sense in a message of the other."""
-    pairs = []
-    for name, text in message.fields:
-        key = header_key(name)
-        if key not in _OWN or (contact and key == 'Contact'):
-            pairs.append((name, text))
-    return pairs
+    own = _OWN_BUT_CONTACT if contact else _OWN
+    # Most fields are our own ones in their usual spelling: those need no look-up of the name.
+    return [field for field in message.fields if field[0] not in own and header_key(field[0]) not in own]
 
 
 def response_of(like: Any) -> Response | None:

@@ -99,7 +99,6 @@ class IncomingLeg(Leg):
             data, kind = self._own_description(), SDP
         self._send(code, reason, headers, data, kind, like)
         self._answered = self.ua.clock.now()
-        self.ua.endpoint.flush()
 
     def _own_description(self) -> bytes:
         """What we say when the script says nothing."""

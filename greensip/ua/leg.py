@@ -52,6 +52,18 @@ class NotThere(UsageError, AttributeError):
     """Something that needs a part of greensip that does not exist yet."""
 
 
+class later:
+    """An attribute of that kind.  A ``__getattr__`` of the class would do the same, but makes each access to any of its
+    attributes, there or not, five times as slow (27 ns instead of 6; a call through the B2BUA has some hundred).
+    """
+
+    def __init__(self, name: str, needed: str) -> None:
+        self.text = f'{name}: greensip has no {needed} yet'
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise NotThere(self.text)
+
+
 class Timings(NamedTuple):
     """When things happened, in seconds of the user agent's clock; None for what has not happened."""
 
@@ -217,12 +229,6 @@ class Leg(Mailbox):
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.peer_name} {self.state}>'
 
-    def __getattr__(self, name: str) -> NoReturn:
-        needed = LATER.get(name)
-        if needed is not None:
-            raise NotThere(f'{name}: greensip has no {needed} yet')
-        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
-
     # -- what the core reports
 
     def on_event(self, event: Event) -> None:
@@ -362,7 +368,7 @@ class Leg(Mailbox):
         """
         self.ua.check_thread()
         group = self._group
-        cause = group.leg.error if group is not None and group.leg is not None else None
+        cause = group.leg.error if self._ending is None and group is not None and group.leg is not None else None
         self._close(480, reason_of(cause))
 
     def lose(self) -> None:
@@ -511,6 +517,10 @@ class Leg(Mailbox):
         self._latest = response
         if self._responses is not None:
             self._responses.append(response)
+
+
+for _name, _needed in LATER.items():
+    setattr(Leg, _name, later(_name, _needed))
 
 
 def answer(ua: UserAgent, transaction: Any, code: int, reason: str, headers: Extra, body: Body,

@@ -37,8 +37,10 @@ log = logging.getLogger('greensip.ua')
 
 #: events that may lie unread before the oldest is dropped: a script that never looks must not fill the memory
 UNREAD = 1000
-#: events of which a WaitTimeout can tell
-REMEMBERED = 24
+#: entries of a history, two for each event of which a WaitTimeout can tell
+REMEMBERED = 2 * 24
+
+NEVER = float('inf')
 
 
 class Notice:
@@ -117,6 +119,7 @@ class Watch(ThreadBound):
         """
         leg, matcher = self.leg, self.matcher
         events = leg._events
+        labels, simple = matcher.labels, matcher.simple
         index = self.position - leg._first
         if index < 0:
             index = 0
@@ -124,7 +127,7 @@ class Watch(ThreadBound):
         while index < len(events):
             event = events[index]
             index += 1
-            if matcher.matches(event):
+            if event.label in labels or (not simple and matcher.matches(event)):
                 leg._first += index
                 del events[:index]
                 self.event = event
@@ -213,7 +216,10 @@ class Mailbox(ThreadBound):
         """Append ``event`` and wake whom it concerns.  After the ending nothing is delivered any more."""
         if self._ending is not None:
             return
-        self._remember(event)
+        history = self._history
+        history += (event.label, event.time)
+        if len(history) > REMEMBERED:
+            del history[:2]
         events = self._events
         events.append(event)
         if len(events) > UNREAD:
@@ -225,10 +231,11 @@ class Mailbox(ThreadBound):
 
     def show(self, event: Happening) -> None:
         """Deliver ``event`` to those who wait for it now; others need not see it, somebody else takes care of it."""
-        if any(matcher.may_match(event) for matcher, _ in self._gates):
-            self.deliver(event)
-        else:
-            self._remember(event)
+        for matcher, _ in self._gates:
+            if matcher.may_match(event):
+                self.deliver(event)
+                return
+        self._remember(event)
 
     def interrupt(self) -> None:
         """We end the leg ourselves: wake those who wait on it with LocalHangup, not only when the peer has agreed."""
@@ -248,9 +255,8 @@ class Mailbox(ThreadBound):
 
     def _remember(self, event: Happening) -> None:
         history = self._history
-        history.append(event.label)
-        history.append(event.time)
-        if len(history) > 2 * REMEMBERED:
+        history += (event.label, event.time)
+        if len(history) > REMEMBERED:
             del history[:2]
 
     # -- waiting
@@ -508,19 +514,19 @@ def wait_on(watches: Sequence[Watch], timeout: float | None, timers: tuple[After
     gate = Gate(engine)
     handle: TimerHandle | None = None
     expired = left is not None and left <= 0
-    places: list[tuple[Mailbox, tuple[Matcher, Gate]]] = []
+    places: list[tuple[list[tuple[Matcher, Gate]], tuple[Matcher, Gate]]] = []
     try:
         if not expired:
             for watch in watches:
                 leg = watch.leg
-                places.append((leg, (watch.matcher, gate)))
+                places.append((leg._gates, (watch.matcher, gate)))
                 group = leg._group
                 while group is not None and group.leg is not None:
-                    places.append((group.leg, (NOTHING, gate)))
+                    places.append((group.leg._gates, (NOTHING, gate)))
                     group = group.leg._group
-            for place, entry in places:
-                place._gates.append(entry)
-            if left is not None and left != float('inf'):
+            for gates, entry in places:
+                gates.append(entry)
+            if left is not None and left != NEVER:
                 handle = engine.clock.timer(left, gate.expire)
         while not expired:
             gate.park()
@@ -537,8 +543,8 @@ def wait_on(watches: Sequence[Watch], timeout: float | None, timers: tuple[After
     finally:
         if handle is not None:
             handle.cancel()
-        for place, entry in places:
-            place._gates.remove(entry)
+        for gates, entry in places:
+            gates.remove(entry)
     if timer is not None:
         timer.event = Notice('after', time=engine.clock.now())
         return timer
