@@ -141,12 +141,17 @@ class Core:
     # -- the seam
 
     def receive(self, message: Request | Response, flow: Flow, now: float) -> None:
-        """A message has come in.  A broken request is answered 400, a broken response dropped (8.1.3.3, 18.1.2)."""
+        """A message has come in.  A broken request is answered 400, a broken response dropped (18.1.2)."""
         try:
             if isinstance(message, Request):
                 check_request(message)
             else:
                 check_response(message)
+                vias = message.get_all('Via')
+                if len(vias) > 1 or (',' in vias[0] and len(message.vias) > 1):
+                    # 8.1.3.3: it has another hop to go, so it is not for us.
+                    log.debug('! dropped a response with several Vias from %s', flow)
+                    return
             self.layer.receive(message, flow, now)
         except ParseError as error:
             if error.message is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.errors import GreensipError, ParseError, TransactionTimeout, TransportError, response_error
+from greensip.errors import ParseError, TransactionTimeout, TransportError, response_error
 from greensip.message import Request, Response, make_cancel
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import ClientTransaction
@@ -349,25 +349,44 @@ class InviteRequest(ClientRequest):
         self, dialog: Dialog, now: float, *, headers: Fields = (), body: bytes = b'', content_type: str | None = None
     ) -> None:
         """13.2.2.4: the ACK for a 2xx is a request of the dialog with the INVITE's CSeq number and credentials."""
-        self.acks[dialog.remote_tag] = None
-        sender = Acknowledgement(self, dialog, headers, body, content_type)
         flow = dialog.flow
-        if flow is not None:
-            sender.located(flow, None, now)
-            return
-        try:
-            found = self.core.router.route(dialog.next_uri, dialog.point)
-        except (TransportError, ParseError) as error:
-            sender.located(None, error, now)
-            return
-        if isinstance(found, Hop):
-            self.core.look_up(found, dialog.point, sender)
-        else:
-            sender.located(found, None, now)
+        if flow is None:
+            self.acks[dialog.remote_tag] = None
+            try:
+                found = self.core.router.route(dialog.next_uri, dialog.point)
+            except (TransportError, ParseError) as error:
+                dialog.usage.on_unreachable(dialog, error, now)
+                return
+            if isinstance(found, Hop):
+                self.core.look_up(found, dialog.point, Acknowledgement(self, dialog, headers, body, content_type))
+                return
+            flow = dialog.flow = found
+        self.send_ack(dialog, flow, headers, body, content_type)
+
+    def send_ack(self, dialog: Dialog, flow: Flow, headers: Fields, body: bytes, content_type: str | None) -> None:
+        """Send it, and keep it for the repetitions of its 2xx."""
+        core = self.core
+        fields = [
+            ('Via', f'{flow.point.via_prefix}{core.new_branch()}'),
+            ('Max-Forwards', '70'),
+            ('From', dialog.local),
+            ('To', dialog.remote),
+            ('Call-ID', dialog.call_id),
+            ('CSeq', f'{self.envelope.cseq} ACK'),
+        ]
+        for route in dialog.routes:
+            fields.append(('Route', route))
+        fields.extend(headers)
+        fields.extend(self._auth)
+        if body:
+            fields.append(('Content-Type', content_type or 'application/sdp'))
+        ack = (Request('ACK', dialog.request_uri, fields, body).to_bytes(), flow)
+        self.acks[dialog.remote_tag] = ack
+        core.outgoing.append(ack)
 
 
 class Acknowledgement:
-    """An ACK for a 2xx on its way: it has no transaction, but its next hop may have to be looked up too."""
+    """An ACK for a 2xx whose next hop has to be looked up first."""
 
     __slots__ = ('body', 'content_type', 'dialog', 'headers', 'invite')
 
@@ -380,28 +399,11 @@ class Acknowledgement:
         self.body = body
         self.content_type = content_type
 
-    def located(self, flow: Flow | None, error: GreensipError | None, now: float) -> None:
+    def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
         """Send it.  One that can't be sent ends the call, as the peer will repeat its 2xx in vain."""
-        invite, dialog = self.invite, self.dialog
+        dialog = self.dialog
         if flow is None:
             dialog.usage.on_unreachable(dialog, error or TransportError('no way to send the ACK'), now)
             return
         dialog.flow = flow
-        core = invite.core
-        fields = [
-            ('Via', f'{flow.point.via_prefix}{core.new_branch()}'),
-            ('Max-Forwards', '70'),
-            ('From', dialog.local),
-            ('To', dialog.remote),
-            ('Call-ID', dialog.call_id),
-            ('CSeq', f'{invite.envelope.cseq} ACK'),
-        ]
-        for route in dialog.routes:
-            fields.append(('Route', route))
-        fields.extend(self.headers)
-        fields.extend(invite._auth)
-        if self.body:
-            fields.append(('Content-Type', self.content_type or 'application/sdp'))
-        ack = (Request('ACK', dialog.request_uri, fields, self.body).to_bytes(), flow)
-        invite.acks[dialog.remote_tag] = ack
-        core.outgoing.append(ack)
+        self.invite.send_ack(dialog, flow, self.headers, self.body, self.content_type)

@@ -153,6 +153,18 @@ def test_a_broken_response_is_dropped(world: World, bob: Party) -> None:
     assert bob.events == []
 
 
+@pytest.mark.parametrize('via', [', SIP/2.0/UDP 127.0.0.1:9', '\r\nVia: SIP/2.0/UDP 127.0.0.1:9', ''])
+def test_a_response_with_another_hop_to_go_is_dropped(world: World, bob: Party, via: str) -> None:
+    """8.1.3.3."""
+    exchange = bob.core.request('OPTIONS', 'sip:127.0.0.1:7000', world.now, from_=bob.uri)
+    world.flush()
+    request = world.messages[-1][2]
+    head = f'SIP/2.0 200 OK\r\nVia: {request.get("Via")}{via}\r\n'
+    rest = ''.join(f'{name}: {request.get(name)}\r\n' for name in ('From', 'To', 'Call-ID', 'CSeq'))
+    assert answer_to(world, bob, f'{head}{rest}\r\n'.encode()) is None
+    assert exchange.done == (via == '')
+
+
 def test_a_stray_response_and_a_stray_ack_are_dropped(world: World, bob: Party) -> None:
     stray = text_of('OPTIONS').replace(b'OPTIONS sip:bob@127.0.0.1:5080 SIP/2.0', b'SIP/2.0 200 OK')
     assert answer_to(world, bob, stray) is None
