@@ -7,8 +7,12 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
-#: What GREENSIP_COMPILE=1 compiles with mypyc, from the same sources: the layers that know no sockets and no greenlets.
-COMPILED = ('greensip/fsm.py', 'greensip/message/*.py', 'greensip/transaction/*.py', 'greensip/dialog/*.py')
+#: What GREENSIP_COMPILE=1 compiles with mypyc, from the same sources: the layers that know neither sockets nor
+#: greenlets ...
+COMPILED = ('greensip/fsm.py', 'greensip/message/*.py', 'greensip/sdp/*.py', 'greensip/transaction/*.py',
+            'greensip/dialog/*.py')
+#: ... but for what other layers derive from, which a compiled class does not allow.
+NOT_COMPILED = ('__init__.py', 'flow.py')
 
 
 def compiled_modules() -> list[Extension]:
@@ -22,7 +26,7 @@ def compiled_modules() -> list[Extension]:
                          '--no-build-isolation') from None
     here = Path(__file__).parent
     files = [str(path.relative_to(here)) for pattern in COMPILED for path in sorted(here.glob(pattern))
-             if path.name != '__init__.py']
+             if path.name not in NOT_COMPILED]
     return list(mypycify(['--config-file=', '--strict', '--follow-imports=silent', *files], opt_level='3'))
 
 

@@ -116,7 +116,8 @@ def parse_multipart(content_type: MediaType | str, body: bytes, limits: Limits =
     start = -1
     for match in delimiter.finditer(body):
         if start >= 0:
-            parts.append(_parse_part(body[start:match.start()], kind, limits))
+            # Two delimiters in a row share a line end; a compiled slice must not run backwards.
+            parts.append(_parse_part(body[start:max(start, match.start())], kind, limits))
         if match.group(1) is not None:
             return parts
         if len(parts) == limits.parts:
