@@ -172,6 +172,11 @@ _Role = Literal['', 'client', 'server']
 _Due = Literal['', 'due', 'pending']
 
 
+#: all that an exchange is made of
+_STATE = ('arrows', 'state', 'before', 'exchange', 'invite', 'last_sent', 'local', 'offer', 'offer_place',
+          'prack_may_offer', 'prack_received', 'prack_sent', 'preview', 'remote', 'update_received', 'update_sent')
+
+
 class OfferAnswer(Machine):
     """The session of one dialog, as offers and answers made it.
 
@@ -232,9 +237,8 @@ class OfferAnswer(Machine):
     def fork(self) -> OfferAnswer:
         """A copy for another early dialog of the same INVITE (RFC 6337 2.2: each has an exchange of its own)."""
         other = OfferAnswer()
-        for cls in (Machine, OfferAnswer):
-            for name in cls.__slots__:
-                setattr(other, name, getattr(self, name))
+        for name in _STATE:
+            setattr(other, name, getattr(self, name))
         return other
 
     # -- what may be done now, RFC 6337 4.3
