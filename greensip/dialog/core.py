@@ -333,8 +333,8 @@ class Core:
         )
         if in_dialog and code < 300:
             # A call that is not answered yet may have several dialogs.
-            dialog = usage.dialogs.get(request.from_tag or '')
-            if dialog is not None and request.method in TARGET_REFRESH_METHODS:
+            dialog = usage.dialogs.get(request.from_tag or '') if request.method in TARGET_REFRESH_METHODS else None
+            if dialog is not None:
                 response.add('Contact', contact or dialog.contact)
                 if code >= 200:
                     dialog.refresh(request)

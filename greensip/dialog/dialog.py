@@ -29,6 +29,7 @@ class Dialog:
         'confirmed',
         'contact',
         'flow',
+        'id',
         'local',
         'local_cseq',
         'local_tag',
@@ -54,6 +55,7 @@ class Dialog:
         self.local_tag = local_tag
         self.remote = remote
         self.remote_tag = remote_tag
+        self.id: DialogId = (call_id, local_tag, remote_tag)
         self.local_cseq = 0
         #: None until the peer's first request
         self.remote_cseq: int | None = None
@@ -107,10 +109,6 @@ class Dialog:
         # A caller without a Contact is an RFC 2543 one; its From is the best there is.
         dialog.retarget(str(contact.uri) if contact is not None else str(request.from_.uri))
         return dialog
-
-    @property
-    def id(self) -> DialogId:
-        return self.call_id, self.local_tag, self.remote_tag
 
     def follow(self, response: Response) -> None:
         """Take route set and target from a response that makes or confirms the dialog (12.1.2, 13.2.2.4)."""

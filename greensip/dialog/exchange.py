@@ -179,10 +179,7 @@ class ClientRequest:
             self.done = True
             if self.digest is not None:
                 self.digest.note(response)
-        self.report(response, now)
-
-    def report(self, response: Response, now: float) -> None:
-        """Tell the usage; outside of usages the program itself."""
+        # Tell the usage; outside of usages the program itself.
         if self.subject is self:
             self.core.events.append(Event(RESPONSE, self, response, now, response.code, self))
         else:

@@ -730,7 +730,7 @@ class InviteUsage(Machine):
 class Answer:
     """A 2xx of ours that is repeated until its ACK comes: at T1, doubling up to T2, for 64*T1 (13.3.1.4)."""
 
-    __slots__ = ('cseq', 'data', 'deadline', 'flow', 'interval', 'offers', 'repeat', 'usage')
+    __slots__ = ('cseq', 'data', 'deadline', 'flow', 'interval', 'offers', 'timer', 'usage')
 
     def __init__(self, usage: InviteUsage, transaction: ServerTransaction, cseq: int, offers: bool, now: float) -> None:
         core = usage.core
@@ -740,24 +740,25 @@ class Answer:
         self.offers = offers
         self.flow: Flow = transaction.response_flow
         self.data = transaction.last_response
+        self.deadline = now + core.settings.timer_h
         self.interval = core.settings.t1
         # The 2xx is repeated even over reliable transports, as the next hop may be an unreliable one.
-        self.repeat: Timer = core.timers.add(self.interval, now, self, 'repeat')
-        self.deadline: Timer = core.timers.add(core.settings.timer_h, now, self, 'give up')
+        self.timer: Timer = core.timers.add(self.interval, now, self, 'repeat')
 
     def on_timer(self, name: str, now: float) -> None:
         usage = self.usage
-        if name == 'give up':
+        core, settings = usage.core, usage.core.settings
+        if now > self.deadline - settings.t1 / 2:
             usage.on_unacknowledged(now)
             return
-        core = usage.core
         core.outgoing.append((self.data, self.flow))
-        self.interval = min(2 * self.interval, core.settings.t2)
-        self.repeat = core.timers.add(self.interval, now, self, 'repeat')
+        self.interval = min(2 * self.interval, settings.t2)
+        # One timer does for both: T1 is what is left at the end, when T2 is some power of two of it.
+        wait = self.interval if now + self.interval <= self.deadline else settings.t1
+        self.timer = core.timers.add(wait, now, self, 'repeat')
 
     def stop(self) -> None:
-        self.repeat.cancel()
-        self.deadline.cancel()
+        self.timer.cancel()
 
 
 class ClientInvite(InviteUsage):
@@ -872,19 +873,21 @@ class ClientInvite(InviteUsage):
 
     def confirm_dialog(self, response: Response) -> Dialog:
         """13.2.2.4: the dialog of a 2xx takes its route set from it; the other early dialogs are over."""
-        tag = response.to_tag or ''
-        dialog = self.dialogs.pop(tag, None)
-        for other in self.dialogs.values():
-            self.core.dialogs.pop(other.id, None)
-        self.dialogs.clear()
+        dialogs = self.dialogs
+        dialog = dialogs.pop(response.to_tag or '', None)
+        if dialogs:
+            for other in dialogs.values():
+                self.core.dialogs.pop(other.id, None)
+            dialogs.clear()
         if dialog is None:
             request, flow = self.invite.request, self.invite.flow
             assert request is not None and flow is not None
             dialog = Dialog.as_uac(self, request, response, flow.point)
+            self.core.dialogs[dialog.id] = dialog
         else:
             dialog.follow(response)
         dialog.confirmed = True
-        self.add_dialog(dialog)
+        dialogs[dialog.remote_tag] = self.dialog = dialog
         return dialog
 
     def turn_down(self, response: Response, now: float) -> None:
