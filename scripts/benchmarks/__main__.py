@@ -1,9 +1,12 @@
-"""``scripts/bench NAME [OPTIONS]``: run one of the measurements."""
+"""``scripts/bench NAME [OPTIONS] [--write]``: run one of the measurements, and append it to BENCHMARKS.rst."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+
+from . import report
 
 BENCHMARKS = ('b2bua', 'parse', 'transaction')
 
@@ -11,9 +14,20 @@ BENCHMARKS = ('b2bua', 'parse', 'transaction')
 def main(argv: list[str]) -> int:
     """Dispatch to the ``main(argv)`` of the named benchmark."""
     if not argv or argv[0] not in BENCHMARKS:
-        print(f'usage: scripts/bench {{{",".join(BENCHMARKS)}}} [--help]', file=sys.stderr)
+        print(f'usage: scripts/bench {{{",".join(BENCHMARKS)}}} [--help] [--write]', file=sys.stderr)
         return 2
-    return importlib.import_module(f'benchmarks.{argv[0]}').main(argv[1:]) or 0
+    name, *arguments = (word for word in argv if word != '--write')
+    benchmark = importlib.import_module(f'benchmarks.{name}')
+    if '--write' not in argv:
+        return benchmark.main(arguments) or 0
+    output = report.Tee()
+    with contextlib.redirect_stdout(output):
+        print(report.environment(), end='\n\n')
+        status = benchmark.main(arguments) or 0
+    if status == 0 or name == 'b2bua':
+        # A lost call is a figure too.
+        report.write(' '.join(['scripts/bench', name, *arguments]), output.getvalue())
+    return status
 
 
 if __name__ == '__main__':

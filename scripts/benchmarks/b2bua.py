@@ -8,13 +8,8 @@ user and system time of the program and its children from after a warm-up to a s
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
-import os
-import platform
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +19,6 @@ from pathlib import Path
 
 from . import peers
 
-REPORT = Path(__file__).parents[2] / 'BENCHMARKS.rst'
 PROGRAMS: dict[str, Callable[[int, int, Path], peers.Peer]] = {
     'greensip': peers.greensip, 'compiled': peers.compiled, 'sippy': peers.sippy, 'kamailio': peers.kamailio,
     'relay': peers.relay,
@@ -199,40 +193,6 @@ def table(plan: Plan, rows: dict[tuple[str, int], Figures]) -> str:
     return '\n'.join(lines)
 
 
-def environment() -> str:
-    """The machine and the versions, a line each."""
-    def first_line(command: list[str]) -> str:
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError:
-            return 'absent'
-        return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), '')
-
-    def version(distribution: str) -> str:
-        try:
-            return f'{distribution} {importlib.metadata.version(distribution)}'
-        except importlib.metadata.PackageNotFoundError:
-            return f'no {distribution}'
-
-    models = [line.partition(':')[2].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
-              if line.startswith('model name')]
-    commit = first_line(['git', '-C', str(REPORT.parent), 'describe', '--always', '--dirty'])
-    return '\n'.join([
-        f'{datetime.date.today()}, greensip {commit}',
-        f'{os.cpu_count()} cores, {(models or [platform.machine()])[0]}, {platform.system()} {platform.release()}',
-        f'CPython {platform.python_version()}, {", ".join(version(name) for name in ("gevent", "greenlet", "sippy"))}',
-        first_line([peers.find('kamailio') or 'kamailio', '-v']).removeprefix('version: '),
-        first_line([peers.find('sipp') or 'sipp', '-v'])])
-
-
-def write(title: str, text: str) -> None:
-    """Append a run to BENCHMARKS.rst."""
-    heading = f'{datetime.date.today()}: {title}'
-    body = '\n'.join(f'    {line}'.rstrip() for line in text.splitlines())
-    with REPORT.open('a', encoding='utf-8') as file:
-        file.write(f'\n{heading}\n{"-" * len(heading)}\n\n::\n\n{body}\n')
-
-
 def figures(rounds: int) -> list[Plan]:
     """The runs whose figures the project promises."""
     return [
@@ -256,8 +216,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--against', default='sippy,kamailio,relay', metavar='NAMES',
                         help='what to measure besides greensip (default %(default)s; none for nothing)')
     parser.add_argument('--rounds', type=int, default=3, help='rounds, the best counts (default %(default)s)')
-    parser.add_argument('--figures', action='store_true', help='all runs that BENCHMARKS.rst promises (ten minutes)')
-    parser.add_argument('--write', action='store_true', help='append the results to BENCHMARKS.rst')
+    parser.add_argument('--figures', action='store_true',
+                        help='all runs of which the project promises figures, a quarter of an hour')
     options = parser.parse_args(argv)
     against = [name for name in options.against.split(',') if name not in ('', 'none', 'greensip')]
     unknown = [name for name in against if name not in PROGRAMS]
@@ -268,14 +228,9 @@ def main(argv: list[str]) -> int:
     else:
         plans = [Plan('SIPp through the program', ('greensip', *against), options.rate, options.calls, options.hold,
                       (options.held,), options.rounds)]
-    text = environment()
-    print(text, flush=True)
     good = True
     for plan in plans:
         rows = run(plan)
-        text += f'\n\n{table(plan, rows)}'
-        print(f'\n{table(plan, rows)}', flush=True)
+        print(f'{table(plan, rows)}\n', flush=True)
         good &= all(not row.trouble and not row.failed for (name, _), row in rows.items() if name == 'greensip')
-    if options.write:
-        write('scripts/bench b2bua ' + ' '.join(word for word in argv if word != '--write'), text)
     return 0 if good else 1
