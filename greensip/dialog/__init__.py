@@ -7,7 +7,9 @@ from .core import Core, Random, name_addr_text
 from .dialog import Dialog, DialogId
 from .event import ENDED, FAILED, FORKED, INCOMING, REQUEST, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import ClientInvite, InviteUsage, ServerInvite
+from .invite import InviteUsage
+from .invite_client import ClientInvite
+from .invite_server import ServerInvite
 from .routing import Lookup, Router, route_request
 
 __all__ = [

@@ -40,7 +40,9 @@ from greensip.transaction.timers import Timers
 from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import SDP, ClientInvite, InviteUsage, ServerInvite
+from .invite import SDP, InviteUsage
+from .invite_client import ClientInvite
+from .invite_server import ServerInvite
 from .routing import Envelope, Located, Lookup, Router, plain_uri, route_request
 
 __all__ = ['Core', 'Random', 'name_addr_text']

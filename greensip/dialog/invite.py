@@ -1,9 +1,8 @@
 """The INVITE usage of a dialog: a call from its first INVITE to its BYE. RFC 3261 13, 14, 15 and 9; RFC 5057 for
 what a failed request inside the dialog means.
 
-A call is a machine of two halves. ``ClientInvite`` is the caller's: it may have several early dialogs when proxies
-fork its INVITE, and several 2xx, of which the first is the call. ``ServerInvite`` is the callee's: it repeats its
-2xx until the ACK. Once confirmed both are the same, and share their rows.
+A call is a machine of two halves: ``ClientInvite`` is the caller's, ``ServerInvite`` the callee's. Once confirmed both
+are the same, and share their rows; what they share is here.
 
     calling --1xx--> proceeding --1xx with tag--> early --2xx--> accepted --ACK--> confirmed --BYE--> closing
       --200--> terminated
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from greensip.errors import (
     LocalHangup,
     ParseError,
-    RemoteCancel,
     RemoteHangup,
     ResponseError,
     TransactionTimeout,
@@ -34,7 +32,7 @@ from greensip.transaction.layer import ServerTransaction, State
 from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
-from .event import ENDED, FAILED, FORKED, REQUEST, RESPONSE, Event
+from .event import ENDED, FAILED, REQUEST, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
 
 if TYPE_CHECKING:
@@ -50,9 +48,7 @@ __all__ = [
     'INCOMING',
     'PROCEEDING',
     'TERMINATED',
-    'ClientInvite',
     'InviteUsage',
-    'ServerInvite',
 ]
 
 CALLING = 'calling'  # caller: the INVITE is out, nothing has come back
@@ -94,33 +90,6 @@ def reason_of(message: Request | Response | None) -> str | None:
 # What the arrows do.  Actions get the usage and what came with the event.
 
 
-def note_progress(usage: ClientInvite, response: Response, now: float) -> None:
-    usage.take_remote_sdp(response)
-    usage.tell(RESPONSE, response, now, usage.invite)
-
-
-def begin_early_dialog(usage: ClientInvite, response: Response, now: float) -> None:
-    usage.early_dialog(response)
-    usage.take_remote_sdp(response)
-    usage.tell(RESPONSE, response, now, usage.invite)
-
-
-def accept(usage: ClientInvite, response: Response, now: float) -> None:
-    """13.2.2.4: the first 2xx makes the call.  Its ACK goes at once, unless it must carry our answer."""
-    usage.response = response
-    dialog = usage.confirm_dialog(response)
-    offer = usage.take_remote_sdp(response)
-    usage.inviting = None
-    invite = usage.invite
-    # Told first: an ACK that has nowhere to go ends the call at once.
-    usage.tell(RESPONSE, response, now, invite)
-    if invite.auto_ack and (invite.body or not offer):
-        usage.fire('ack', invite, dialog, now, (), b'', None)
-    else:
-        invite.acks[dialog.remote_tag] = None
-        usage.unacked = invite
-
-
 def acknowledge(
     usage: InviteUsage,
     invite: InviteRequest,
@@ -136,46 +105,6 @@ def acknowledge(
     invite.acknowledge(dialog, now, headers=headers, body=body, content_type=content_type)
 
 
-def refused(usage: ClientInvite, response: Response, now: float) -> None:
-    usage.response = response
-    usage.tell(RESPONSE, response, now, usage.invite)
-    usage.finish(response_error(response.code, response.reason, response), now)
-
-
-def failed(usage: ClientInvite, error: Exception, now: float) -> None:
-    usage.finish(error, now)
-
-
-def forget_early_dialogs(usage: ClientInvite) -> None:
-    """13.2.2.3: a final response other than 2xx ends them; this one was a challenge, and the INVITE is out again."""
-    for dialog in usage.dialogs.values():
-        usage.core.dialogs.pop(dialog.id, None)
-    usage.dialogs.clear()
-    usage.dialog = None
-
-
-def cancel(usage: ClientInvite, now: float, fields: Fields) -> None:
-    usage.invite.cancel(now, fields)
-
-
-def hang_up_crossed(usage: ClientInvite, response: Response, now: float) -> None:
-    """9.1, 15: the 200 crossed our CANCEL, so there is a call: acknowledge it, then end it."""
-    usage.response = response
-    dialog = usage.confirm_dialog(response)
-    usage.invite.acknowledge(dialog, now)
-    usage.tell(RESPONSE, response, now, usage.invite)
-    send_bye(usage, now, usage.invite.cancel_fields)
-
-
-def acknowledge_and_hang_up(usage: InviteUsage, now: float, fields: Fields) -> None:
-    """15: a caller acknowledges the 2xx before its BYE."""
-    unacked, dialog = usage.unacked, usage.dialog
-    if unacked is not None and dialog is not None:
-        usage.unacked = None
-        unacked.acknowledge(dialog, now)
-    send_bye(usage, now, fields)
-
-
 def send_bye(usage: InviteUsage, now: float, fields: Fields = (), error: Exception | None = None) -> None:
     """15.1.1.  The peer's open INVITE is answered too, since nobody else will do that any more."""
     usage.refuse_open_invite(now)
@@ -184,64 +113,11 @@ def send_bye(usage: InviteUsage, now: float, fields: Fields = (), error: Excepti
     usage.in_dialog('BYE', fields).start(now)
 
 
-def hang_up_late(usage: ServerInvite, now: float, fields: Fields) -> None:
-    """15: a callee must not send BYE before the ACK has come or the 2xx has run out; keep it until then."""
-    usage.bye_fields = fields
-
-
-def send_held_bye(usage: ServerInvite, request: Request | None, now: float) -> None:
-    usage.stop_repeating()
-    if request is not None:
-        usage.tell(REQUEST, request, now)
-    send_bye(usage, now, usage.bye_fields)
-
-
 def hung_up(usage: InviteUsage, request: Request, now: float) -> None:
     """15.1.2: the peer's BYE; whatever INVITE is still open gets a 487."""
     usage.refuse_open_invite(now)
     usage.abandon_invites(now)
     usage.finish(RemoteHangup(reason_of(request), request), now)
-
-
-def respond_early(usage: ServerInvite, response: Response, now: float) -> None:
-    usage.send_response(response, now)
-
-
-def respond_success(usage: ServerInvite, response: Response, now: float) -> None:
-    usage.response = response
-    if usage.dialog is not None:
-        usage.dialog.confirmed = True
-    usage.send_success(usage.invited, response, now)
-
-
-def refuse(usage: ServerInvite, response: Response, now: float) -> None:
-    usage.response = response
-    usage.send_response(response, now)
-    usage.invited = None
-    usage.finish(LocalHangup(), now)
-
-
-def break_off(usage: ServerInvite, error: Exception, now: float) -> None:
-    """A response could not be sent.  RFC 6026 8.8: the transaction remains until it has its final one."""
-    usage.refuse_open_invite(now, 500)
-    usage.finish(error, now)
-
-
-def cancelled(usage: ServerInvite, request: Request, now: float) -> None:
-    """9.2: the 200 to the CANCEL has gone, the 487 follows it."""
-    usage.refuse_open_invite(now)
-    usage.finish(RemoteCancel(reason_of(request), request), now)
-
-
-def confirm(usage: ServerInvite, request: Request, now: float) -> None:
-    usage.stop_repeating()
-    usage.tell(REQUEST, request, now)
-
-
-def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) -> None:
-    """13.3.1.4: no ACK within 64*T1, so the dialog is confirmed but the session is ended with a BYE."""
-    usage.stop_repeating()
-    send_bye(usage, now, error=error)
 
 
 def closed(usage: InviteUsage, now: float) -> None:
@@ -761,145 +637,6 @@ class Answer:
         self.timer.cancel()
 
 
-class ClientInvite(InviteUsage):
-    """The caller's half: 13.2 and 9.1."""
-
-    __slots__ = ('_digest', 'invite')
-
-    role = 'uac'
-    initial = CALLING
-    rows = (
-        # 13.2.2.1: provisional responses
-        Row(CALLING, '1xx', PROCEEDING, note_progress),
-        Row(CALLING, '1xx tag', EARLY, begin_early_dialog),
-        Row(PROCEEDING, '1xx', PROCEEDING, note_progress),
-        Row(PROCEEDING, '1xx tag', EARLY, begin_early_dialog),
-        Row(EARLY, '1xx', EARLY, note_progress),
-        Row(EARLY, '1xx tag', EARLY, begin_early_dialog),
-        # 13.2.2.4: the call is accepted
-        Row(CALLING, '2xx', ACCEPTED, accept),
-        Row(PROCEEDING, '2xx', ACCEPTED, accept),
-        Row(EARLY, '2xx', ACCEPTED, accept),
-        Row(ACCEPTED, 'ack', CONFIRMED, acknowledge),
-        Row(ACCEPTED, 'bye', CLOSING, acknowledge_and_hang_up),
-        Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
-        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
-        # 13.2.2.2 and 13.2.2.3: it is refused
-        Row(CALLING, '3xx-6xx', TERMINATED, refused),
-        Row(PROCEEDING, '3xx-6xx', TERMINATED, refused),
-        Row(EARLY, '3xx-6xx', TERMINATED, refused),
-        # 22.2: it goes out again with credentials
-        Row(PROCEEDING, 'challenge', CALLING),
-        Row(EARLY, 'challenge', CALLING, forget_early_dialogs),
-        # 8.1.3.1: nobody answers
-        Row(CALLING, 'error', TERMINATED, failed),
-        Row(PROCEEDING, 'error', TERMINATED, failed),
-        Row(EARLY, 'error', TERMINATED, failed),
-        # 9.1: the caller gives up
-        Row(CALLING, 'cancel', CANCELLING, cancel),
-        Row(PROCEEDING, 'cancel', CANCELLING, cancel),
-        Row(EARLY, 'cancel', CANCELLING, cancel),
-        Row(CANCELLING, '1xx', CANCELLING, note_progress),
-        Row(CANCELLING, '1xx tag', CANCELLING, begin_early_dialog),
-        Row(CANCELLING, '2xx', CLOSING, hang_up_crossed),
-        Row(CANCELLING, '3xx-6xx', TERMINATED, refused),
-        Row(CANCELLING, 'error', TERMINATED, failed),
-        *SHARED_ROWS,
-    )
-
-    def __init__(self, core: Core, call_id: str, digest: Any) -> None:
-        super().__init__(core, call_id)
-        self._digest = digest
-        self.invite: InviteRequest
-
-    @property
-    def request(self) -> Request | None:
-        return self.invite.request
-
-    def digest(self) -> Any:
-        return self._digest
-
-    def cancel(self, now: float, reason: str | None = None, headers: Fields = ()) -> None:
-        """9.1: give up before the call is answered; the CANCEL is held back until a provisional response."""
-        fields = [*headers, ('Reason', reason)] if reason else headers
-        if not self.fire('cancel', now, fields):
-            raise WrongState(f'cannot cancel: the call is {self.state}')
-
-    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
-        if self.state in (CALLING, PROCEEDING, EARLY):
-            self.cancel(now, reason)
-        elif self.state in (ACCEPTED, CONFIRMED):
-            self.bye(now, reason)
-
-    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
-        if exchange is not self.invite:
-            super().on_response(exchange, response, now)
-            return
-        code = response.code
-        if code < 200:
-            self.fire('1xx tag' if code > 100 and response.to_tag else '1xx', response, now)
-        elif code < 300:
-            if self.dialog is None or not self.dialog.confirmed:
-                self.fire('2xx', response, now)
-            elif (response.to_tag or '') != self.dialog.remote_tag:
-                self.turn_down(response, now)
-        else:
-            self.inviting = None
-            self.fire('3xx-6xx', response, now)
-
-    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
-        if exchange is not self.invite:
-            super().on_failure(exchange, error, now)
-            return
-        self.inviting = None
-        self.fire('error', error, now)
-
-    def early_dialog(self, response: Response) -> Dialog:
-        """12.1.2: each To tag is a dialog of its own."""
-        dialog = self.dialogs.get(response.to_tag or '')
-        if dialog is not None:
-            self.dialog = dialog
-            if response.contact is not None:
-                dialog.refresh(response)
-            return dialog
-        request, flow = self.invite.request, self.invite.flow
-        assert request is not None and flow is not None
-        dialog = Dialog.as_uac(self, request, response, flow.point)
-        if len(self.dialogs) < self.core.settings.max_forks:
-            self.add_dialog(dialog)
-        else:
-            self.dialog = dialog
-        return dialog
-
-    def confirm_dialog(self, response: Response) -> Dialog:
-        """13.2.2.4: the dialog of a 2xx takes its route set from it; the other early dialogs are over."""
-        dialogs = self.dialogs
-        dialog = dialogs.pop(response.to_tag or '', None)
-        if dialogs:
-            for other in dialogs.values():
-                self.core.dialogs.pop(other.id, None)
-            dialogs.clear()
-        if dialog is None:
-            request, flow = self.invite.request, self.invite.flow
-            assert request is not None and flow is not None
-            dialog = Dialog.as_uac(self, request, response, flow.point)
-            self.core.dialogs[dialog.id] = dialog
-        else:
-            dialog.follow(response)
-        dialog.confirmed = True
-        dialogs[dialog.remote_tag] = self.dialog = dialog
-        return dialog
-
-    def turn_down(self, response: Response, now: float) -> None:
-        """A 2xx from another branch of the fork: acknowledge it and hang it up (13.2.2.4)."""
-        turn_down(self.invite, response, now)
-        self.tell(FORKED, response, now, self.invite)
-
-    def finish(self, error: Exception, now: float) -> None:
-        super().finish(error, now)
-        self.invite.subject = NOBODY
-
-
 def turn_down(invite: InviteRequest, response: Response, now: float) -> None:
     """Acknowledge a 2xx that nobody wants, and hang it up (13.2.2.4)."""
     request, flow = invite.request, invite.flow
@@ -934,111 +671,3 @@ class Nobody:
 
 
 NOBODY = Nobody()
-
-
-class ServerInvite(InviteUsage):
-    """The callee's half: 13.3 and 9.2."""
-
-    __slots__ = ('_request', 'bye_fields', 'tag', 'transaction')
-
-    role = 'uas'
-    initial = INCOMING
-    rows = (
-        # 13.3.1.1: progress
-        Row(INCOMING, 'respond 1xx', EARLY, respond_early),
-        Row(EARLY, 'respond 1xx', EARLY, respond_early),
-        # 13.3.1.4: the call is accepted
-        Row(INCOMING, 'respond 2xx', ACCEPTED, respond_success),
-        Row(EARLY, 'respond 2xx', ACCEPTED, respond_success),
-        Row(ACCEPTED, 'ACK', CONFIRMED, confirm),
-        Row(ACCEPTED, 'no ack', CLOSING, hang_up_unacknowledged),
-        Row(ACCEPTED, 'bye', HANGING_UP, hang_up_late),
-        Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
-        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
-        Row(HANGING_UP, 'ACK', CLOSING, send_held_bye),
-        Row(HANGING_UP, 'no ack', CLOSING, hang_up_unacknowledged),
-        Row(HANGING_UP, 'BYE', TERMINATED, hung_up),
-        # 13.3.1.2, 13.3.1.3: it is redirected or refused
-        Row(INCOMING, 'respond 3xx-6xx', TERMINATED, refuse),
-        Row(EARLY, 'respond 3xx-6xx', TERMINATED, refuse),
-        # 9.2, 15.1.2: the caller gives up
-        Row(INCOMING, 'CANCEL', TERMINATED, cancelled),
-        Row(EARLY, 'CANCEL', TERMINATED, cancelled),
-        Row(INCOMING, 'BYE', TERMINATED, hung_up),
-        Row(EARLY, 'BYE', TERMINATED, hung_up),
-        Row(INCOMING, 'error', TERMINATED, break_off),
-        Row(EARLY, 'error', TERMINATED, break_off),
-        *SHARED_ROWS,
-    )
-
-    def __init__(self, core: Core, transaction: ServerTransaction, request: Request) -> None:
-        super().__init__(core, request.call_id)
-        self._request = request
-        self.transaction = transaction
-        self.invited = transaction
-        self.tag = core.new_tag()
-        self.bye_fields: Fields = ()
-        transaction.user = self
-        self.take_remote_sdp(request)
-
-    @property
-    def request(self) -> Request | None:
-        return self._request
-
-    def local_tag(self) -> str:
-        return self.tag
-
-    def respond(
-        self,
-        code: int,
-        now: float,
-        *,
-        reason: str = '',
-        headers: Fields = (),
-        body: bytes = b'',
-        content_type: str | None = SDP,
-        contact: str | None = None,
-    ) -> Response:
-        """Answer the call's INVITE.  ``contact`` replaces our Contact; 100 makes no dialog."""
-        core, request, transaction = self.core, self._request, self.transaction
-        if self.state not in (INCOMING, EARLY):
-            raise WrongState(f'cannot answer {code}: the call is {self.state}')
-        tag = self.tag if code > 100 else None
-        response = core.make_response(request, code, reason, to_tag=tag)
-        if 100 < code < 300:
-            dialog = self.dialog
-            if dialog is None:
-                dialog = Dialog.as_uas(self, request, self.tag, transaction.flow.point)
-                dialog.contact = contact or core.contact(transaction.flow.point)
-                self.add_dialog(dialog)
-            elif contact:
-                dialog.contact = contact
-            response.add('Contact', dialog.contact)
-        core.complete(response, request.method, headers, body, content_type)
-        if code < 200:
-            if code > 100:
-                self.fire('respond 1xx', response, now)
-            else:
-                core.layer.respond(transaction, response, now)
-        elif code < 300:
-            self.fire('respond 2xx', response, now)
-        else:
-            self.fire('respond 3xx-6xx', response, now)
-        return response
-
-    def send_response(self, response: Response, now: float) -> None:
-        sdp = sdp_of(response)
-        if sdp:
-            self.local_sdp = sdp
-        self.core.layer.respond(self.transaction, response, now)
-
-    def finish(self, error: Exception, now: float) -> None:
-        super().finish(error, now)
-        # The transaction lingers for the sake of retransmissions; it need not keep the call.
-        self.transaction.user = None
-
-    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
-        if self.state in (INCOMING, EARLY):
-            self.respond(code, now, headers=(('Reason', reason),) if reason else ())
-        elif self.state in (ACCEPTED, CONFIRMED):
-            self.bye(now, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.dialog.invite import ServerInvite
+from greensip.dialog.invite_server import ServerInvite
 from greensip.errors import GreensipError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
 

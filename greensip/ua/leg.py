@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
@@ -60,7 +60,9 @@ class later:
     def __init__(self, name: str, needed: str) -> None:
         self.text = f'{name}: greensip has no {needed} yet'
 
-    def __get__(self, instance: object, owner: type) -> NoReturn:
+    def __get__(self, instance: object, owner: type) -> later:
+        if instance is None:
+            return self
         raise NotThere(self.text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import RESPONSE, Event
-from greensip.dialog.invite import ClientInvite
+from greensip.dialog.invite_client import ClientInvite
 from greensip.errors import GreensipError, ParseError
 from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from greensip.dialog import ENDED, FORKED, REQUEST, RESPONSE
-from greensip.dialog.invite import ClientInvite, ServerInvite
+from greensip.dialog.invite_client import ClientInvite
+from greensip.dialog.invite_server import ServerInvite
 from greensip.errors import (
     Busy,
     ConnectError,

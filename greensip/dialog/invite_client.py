@@ -1,0 +1,249 @@
+"""The caller's half of a call: RFC 3261 13.2 and 9.1.
+
+A proxy may have forked the INVITE: there may be several early dialogs, one for each To tag, and several 2xx, of
+which the first is the call (13.2.2.4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from greensip.errors import WrongState, response_error
+from greensip.fsm import Row
+from greensip.message import Request, Response
+
+from .dialog import Dialog
+from .event import FORKED, RESPONSE
+from .exchange import ClientRequest, Fields, InviteRequest
+from .invite import (
+    ACCEPTED,
+    CALLING,
+    CANCELLING,
+    CLOSING,
+    CONFIRMED,
+    EARLY,
+    NOBODY,
+    PROCEEDING,
+    SHARED_ROWS,
+    TERMINATED,
+    InviteUsage,
+    acknowledge,
+    hang_up_broken,
+    hung_up,
+    send_bye,
+    turn_down,
+)
+
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = ['ClientInvite']
+
+
+# What the arrows do.  Actions get the usage and what came with the event.
+
+
+def note_progress(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.take_remote_sdp(response)
+    usage.tell(RESPONSE, response, now, usage.invite)
+
+
+def begin_early_dialog(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.early_dialog(response)
+    usage.take_remote_sdp(response)
+    usage.tell(RESPONSE, response, now, usage.invite)
+
+
+def accept(usage: ClientInvite, response: Response, now: float) -> None:
+    """13.2.2.4: the first 2xx makes the call.  Its ACK goes at once, unless it must carry our answer."""
+    usage.response = response
+    dialog = usage.confirm_dialog(response)
+    offer = usage.take_remote_sdp(response)
+    usage.inviting = None
+    invite = usage.invite
+    # Told first: an ACK that has nowhere to go ends the call at once.
+    usage.tell(RESPONSE, response, now, invite)
+    if invite.auto_ack and (invite.body or not offer):
+        usage.fire('ack', invite, dialog, now, (), b'', None)
+    else:
+        invite.acks[dialog.remote_tag] = None
+        usage.unacked = invite
+
+
+def refused(usage: ClientInvite, response: Response, now: float) -> None:
+    usage.response = response
+    usage.tell(RESPONSE, response, now, usage.invite)
+    usage.finish(response_error(response.code, response.reason, response), now)
+
+
+def failed(usage: ClientInvite, error: Exception, now: float) -> None:
+    usage.finish(error, now)
+
+
+def forget_early_dialogs(usage: ClientInvite) -> None:
+    """13.2.2.3: a final response other than 2xx ends them; this one was a challenge, and the INVITE is out again."""
+    for dialog in usage.dialogs.values():
+        usage.core.dialogs.pop(dialog.id, None)
+    usage.dialogs.clear()
+    usage.dialog = None
+
+
+def cancel(usage: ClientInvite, now: float, fields: Fields) -> None:
+    usage.invite.cancel(now, fields)
+
+
+def hang_up_crossed(usage: ClientInvite, response: Response, now: float) -> None:
+    """9.1, 15: the 200 crossed our CANCEL, so there is a call: acknowledge it, then end it."""
+    usage.response = response
+    dialog = usage.confirm_dialog(response)
+    usage.invite.acknowledge(dialog, now)
+    usage.tell(RESPONSE, response, now, usage.invite)
+    send_bye(usage, now, usage.invite.cancel_fields)
+
+
+def acknowledge_and_hang_up(usage: InviteUsage, now: float, fields: Fields) -> None:
+    """15: a caller acknowledges the 2xx before its BYE."""
+    unacked, dialog = usage.unacked, usage.dialog
+    if unacked is not None and dialog is not None:
+        usage.unacked = None
+        unacked.acknowledge(dialog, now)
+    send_bye(usage, now, fields)
+
+
+class ClientInvite(InviteUsage):
+    """The caller's half: 13.2 and 9.1."""
+
+    __slots__ = ('_digest', 'invite')
+
+    role = 'uac'
+    initial = CALLING
+    rows = (
+        # 13.2.2.1: provisional responses
+        Row(CALLING, '1xx', PROCEEDING, note_progress),
+        Row(CALLING, '1xx tag', EARLY, begin_early_dialog),
+        Row(PROCEEDING, '1xx', PROCEEDING, note_progress),
+        Row(PROCEEDING, '1xx tag', EARLY, begin_early_dialog),
+        Row(EARLY, '1xx', EARLY, note_progress),
+        Row(EARLY, '1xx tag', EARLY, begin_early_dialog),
+        # 13.2.2.4: the call is accepted
+        Row(CALLING, '2xx', ACCEPTED, accept),
+        Row(PROCEEDING, '2xx', ACCEPTED, accept),
+        Row(EARLY, '2xx', ACCEPTED, accept),
+        Row(ACCEPTED, 'ack', CONFIRMED, acknowledge),
+        Row(ACCEPTED, 'bye', CLOSING, acknowledge_and_hang_up),
+        Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
+        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
+        # 13.2.2.2 and 13.2.2.3: it is refused
+        Row(CALLING, '3xx-6xx', TERMINATED, refused),
+        Row(PROCEEDING, '3xx-6xx', TERMINATED, refused),
+        Row(EARLY, '3xx-6xx', TERMINATED, refused),
+        # 22.2: it goes out again with credentials
+        Row(PROCEEDING, 'challenge', CALLING),
+        Row(EARLY, 'challenge', CALLING, forget_early_dialogs),
+        # 8.1.3.1: nobody answers
+        Row(CALLING, 'error', TERMINATED, failed),
+        Row(PROCEEDING, 'error', TERMINATED, failed),
+        Row(EARLY, 'error', TERMINATED, failed),
+        # 9.1: the caller gives up
+        Row(CALLING, 'cancel', CANCELLING, cancel),
+        Row(PROCEEDING, 'cancel', CANCELLING, cancel),
+        Row(EARLY, 'cancel', CANCELLING, cancel),
+        Row(CANCELLING, '1xx', CANCELLING, note_progress),
+        Row(CANCELLING, '1xx tag', CANCELLING, begin_early_dialog),
+        Row(CANCELLING, '2xx', CLOSING, hang_up_crossed),
+        Row(CANCELLING, '3xx-6xx', TERMINATED, refused),
+        Row(CANCELLING, 'error', TERMINATED, failed),
+        *SHARED_ROWS,
+    )
+
+    def __init__(self, core: Core, call_id: str, digest: Any) -> None:
+        super().__init__(core, call_id)
+        self._digest = digest
+        self.invite: InviteRequest
+
+    @property
+    def request(self) -> Request | None:
+        return self.invite.request
+
+    def digest(self) -> Any:
+        return self._digest
+
+    def cancel(self, now: float, reason: str | None = None, headers: Fields = ()) -> None:
+        """9.1: give up before the call is answered; the CANCEL is held back until a provisional response."""
+        fields = [*headers, ('Reason', reason)] if reason else headers
+        if not self.fire('cancel', now, fields):
+            raise WrongState(f'cannot cancel: the call is {self.state}')
+
+    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
+        if self.state in (CALLING, PROCEEDING, EARLY):
+            self.cancel(now, reason)
+        elif self.state in (ACCEPTED, CONFIRMED):
+            self.bye(now, reason)
+
+    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        if exchange is not self.invite:
+            super().on_response(exchange, response, now)
+            return
+        code = response.code
+        if code < 200:
+            self.fire('1xx tag' if code > 100 and response.to_tag else '1xx', response, now)
+        elif code < 300:
+            if self.dialog is None or not self.dialog.confirmed:
+                self.fire('2xx', response, now)
+            elif (response.to_tag or '') != self.dialog.remote_tag:
+                self.turn_down(response, now)
+        else:
+            self.inviting = None
+            self.fire('3xx-6xx', response, now)
+
+    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        if exchange is not self.invite:
+            super().on_failure(exchange, error, now)
+            return
+        self.inviting = None
+        self.fire('error', error, now)
+
+    def early_dialog(self, response: Response) -> Dialog:
+        """12.1.2: each To tag is a dialog of its own."""
+        dialog = self.dialogs.get(response.to_tag or '')
+        if dialog is not None:
+            self.dialog = dialog
+            if response.contact is not None:
+                dialog.refresh(response)
+            return dialog
+        request, flow = self.invite.request, self.invite.flow
+        assert request is not None and flow is not None
+        dialog = Dialog.as_uac(self, request, response, flow.point)
+        if len(self.dialogs) < self.core.settings.max_forks:
+            self.add_dialog(dialog)
+        else:
+            self.dialog = dialog
+        return dialog
+
+    def confirm_dialog(self, response: Response) -> Dialog:
+        """13.2.2.4: the dialog of a 2xx takes its route set from it; the other early dialogs are over."""
+        dialogs = self.dialogs
+        dialog = dialogs.pop(response.to_tag or '', None)
+        if dialogs:
+            for other in dialogs.values():
+                self.core.dialogs.pop(other.id, None)
+            dialogs.clear()
+        if dialog is None:
+            request, flow = self.invite.request, self.invite.flow
+            assert request is not None and flow is not None
+            dialog = Dialog.as_uac(self, request, response, flow.point)
+            self.core.dialogs[dialog.id] = dialog
+        else:
+            dialog.follow(response)
+        dialog.confirmed = True
+        dialogs[dialog.remote_tag] = self.dialog = dialog
+        return dialog
+
+    def turn_down(self, response: Response, now: float) -> None:
+        """A 2xx from another branch of the fork: acknowledge it and hang it up (13.2.2.4)."""
+        turn_down(self.invite, response, now)
+        self.tell(FORKED, response, now, self.invite)
+
+    def finish(self, error: Exception, now: float) -> None:
+        super().finish(error, now)
+        self.invite.subject = NOBODY

@@ -1,0 +1,203 @@
+"""The callee's half of a call: RFC 3261 13.3 and 9.2.
+
+It repeats its 2xx until the ACK has come, and does not hang up before that (15).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greensip.errors import LocalHangup, RemoteCancel, WrongState
+from greensip.fsm import Row
+from greensip.message import Request, Response
+from greensip.transaction.layer import ServerTransaction
+
+from .dialog import Dialog
+from .event import REQUEST
+from .exchange import Fields
+from .invite import (
+    ACCEPTED,
+    CLOSING,
+    CONFIRMED,
+    EARLY,
+    HANGING_UP,
+    INCOMING,
+    SDP,
+    SHARED_ROWS,
+    TERMINATED,
+    InviteUsage,
+    hang_up_broken,
+    hung_up,
+    reason_of,
+    sdp_of,
+    send_bye,
+)
+
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = ['ServerInvite']
+
+
+# What the arrows do.  Actions get the usage and what came with the event.
+
+
+def respond_early(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.send_response(response, now)
+
+
+def respond_success(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.response = response
+    if usage.dialog is not None:
+        usage.dialog.confirmed = True
+    usage.send_success(usage.invited, response, now)
+
+
+def refuse(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.response = response
+    usage.send_response(response, now)
+    usage.invited = None
+    usage.finish(LocalHangup(), now)
+
+
+def break_off(usage: ServerInvite, error: Exception, now: float) -> None:
+    """A response could not be sent.  RFC 6026 8.8: the transaction remains until it has its final one."""
+    usage.refuse_open_invite(now, 500)
+    usage.finish(error, now)
+
+
+def cancelled(usage: ServerInvite, request: Request, now: float) -> None:
+    """9.2: the 200 to the CANCEL has gone, the 487 follows it."""
+    usage.refuse_open_invite(now)
+    usage.finish(RemoteCancel(reason_of(request), request), now)
+
+
+def confirm(usage: ServerInvite, request: Request, now: float) -> None:
+    usage.stop_repeating()
+    usage.tell(REQUEST, request, now)
+
+
+def hang_up_late(usage: ServerInvite, now: float, fields: Fields) -> None:
+    """15: a callee must not send BYE before the ACK has come or the 2xx has run out; keep it until then."""
+    usage.bye_fields = fields
+
+
+def send_held_bye(usage: ServerInvite, request: Request | None, now: float) -> None:
+    usage.stop_repeating()
+    if request is not None:
+        usage.tell(REQUEST, request, now)
+    send_bye(usage, now, usage.bye_fields)
+
+
+def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) -> None:
+    """13.3.1.4: no ACK within 64*T1, so the dialog is confirmed but the session is ended with a BYE."""
+    usage.stop_repeating()
+    send_bye(usage, now, error=error)
+
+
+class ServerInvite(InviteUsage):
+    """The callee's half: 13.3 and 9.2."""
+
+    __slots__ = ('_request', 'bye_fields', 'tag', 'transaction')
+
+    role = 'uas'
+    initial = INCOMING
+    rows = (
+        # 13.3.1.1: progress
+        Row(INCOMING, 'respond 1xx', EARLY, respond_early),
+        Row(EARLY, 'respond 1xx', EARLY, respond_early),
+        # 13.3.1.4: the call is accepted
+        Row(INCOMING, 'respond 2xx', ACCEPTED, respond_success),
+        Row(EARLY, 'respond 2xx', ACCEPTED, respond_success),
+        Row(ACCEPTED, 'ACK', CONFIRMED, confirm),
+        Row(ACCEPTED, 'no ack', CLOSING, hang_up_unacknowledged),
+        Row(ACCEPTED, 'bye', HANGING_UP, hang_up_late),
+        Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
+        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
+        Row(HANGING_UP, 'ACK', CLOSING, send_held_bye),
+        Row(HANGING_UP, 'no ack', CLOSING, hang_up_unacknowledged),
+        Row(HANGING_UP, 'BYE', TERMINATED, hung_up),
+        # 13.3.1.2, 13.3.1.3: it is redirected or refused
+        Row(INCOMING, 'respond 3xx-6xx', TERMINATED, refuse),
+        Row(EARLY, 'respond 3xx-6xx', TERMINATED, refuse),
+        # 9.2, 15.1.2: the caller gives up
+        Row(INCOMING, 'CANCEL', TERMINATED, cancelled),
+        Row(EARLY, 'CANCEL', TERMINATED, cancelled),
+        Row(INCOMING, 'BYE', TERMINATED, hung_up),
+        Row(EARLY, 'BYE', TERMINATED, hung_up),
+        Row(INCOMING, 'error', TERMINATED, break_off),
+        Row(EARLY, 'error', TERMINATED, break_off),
+        *SHARED_ROWS,
+    )
+
+    def __init__(self, core: Core, transaction: ServerTransaction, request: Request) -> None:
+        super().__init__(core, request.call_id)
+        self._request = request
+        self.transaction = transaction
+        self.invited = transaction
+        self.tag = core.new_tag()
+        self.bye_fields: Fields = ()
+        transaction.user = self
+        self.take_remote_sdp(request)
+
+    @property
+    def request(self) -> Request | None:
+        return self._request
+
+    def local_tag(self) -> str:
+        return self.tag
+
+    def respond(
+        self,
+        code: int,
+        now: float,
+        *,
+        reason: str = '',
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = SDP,
+        contact: str | None = None,
+    ) -> Response:
+        """Answer the call's INVITE.  ``contact`` replaces our Contact; 100 makes no dialog."""
+        core, request, transaction = self.core, self._request, self.transaction
+        if self.state not in (INCOMING, EARLY):
+            raise WrongState(f'cannot answer {code}: the call is {self.state}')
+        tag = self.tag if code > 100 else None
+        response = core.make_response(request, code, reason, to_tag=tag)
+        if 100 < code < 300:
+            dialog = self.dialog
+            if dialog is None:
+                dialog = Dialog.as_uas(self, request, self.tag, transaction.flow.point)
+                dialog.contact = contact or core.contact(transaction.flow.point)
+                self.add_dialog(dialog)
+            elif contact:
+                dialog.contact = contact
+            response.add('Contact', dialog.contact)
+        core.complete(response, request.method, headers, body, content_type)
+        if code < 200:
+            if code > 100:
+                self.fire('respond 1xx', response, now)
+            else:
+                core.layer.respond(transaction, response, now)
+        elif code < 300:
+            self.fire('respond 2xx', response, now)
+        else:
+            self.fire('respond 3xx-6xx', response, now)
+        return response
+
+    def send_response(self, response: Response, now: float) -> None:
+        sdp = sdp_of(response)
+        if sdp:
+            self.local_sdp = sdp
+        self.core.layer.respond(self.transaction, response, now)
+
+    def finish(self, error: Exception, now: float) -> None:
+        super().finish(error, now)
+        # The transaction lingers for the sake of retransmissions; it need not keep the call.
+        self.transaction.user = None
+
+    def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
+        if self.state in (INCOMING, EARLY):
+            self.respond(code, now, headers=(('Reason', reason),) if reason else ())
+        elif self.state in (ACCEPTED, CONFIRMED):
+            self.bye(now, reason)
