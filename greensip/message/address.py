@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..errors import ParseError, UsageError
-from .grammar import QUOTED, TOKEN, quote, unquote
+from .grammar import QUOTED, TOKEN, quote, remember, unquote
 from .params import (
     TAIL,
     Pairs,
@@ -147,18 +147,31 @@ _DISPLAY = re.compile(rf'{QUOTED}[ \t]*', re.DOTALL)
 _is_display = re.compile(rf'[{TOKEN} \t\x80-\U0010ffff]*').fullmatch
 
 
+# From, To and Contact come again in the messages of a call, a Contact in those of other calls as well.
+_recent: dict[str, NameAddr] = {}
+
+
 def parse_name_addr(text: str) -> NameAddr:
     """One name-addr or addr-spec with its parameters."""
+    addr = _recent.get(text)
+    if addr is not None:
+        return addr
     match = _NAME_ADDR.fullmatch(text)
     if match is None:
-        return _parse_odd_name_addr(text.strip(' \t'))
-    quoted, tokens, uri, uri_tail, tag, tail = match.groups()
-    if uri_tail and not is_plain_tail(uri_tail):
-        raise ParseError('broken uri-parameters', uri)
-    if tail and ('tag' in tail.lower() or not is_plain_tail(tail)):
-        return _parse_odd_name_addr(text.strip(' \t'))
-    return _ParsedNameAddr(quoted or (tokens.rstrip(' ') or None if tokens else None), uri, None, tag,
-                           tail if tag is None or not tail else f';tag={tag}{tail}', None)
+        addr = _parse_odd_name_addr(text.strip(' \t'))
+    else:
+        quoted, tokens, uri, uri_tail, tag, tail = match.groups()
+        if uri_tail and not is_plain_tail(uri_tail):
+            raise ParseError('broken uri-parameters', uri)
+        if tail and ('tag' in tail.lower() or not is_plain_tail(tail)):
+            addr = _parse_odd_name_addr(text.strip(' \t'))
+        else:
+            addr = _ParsedNameAddr(quoted or (tokens.rstrip(' ') or None if tokens else None), uri, None, tag,
+                                   tail if tag is None or not tail else f';tag={tag}{tail}', None)
+    # parameters that have been read take far more memory than their text
+    if text.count(';') < 10:
+        remember(_recent, text, addr)
+    return addr
 
 
 def _parse_odd_name_addr(text: str) -> NameAddr:

@@ -7,7 +7,8 @@ from .address import STAR, parse_name_addr
 from .grammar import split_list
 from .message import Message, Request, Response
 from .methods import DIALOG_METHODS, METHODS
-from .values import parse_call_id, parse_cseq
+from .uri import parse_uri
+from .values import CSeq, parse_call_id, parse_cseq
 from .via import parse_via
 
 __all__ = ['check_request', 'check_response']
@@ -30,18 +31,18 @@ def check_request(request: Request) -> None:
     some program asks for, such as Date, are not looked at; RFC 2543 messages without tag, branch and Max-Forwards pass.
     """
     try:
-        first = _check_common(request)
-        cseq = request.cseq
+        first, cseq = _check_common(request)
         method = request.method
         if cseq.method != method:
             # RFC 4475 3.1.2.18: for a method we do not know, that is the thing to tell
             raise ParseError('the method of CSeq is another', str(cseq), status=400 if method in METHODS else 501)
         if first.get(MAX_FORWARDS, '70') != '70':
             _ = request.max_forwards
-        uri = request.uri
-        if '?' in request.uri_text and uri.headers:
-            raise ParseError('header fields in the Request-URI', request.uri_text)
-        if method in CONTACT_METHODS and CONTACT in first:
+        text = request.uri_text
+        uri = request._uri = parse_uri(text)
+        if '?' in text and uri.headers:
+            raise ParseError('header fields in the Request-URI', text)
+        if CONTACT in first and method in CONTACT_METHODS:
             if method == 'REGISTER':
                 _ = request.contacts
             elif request.contact is STAR:
@@ -58,7 +59,7 @@ def check_request(request: Request) -> None:
 def check_response(response: Response) -> None:
     """The same for a response; one that fails is dropped (RFC 3261 18.1.2, 8.1.3.3)."""
     try:
-        first = _check_common(response)
+        first, _ = _check_common(response)
         if response.code < 300:
             if RECORD_ROUTE in first:
                 _ = response.record_routes
@@ -69,8 +70,8 @@ def check_response(response: Response) -> None:
         raise
 
 
-def _check_common(message: Message) -> dict[str, str]:
-    """Read the mandatory fields; gives back the first text of each field."""
+def _check_common(message: Message) -> tuple[dict[str, str], CSeq]:
+    """Read the mandatory fields; gives back the first text of each field, and the CSeq."""
     keys = message._keys
     texts = message._texts
     first = dict(zip(keys, texts))
@@ -84,11 +85,13 @@ def _check_common(message: Message) -> dict[str, str]:
         message._via = parse_via(via)
         message._from = parse_name_addr(first[FROM])
         message._to = parse_name_addr(first[TO])
-        parse_call_id(first[CALL_ID])
-        message._cseq = parse_cseq(first[CSEQ])
+        call_id = first[CALL_ID]
+        if not (call_id.isascii() and call_id.isprintable() and call_id) or ' ' in call_id:
+            parse_call_id(call_id)
+        cseq = message._cseq = parse_cseq(first[CSEQ])
     except KeyError as error:
         raise ParseError(f'{error.args[0]} is missing') from None
-    return first
+    return first, cseq
 
 
 def _check_single(keys: list[str]) -> None:

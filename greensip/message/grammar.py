@@ -73,7 +73,7 @@ def parse_number(text: str, limit: int = MAX_NUMBER, what: str = 'number') -> in
     raise ParseError(f'not a {what}', text)
 
 
-# What most messages have in common is read once and shared: lines, URIs, CSeq values.  Each such memory is bounded in
+# What most messages have in common is read once and shared: lines, addresses, URIs, CSeq.  Each memory is bounded in
 # the number and length of its texts, and emptied when it is full.
 MEMORY = 2048
 MEMORY_LENGTH = 200

@@ -29,7 +29,8 @@ from greensip.message import (
     parse_name_addr,
     parse_via,
 )
-from greensip.message.grammar import parse_number, quote, split_list, unescape
+from greensip.message import address as address_module
+from greensip.message.grammar import MEMORY, MEMORY_LENGTH, parse_number, quote, split_list, unescape
 from greensip.message.values import (
     parse_dialog_id,
     parse_event,
@@ -121,6 +122,17 @@ def test_name_addr_changed() -> None:
     assert str(addr.replace(uri='sip:b@h').with_param('tag', '2')) == '"A" <sip:b@h>;tag=2'
     assert str(addr.with_param('x').without_param('tag')) == '"A" <sip:a@h>;x'
     assert str(addr) == '"A" <sip:a@h>;tag=1' and addr.uri == SipUri('a', 'h')
+
+
+def test_the_memory_of_addresses_is_bounded() -> None:
+    for number in range(5_000):
+        parse_name_addr(f'<sip:{number}@example.com>;tag={number}')
+    parse_name_addr('<sip:' + 'a' * 60_000 + '@example.com>')
+    parse_name_addr('<sip:a@example.com>' + ';a=b' * 30)
+    assert 0 < len(address_module._recent) <= MEMORY
+    assert max(map(len, address_module._recent)) <= MEMORY_LENGTH
+    assert max(text.count(';') for text in address_module._recent) < 10
+    assert parse_name_addr('<sip:4999@example.com>;tag=4999') is parse_name_addr('<sip:4999@example.com>;tag=4999')
 
 
 def test_star() -> None:
