@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
-#: What GREENSIP_COMPILE=1 compiles with mypyc, from the same sources: the layers that know neither sockets nor
-#: greenlets ...
-COMPILED = ('greensip/fsm.py', 'greensip/message/*.py', 'greensip/sdp/*.py', 'greensip/transaction/*.py',
-            'greensip/dialog/*.py')
-#: ... but for what other layers derive from, which a compiled class does not allow.
-NOT_COMPILED = ('__init__.py', 'flow.py')
+HERE = Path(__file__).parent
+
+#: what is compiled with mypyc, from the same text: all that a call passes through
+COMPILED = ('fsm.py', 'message/*.py', 'sdp/*.py', 'transaction/*.py', 'dialog/*.py', 'transport/base.py',
+            'transport/clock.py', 'transport/endpoint.py', 'transport/udp.py', 'transport/wire.py', 'ua/*.py',
+            'b2bua/app.py', 'b2bua/call.py', 'b2bua/hunt.py', 'b2bua/routes.py', 'b2bua/translate.py')
+#: but for what mypyc cannot do: classes with two built-in bases, with greenlet for a base, with weak references
+NOT_COMPILED = ('__init__.py', 'engine.py', 'later.py', 'watchdog.py', 'workers.py')
+
+#: commands that make what is installed; an editable installation stays plain, so that what is edited is what runs
+BUILDING = {'bdist_wheel', 'build', 'build_ext', 'install'}
+
+
+def has_compiler() -> bool:
+    """Whether extension modules can be built here."""
+    compiler = (os.environ.get('CC') or sysconfig.get_config_var('CC') or 'cc').split()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, 'probe.c')
+        source.write_text('#include <Python.h>\nint probe(void) { return PY_MAJOR_VERSION; }\n')
+        try:
+            done = subprocess.run([*compiler, '-c', f'-I{sysconfig.get_path("include")}', source, '-o',
+                                   source.with_suffix('.o')], capture_output=True, check=False)
+        except OSError:
+            return False
+    return done.returncode == 0
 
 
 def compiled_modules() -> list[Extension]:
-    """The extension modules of a compiled build; none in a plain one."""
-    if os.environ.get('GREENSIP_COMPILE') != '1':
+    """The extension modules of this build; none in a plain one.
+
+    GREENSIP_COMPILE=0 asks for a plain build, =1 fails where a compiled one cannot be made; otherwise there is one
+    where there are mypy and a C compiler.
+    """
+    wanted = os.environ.get('GREENSIP_COMPILE', '')
+    if wanted == '0' or not BUILDING.intersection(sys.argv):
         return []
     try:
         from mypyc.build import mypycify
     except ImportError:
-        raise SystemExit('GREENSIP_COMPILE=1 needs mypy and a C compiler: pip install mypy, and build with '
-                         '--no-build-isolation') from None
-    here = Path(__file__).parent
-    files = [str(path.relative_to(here)) for pattern in COMPILED for path in sorted(here.glob(pattern))
+        if wanted:
+            raise SystemExit('GREENSIP_COMPILE=1 needs mypy') from None
+        return []
+    if not has_compiler():
+        if wanted:
+            raise SystemExit('GREENSIP_COMPILE=1 needs a C compiler and the headers of Python')
+        print('greensip: no C compiler, this build is plain Python', file=sys.stderr)
+        return []
+    files = [str(path.relative_to(HERE)) for pattern in COMPILED for path in sorted(HERE.glob(f'greensip/{pattern}'))
              if path.name not in NOT_COMPILED]
-    return list(mypycify(['--config-file=', '--strict', '--follow-imports=silent', *files], opt_level='3'))
+    return list(mypycify(['--config-file=', '--strict', '--follow-imports=silent', *files], opt_level='3',
+                         debug_level='0'))
 
 
 setup(
     name='greensip',
     version='0.1.0',
     description='SIP in Python: a call is a straight piece of code that blocks in its own greenlet',
-    long_description=(Path(__file__).parent / 'README.rst').read_text(encoding='utf-8'),
+    long_description=(HERE / 'README.rst').read_text(encoding='utf-8'),
     long_description_content_type='text/x-rst',
     license='MIT',
     classifiers=[

@@ -23,6 +23,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+from greensip.native import mypyc_attr
+
 __all__ = ['Arrow', 'Machine', 'Row', 'log']
 
 log = logging.getLogger('greensip.fsm')
@@ -69,6 +71,7 @@ def link(rows: tuple[Row, ...]) -> dict[str, dict[str, Arrow]]:
     return tables
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Machine:
     """Base of every machine that is drawn as rows.
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from types import ModuleType
 
 import pytest
@@ -43,6 +44,8 @@ def test_all_is_sorted_and_correct(module: ModuleType) -> None:
 
 
 def test_everything_public_is_documented(module: ModuleType) -> None:
+    if is_compiled(module):
+        pytest.skip('mypyc keeps no docstrings')
     missing = [] if (module.__doc__ or '').strip() else [module.__name__]
     for name in getattr(module, '__all__', ()):
         value = getattr(module, name)
@@ -51,8 +54,16 @@ def test_everything_public_is_documented(module: ModuleType) -> None:
     assert missing == []
 
 
+def is_compiled(module: ModuleType) -> bool:
+    names = [module.__name__, *(getattr(value, '__module__', '') for value in vars(module).values())]
+    return any(not (getattr(sys.modules.get(name), '__file__', None) or '.py').endswith('.py')
+               for name in names if name and name.startswith('greensip'))
+
+
 @pytest.mark.parametrize('name', API)
 def test_every_method_of_the_api_is_documented(name: str) -> None:
+    if is_compiled(importlib.import_module(name)):
+        pytest.skip('mypyc keeps no docstrings')
     missing = []
     for class_name, cls in inspect.getmembers(importlib.import_module(name), inspect.isclass):
         if not cls.__module__.startswith('greensip.') or class_name not in importlib.import_module(name).__all__:

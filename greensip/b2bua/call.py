@@ -59,6 +59,9 @@ def carry(call: Call) -> None:
             try:
                 answer = wait_for_answer(callee, call)
             except FAILURES as error:
+                if caller.ended:
+                    # It is the caller that was lost, say as unreachable: no route has failed, and nobody is refused.
+                    raise
                 call.failed(error)
                 if call.ends_with(error):
                     refuse(caller, error, route)

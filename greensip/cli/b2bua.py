@@ -24,7 +24,7 @@ log = logging.getLogger('greensip')
 
 #: objects made before the cyclic collector looks at the youngest.  A call leaves next to no cycles behind, and
 #: with thousands of calls held each look at the old ones costs; 700, the default, is ten calls' worth.
-GC_THRESHOLD = (50_000, 20, 100)
+GC_THRESHOLD = (10_000, 5, 1000)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,6 +32,7 @@ from greensip.message import (
 )
 from greensip.message.digest import DigestClient
 from greensip.message.multipart import walk
+from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address, Flow, Hop, Point
 from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, TransactionLayer
 from greensip.transaction.settings import Settings
@@ -79,6 +80,7 @@ def name_addr_text(value: NameAddr | Uri | str) -> str:
     return name_addr_text(parse_name_addr(text)) if 'tag=' in text else text
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Core:
     """A user agent without sockets and clock.  See the module's docstring for how it is driven."""
 

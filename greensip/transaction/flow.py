@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from greensip.native import mypyc_attr
+
 __all__ = ['Flow', 'Hop', 'Point', 'hostport']
 
 Address = tuple[str, int]
@@ -21,6 +23,7 @@ def hostport(host: str, port: int | None) -> str:
     return host if port is None else f'{host}:{port}'
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Point:
     """A listening point: its transport token as Via writes it, address, and what it shows to peers.
 
@@ -53,6 +56,7 @@ class Point:
         return f'<Point {self.transport} {hostport(*self.address)}>'
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Flow:
     """A point and the peer's numeric address.  Equal when point, address and connection are."""
 

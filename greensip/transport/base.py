@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from gevent.monkey import get_original
 
 from greensip.errors import TransportError, UsageError
+from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
 __all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', 'is_keep_alive',
@@ -116,6 +117,7 @@ class Counters:
         return f"<Counters {', '.join(f'{name} {getattr(self, name)}' for name in self.__slots__)}>"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Transport:
     """Base of the transports.  ``point`` is where it listens, the port being the real one."""
 

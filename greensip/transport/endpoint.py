@@ -33,6 +33,7 @@ from greensip.dialog.event import Event
 from greensip.dialog.routing import Lookup, is_numeric
 from greensip.errors import ParseError, ResolveError, TransportError, UsageError, WrongThread
 from greensip.message import LIMITS, Limits, Request, Response, parse_message
+from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address, Flow, Hop, Point, hostport
 
 from .base import Listen, Receiver, Transport, readable_head
@@ -97,6 +98,7 @@ class EndpointCounters:
         return f"<EndpointCounters {', '.join(f'{name} {getattr(self, name)}' for name in self.__slots__)}>"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Endpoint:
     """A core on the network.
 
@@ -124,7 +126,7 @@ class Endpoint:
         self.taps: list[Tap] = []
         self.transports: list[Transport] = []
         self.closed = False
-        self._thread = _thread_ident()
+        self._ident = _thread_ident()
         self._now = self.clock.now
         self._grid = self.clock.grid
         self._senders: dict[Point, Callable[[bytes, Flow], None]] = {}
@@ -219,7 +221,7 @@ class Endpoint:
 
     def check_thread(self) -> None:
         """Raise WrongThread unless this is the OS thread of the endpoint's hub."""
-        if _thread_ident() != self._thread:
+        if _thread_ident() != self._ident:
             raise WrongThread('this endpoint belongs to another OS thread: use from_thread() or post() there')
 
     def now(self) -> float:
@@ -230,7 +232,7 @@ class Endpoint:
 
     def flush(self) -> None:
         """Send what the core wants to send, start its look-ups, hand on its events, set its next timer."""
-        if _thread_ident() != self._thread:
+        if _thread_ident() != self._ident:
             self.check_thread()
         core = self.core
         outgoing = core.outgoing

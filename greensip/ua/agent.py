@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,7 @@ from greensip.errors import (
     response_error,
 )
 from greensip.message import NameAddr, Response, Uri
+from greensip.native import mypyc_attr
 from greensip.sdp import DEFAULT_CODECS
 from greensip.transaction.flow import Flow, Point
 from greensip.transaction.settings import Settings
@@ -28,11 +30,12 @@ from greensip.transport.clock import Clock
 from greensip.transport.endpoint import Endpoint
 from greensip.transport.entropy import Entropy
 
-from .engine import Engine, Task
+from .engine import Engine
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
 from .incoming import IncomingLeg
-from .leg import SDP, Leg, later
+from .later import later
+from .leg import SDP, Leg
 from .mailbox import Gate, Mailbox, Notice
 from .outgoing import OutgoingLeg, Redirection, target_of
 from .pattern import WORDS
@@ -40,10 +43,14 @@ from .reply import Reply, wait_reply
 from .session import inactive_offer
 from .threads import ThreadBound
 from .watchdog import Watchdog, watch_hub
+from .workers import Task
 
 __all__ = ['IncomingRequest', 'UserAgent']
 
 log = logging.getLogger('greensip.ua')
+
+#: RFC 3261 25.1: user
+_USER = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+")
 
 #: seconds for which ``close()`` waits for the peers' answers to our BYE and CANCEL
 LINGER = 2.0
@@ -110,6 +117,7 @@ class IncomingRequest(ThreadBound):
         return f'<IncomingRequest {self.method}>'
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UserAgent(Engine):
     """Makes and receives calls.
 
@@ -120,7 +128,8 @@ class UserAgent(Engine):
     ``listen`` are places such as ``'udp:127.0.0.1:5060'``; port 0, and no place at all, take a free one.  Raises
     TransportError when one can't be had.
 
-    ``name``: the user part of our own address.  ``user_agent``: the text of User-Agent and Server.
+    ``name``: the user part of our own address, as it stands in a URI (RFC 3261 25.1 user); UsageError otherwise.
+    ``user_agent``: the text of User-Agent and Server.
     ``codecs``: what a session description names that we write ourselves.  ``timeouts``: the timers of
     RFC 3261, ``Settings`` or a mapping such as ``{'t1': 0.1}``.
     ``network``, ``clock``, ``resolver``, ``random`` replace those of the system, for tests.
@@ -136,6 +145,8 @@ class UserAgent(Engine):
                  advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
                  manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
                  core: Core | None = None) -> None:
+        if not _USER.fullmatch(name):
+            raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
         if core is None:
             core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),

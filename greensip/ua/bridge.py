@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.errors import GreensipError, UsageError, WrongState
+from greensip.native import mypyc_attr
 
 from .fields import passable, reason_of
 from .leg import Leg, answer
@@ -65,6 +66,7 @@ class Relayed:
             answer(self.leg.ua, self.transaction, event.code, '', None, None, None, event.message)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Bridge(ThreadBound):
     """Joins two answered legs: ``Bridge(a, b).wait()``.
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from greensip.errors import GreensipError, ResponseError, UsageError
+from greensip.native import mypyc_attr
 
 from .engine import Engine, sole_engine, thread_ident, wrong_thread
 from .mailbox import Watch, wait_watches
@@ -20,6 +21,7 @@ from .threads import ThreadBound
 __all__ = ['LegGroup']
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LegGroup(ThreadBound):
     """Several legs with one scope: ``leg`` is the one it is bound to, or None, ``legs`` are the others.
 

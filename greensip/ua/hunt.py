@@ -14,6 +14,7 @@ from greensip.errors import (
     UsageError,
     WaitTimeout,
 )
+from greensip.native import mypyc_attr
 
 __all__ = ['Hunt']
 
@@ -21,6 +22,7 @@ __all__ = ['Hunt']
 STOP = frozenset({600, 603, 604, 606, 607})
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Hunt:
     """Routes to be tried in order: ``Hunt(routes, timeout=8).call(group, from_=a.from_, sdp=a.offer, progress_to=a)``.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from greensip.dialog.invite_server import ServerInvite
 from greensip.errors import GreensipError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
+from greensip.native import mypyc_attr
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
 from .leg import SDP, Leg
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ['IncomingLeg']
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IncomingLeg(Leg):
     """A call that came in.  ``ua.accept()`` returns it, the handler of ``ua.serve(handler)`` is called with it."""
 

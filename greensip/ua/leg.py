@@ -18,8 +18,10 @@ from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.invite import InviteUsage, sdp_of
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, parse_name_addr
+from greensip.native import mypyc_attr
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
+from .later import later
 from .mailbox import Mailbox, Notice
 from .pattern import Happening
 from .reply import Reply, wait_reply
@@ -48,24 +50,6 @@ LATER = {
 }
 
 
-class NotThere(UsageError, AttributeError):
-    """Something that needs a part of greensip that does not exist yet."""
-
-
-class later:
-    """An attribute of that kind.  A ``__getattr__`` of the class would do the same, but makes each access to any of its
-    attributes, there or not, five times as slow (27 ns instead of 6; a call through the B2BUA has some hundred).
-    """
-
-    def __init__(self, name: str, needed: str) -> None:
-        self.text = f'{name}: greensip has no {needed} yet'
-
-    def __get__(self, instance: object, owner: type) -> later:
-        if instance is None:
-            return self
-        raise NotThere(self.text)
-
-
 class Timings(NamedTuple):
     """When things happened, in seconds of the user agent's clock; None for what has not happened."""
 
@@ -83,6 +67,7 @@ class Timings(NamedTuple):
         return None if self.answered is None or self.ended is None else self.ended - self.answered
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Leg(Mailbox):
     """A call, seen from our side.  ``OutgoingLeg`` and ``IncomingLeg`` are its two kinds.
 

@@ -24,6 +24,7 @@ import gevent
 from gevent.hub import Waiter
 
 from greensip.errors import LegEnded, LocalHangup, UnexpectedMessage, UsageError, WaitTimeout
+from greensip.native import mypyc_attr
 
 from .deadline import current_deadline, deadline, inherited
 from .engine import Engine, TimerHandle, sole_engine, thread_ident, wrong_thread
@@ -165,6 +166,7 @@ class After:
         return f'<After {self.seconds:g} s>'
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Mailbox(ThreadBound):
     """Base of every kind of leg.  See the module's description."""
 
@@ -373,11 +375,19 @@ class Mailbox(ThreadBound):
         try:
             with self:
                 return fn(self, *args) if args else fn(self)
-        except LegEnded as error:
-            log.debug('= %r: its handler ended: %s', self, error)
-        except Exception:
-            log.exception('! the handler of %r failed', self)
+        except Exception as error:
+            if self._explains(error):
+                log.debug('= %r: its handler ended: %s', self, error)
+            else:
+                log.exception('! the handler of %r failed', self)
         return None
+
+    def _explains(self, error: Exception) -> bool:
+        """Whether ``error`` only says that a leg is over: any LegEnded, and what this one ended with."""
+        if isinstance(error, LegEnded):
+            return True
+        own = self._ending.error if self._ending is not None else None
+        return type(error) is type(own) and error.args == own.args
 
     def _accompany(self, budget: deadline | None, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
@@ -385,9 +395,11 @@ class Mailbox(ThreadBound):
                 return fn(self, *args)
             with inherited(budget):
                 return fn(self, *args)
-        except LegEnded:
-            # The usual way for something at the side of a call to end.
-            return None
+        except Exception as error:
+            if self._explains(error):
+                # The usual way for something at the side of a call to end.
+                return None
+            raise
 
     def _end_tasks(self) -> None:
         tasks, self._tasks = self._tasks, None

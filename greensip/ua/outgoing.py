@@ -10,6 +10,7 @@ from greensip.dialog.event import RESPONSE, Event
 from greensip.dialog.invite_client import ClientInvite
 from greensip.errors import GreensipError, ParseError
 from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.native import mypyc_attr
 
 from .fields import Extra, Headers, fields_of, reason_field
 from .leg import Leg
@@ -74,6 +75,7 @@ class Redirection:
         return target
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OutgoingLeg(Leg):
     """A call that we make.  ``ua.invite()`` returns it."""
 

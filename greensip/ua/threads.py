@@ -16,12 +16,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from greensip.native import mypyc_attr
+
 from .deadline import current_deadline, deadline, inherited
 from .engine import Engine, thread_ident
 
 __all__ = ['Proxy', 'ThreadBound', 'run_in_hub', 'unwrap', 'wrap']
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ThreadBound:
     """Base of what must be used in its hub's thread only, and so reaches other threads as a proxy."""
 

@@ -42,7 +42,7 @@ class Watchdog:
     def __init__(self, hub: Hub, limit: float) -> None:
         self.limit = limit
         self._hub = hub
-        self._thread = thread_ident()
+        self._ident = thread_ident()
         self._users = 0
         #: when the hub began to run greenlets; 0 while it waits
         self._since = 0.0
@@ -97,7 +97,7 @@ class Watchdog:
         """In the watching thread: complain if the hub is held.  Returns the note that was complained about last."""
         since = self._since
         if since and since != reported and (held := _now() - since) >= self.limit:
-            frame = sys._current_frames().get(self._thread)
+            frame = sys._current_frames().get(self._ident)
             # It may have begun to wait meanwhile, or it is the hub itself that the machine gave no time.
             if self._since == since and frame is not None and frame.f_code is not Hub.run.__code__:
                 stack = ''.join(traceback.format_stack(frame)[-FRAMES:])

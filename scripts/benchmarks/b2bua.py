@@ -20,7 +20,7 @@ from pathlib import Path
 from . import peers
 
 PROGRAMS: dict[str, Callable[[int, int, Path], peers.Peer]] = {
-    'greensip': peers.greensip, 'compiled': peers.compiled, 'sippy': peers.sippy, 'kamailio': peers.kamailio,
+    'greensip': peers.compiled, 'plain': peers.greensip, 'sippy': peers.sippy, 'kamailio': peers.kamailio,
     'relay': peers.relay,
 }
 #: calls a second beyond which a program loses calls: it is measured at that pace

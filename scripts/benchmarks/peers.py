@@ -340,18 +340,11 @@ BUILD = ROOT / 'build' / 'compiled'
 
 
 def compiled(port: int, next_hop: int, folder: Path) -> Peer:
-    """``greensip-b2bua`` in the compiled build (GREENSIP_COMPILE=1), which is made when it is not there or old."""
-    stamp = BUILD / 'greensip' / 'py.typed'
-    sources = [ROOT / 'setup.py', *(ROOT / 'greensip').rglob('*.py')]
-    if not stamp.exists() or max(path.stat().st_mtime for path in sources) > stamp.stat().st_mtime:
-        shutil.rmtree(BUILD, ignore_errors=True)
-        made = subprocess.run(
-            [sys.executable, 'setup.py', '--quiet', 'build', '--build-lib', str(BUILD)], cwd=ROOT, capture_output=True,
-            text=True, env={**os.environ, 'GREENSIP_COMPILE': '1'})
-        if made.returncode:
-            raise PeerError(f'the compiled build failed:\n{made.stderr[-2000:]}')
-        stamp.touch()
-    return greensip(port, next_hop, folder, env={'PYTHONPATH': str(BUILD)})
+    """``greensip-b2bua`` as a wheel holds it: the compiled build, which is made when it is not there or old."""
+    made = subprocess.run([ROOT / 'scripts' / 'compile'], capture_output=True, text=True)
+    if made.returncode:
+        raise PeerError(f'the compiled build failed:\n{made.stderr[-2000:]}')
+    return greensip(port, next_hop, folder, env={'PYTHONPATH': str(BUILD), 'PYTHONSAFEPATH': '1'})
 
 
 def relay(port: int, next_hop: int, folder: Path) -> Peer:

@@ -281,6 +281,21 @@ def test_nobody_there_is_a_408_of_the_transaction(rig: Any) -> None:
     assert caught.value.code in (408, 503)
 
 
+def test_a_caller_that_cannot_be_reached_is_not_a_route_that_failed(rig: Any, caplog: Any) -> None:
+    bob = rig.callee('bob', silent)
+    carol = Callee()
+    rig.callee('carol', carol)
+    rig.b2bua('-s', '{bob}', '-s', '{carol}')
+    rig.caller.invite(rig.uri(), sdp=SDP)
+    rig.net.run(0)
+    rig.agents.remove(rig.caller)
+    rig.caller.endpoint.close()         # the 180 finds nobody
+    rig.net.run(200)
+    assert carol.legs == [] and bob.legs == []
+    assert [record['attempts'] for record in rig.records()] == [[]]
+    assert caplog.records == []
+
+
 # -- hunting
 
 

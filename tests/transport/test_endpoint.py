@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -299,16 +300,33 @@ def test_retransmissions_are_on_time(net: Network) -> None:
     assert round(events[0].time, 6) == 32.0
 
 
-def test_on_the_real_clock_deadlines_share_their_wake_ups(real: Endpoint) -> None:
+class AlarmClock:
+    """The real clock, and what it was asked for."""
+
     grid = RealClock.grid
-    alarms: list[float] = []
-    real.clock.at = lambda when, callback, *args: alarms.append(when) or RealClock().at(when, callback, *args)
-    base = (real.now() // grid + 100) * grid
-    for offset in (0.9, 0.5, 0.2):
-        real._arm(base + offset * grid)
-    assert alarms == [pytest.approx(base + grid)]
-    real._arm(base - 0.5 * grid)
-    assert alarms[1:] == [pytest.approx(base)]
+
+    def __init__(self) -> None:
+        self.alarms: list[float] = []
+        self.real = RealClock()
+
+    def now(self) -> float:
+        return self.real.now()
+
+    def at(self, when: float, callback: Any, *args: Any) -> Any:
+        self.alarms.append(when)
+        return self.real.at(when, callback, *args)
+
+
+def test_on_the_real_clock_deadlines_share_their_wake_ups() -> None:
+    clock = AlarmClock()
+    with Endpoint(Core(random=random.Random(1)), ['udp:127.0.0.1:0'], clock=clock) as endpoint:
+        grid, alarms = clock.grid, clock.alarms
+        base = (endpoint.now() // grid + 100) * grid
+        for offset in (0.9, 0.5, 0.2):
+            endpoint._arm(base + offset * grid)
+        assert alarms == [pytest.approx(base + grid)]
+        endpoint._arm(base - 0.5 * grid)
+        assert alarms[1:] == [pytest.approx(base)]
 
 
 # -- names

@@ -409,3 +409,9 @@ def test_what_needs_later_work_is_refused_with_a_sentence(alice):
 def test_notices_look_like_events():
     notice = Notice('hold', time=1.5)
     assert (notice.code, notice.message, notice.label) == (0, None, 'hold')
+
+
+@pytest.mark.parametrize('name', ['strict test', 'a@b', 'a:b', '', '<a>', 'zw\u00f6lf'])
+def test_a_name_that_is_no_user_part_is_refused(name):
+    with pytest.raises(UsageError, match='user part'):
+        UserAgent(name=name)

@@ -7,8 +7,9 @@ from contextvars import ContextVar
 import gevent
 import pytest
 
-from greensip.ua import engine as module
-from greensip.ua.engine import Engine, Workers
+from greensip.ua import workers as module
+from greensip.ua.engine import Engine
+from greensip.ua.workers import Workers
 
 
 @pytest.fixture
