@@ -115,7 +115,7 @@ class Endpoint:
                  advertised: Address | None = None, limits: Limits = LIMITS) -> None:
         self.core = core
         self.network = network
-        self.clock: Clock = clock or (network.clock if network is not None else RealClock())
+        self.clock = default_clock(network) if clock is None else clock
         if resolver is None:
             resolver = network.resolver if network is not None else SystemResolver(self.clock)
         self.resolver = resolver
@@ -431,6 +431,11 @@ class Endpoint:
         self._next_report = now + 1.0
         self._unreported = 0
         log.exception('! %s failed%s', what, more)
+
+
+def default_clock(network: Network | None) -> Clock:
+    """The clock of ``network``, or the machine's."""
+    return network.clock if network is not None else RealClock()
 
 
 def ignore(event: Event) -> None:

@@ -303,7 +303,7 @@ def test_retransmissions_are_on_time(net: Network) -> None:
 class AlarmClock:
     """The real clock, and what it was asked for."""
 
-    grid = RealClock.grid
+    grid = RealClock().grid
 
     def __init__(self) -> None:
         self.alarms: list[float] = []
