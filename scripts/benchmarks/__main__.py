@@ -8,7 +8,7 @@ import sys
 
 from . import report
 
-BENCHMARKS = ('b2bua', 'parse', 'transaction')
+BENCHMARKS = ('b2bua', 'call', 'parse', 'transaction')
 
 
 def main(argv: list[str]) -> int:

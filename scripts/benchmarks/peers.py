@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import ctypes
+import importlib.util
 import os
 import re
 import shutil
@@ -318,11 +319,52 @@ def kamailio(port: int, next_hop: int, folder: Path, *, route: str = FORWARDING,
     return peer
 
 
-def sippy(port: int, next_hop: int, folder: Path) -> Peer:
-    """sippy's ``b2bua_simple``, its log switched off."""
-    peer = Peer(f'sippy-{port}', [need('b2bua_simple'), '-f', '-l', HOST, '-p', str(port), '-n', f'{HOST}:{next_hop}'],
-                folder, env={'SIPLOG_BEND': 'none'})
+#: how a program written for sippy is run: as it is; on the shim; on the shim, everything patched by gevent
+SIPPY: dict[str, tuple[str, ...]] = {
+    'stock': ('-m',),
+    'shim': ('-m', 'greensip.cli.sippy', '-m'),
+    'patched': ('-m', 'gevent.monkey', '--module', 'greensip.cli.sippy', '-m'),
+}
+
+
+def sippy(port: int, next_hop: int, folder: Path, how: str = 'stock', *, daemon: bool = False) -> Peer:
+    """sippy's ``b2bua_simple``, its log switched off; ``daemon`` has it put itself into the background."""
+    if importlib.util.find_spec('sippy') is None:
+        raise PeerError('sippy is not installed')
+    name = f'sippy-{how}-{port}'
+    command = [sys.executable, *SIPPY[how], 'sippy.b2bua_simple', '-l', HOST, '-p', str(port),
+               '-n', f'{HOST}:{next_hop}', '-L', folder / f'{name}.log']
+    if daemon:
+        command[:0] = [sys.executable, Path(__file__).parent / 'keeper.py']
+    else:
+        command.append('-f')
+    peer = Peer(name, command, folder, env={'SIPLOG_BEND': 'none'})
     peer.wait_for_port(port)
+    return peer
+
+
+#: RTPProxy inside of Python (PyPI's rtp-io); its options are the arguments
+RTPPROXY = '''
+import signal, sys
+from rtp.io import rtpproxy
+proxy = rtpproxy(extra_args=sys.argv[1:])
+print('ready', flush=True)
+signal.pause()
+'''
+
+
+def rtpproxy(folder: Path, *control: str, options: Sequence[str] = ()) -> Peer:
+    """RTPProxy on the loopback, listening for commands at each of ``control`` (``udp:HOST:PORT``, ``unix:PATH``)."""
+    if importlib.util.find_spec('rtp') is None:
+        raise PeerError('rtp-io is not installed')
+    sockets = [word for address in control for word in ('-s', address)]
+    peer = Peer('rtpproxy', [sys.executable, '-c', RTPPROXY, '-F', '-f', *sockets, '-m', '12000', '-M', '15000',
+                             *options], folder)
+    try:
+        peer.wait_for_text('ready')
+    except PeerError:
+        peer.stop()
+        raise
     return peer
 
 
