@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import hypothesis
@@ -37,6 +38,24 @@ class PortFinder:
                 continue
             return self.next
         raise RuntimeError('no free port')
+
+
+@pytest.fixture
+def absent() -> Callable[[str], None]:
+    """``absent('sippy')``: skip, or fail where peers are required."""
+    def tell(what: str) -> None:
+        reason = f'{what} is not installed'
+        if os.environ.get('GREENSIP_REQUIRE_PEERS') == '1':
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return tell
+
+
+@pytest.fixture
+def needs_sippy(absent: Callable[[str], None]) -> None:
+    """For tests that ask sippy how it does a thing."""
+    if importlib.util.find_spec('sippy') is None:
+        absent('sippy')
 
 
 @pytest.fixture(scope='session')

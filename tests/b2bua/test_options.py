@@ -50,8 +50,8 @@ COMMON = [
 
 
 @pytest.mark.parametrize('line', COMMON)
+@pytest.mark.usefixtures('needs_sippy')
 def test_reads_as_sippy_does(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip('sippy', reason='sippy is the oracle')
     monkeypatch.setattr(sys, 'argv', ['b2bua', *line.split()])
     from sippy import b2bua
     from sippy.SipConf import SipConf
@@ -229,8 +229,8 @@ def test_a_written_file_reads_as_the_same(suffix: str, tmp_path: Path) -> None:
     assert [route.text for route in second.static_route] == [arguments[3], 'i']
 
 
+@pytest.mark.usefixtures('needs_sippy')
 def test_sippy_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip('sippy', reason='sippy is the oracle')
     from sippy.MyConfigParser import MyConfigParser
 
     file = str(tmp_path / 'b2bua.ini')

@@ -62,8 +62,8 @@ def as_row(route: Route) -> dict[str, object]:
 
 
 @pytest.mark.parametrize('text', READABLE)
+@pytest.mark.usefixtures('needs_sippy')
 def test_reads_as_sippy_does(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip('sippy', reason='sippy is the oracle')
     monkeypatch.setattr(sys, 'argv', ['b2bua'])
     from sippy.B2B.Route import B2BRoute
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,16 +10,8 @@ import pytest
 from benchmarks import peers
 
 
-def absent(what: str) -> None:
-    """Skip, or fail where peers are required."""
-    reason = f'{what} is not installed'
-    if os.environ.get('GREENSIP_REQUIRE_PEERS') == '1':
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture
-def needs() -> Callable[..., None]:
+def needs(absent: Callable[[str], None]) -> Callable[..., None]:
     """``needs('sipp', 'module:pjsua2')``: skip, or fail if peers are required, where one is not installed."""
     def check(*names: str) -> None:
         for name in names:
