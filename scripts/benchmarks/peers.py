@@ -343,6 +343,12 @@ def sippy(port: int, next_hop: int, folder: Path, how: str = 'stock', *, daemon:
     return peer
 
 
+def sippy_log(peer: Peer, folder: Path) -> str:
+    """What such a program wrote after it had put itself into the background."""
+    path = folder / f'{peer.name}.log'
+    return path.read_text(encoding='utf-8', errors='replace') if path.exists() else ''
+
+
 #: RTPProxy inside of Python (PyPI's rtp-io); its options are the arguments
 RTPPROXY = '''
 import signal, sys
