@@ -23,7 +23,8 @@ def test_demo() -> None:
         assert text in done.stdout
 
 
-@pytest.mark.parametrize('arguments', [(), ('nothing',), ('b2bua', '--against', 'nobody'), ('b2bua', '--rate', 'x')])
+@pytest.mark.parametrize('arguments', [(), ('nothing',), ('b2bua', '--against', 'nobody'), ('b2bua', '--rate', 'x'),
+                                       ('sippy-shim', '--pace', '40'), ('sippy-shim', '--against', 'nobody')])
 def test_bench_refuses_what_it_does_not_know(arguments: tuple[str, ...]) -> None:
     done = run('scripts/bench', *arguments)
     assert done.returncode == 2
@@ -31,7 +32,7 @@ def test_bench_refuses_what_it_does_not_know(arguments: tuple[str, ...]) -> None
     assert 'usage: scripts/bench' in done.stderr
 
 
-@pytest.mark.parametrize('name', ['b2bua', 'parse', 'transaction'])
+@pytest.mark.parametrize('name', ['b2bua', 'call', 'parse', 'sippy-shim', 'transaction'])
 def test_bench_tells_its_options(name: str) -> None:
     done = run('scripts/bench', name, '--help')
     assert done.returncode == 0

@@ -8,7 +8,7 @@ import sys
 
 from . import report
 
-BENCHMARKS = ('b2bua', 'call', 'parse', 'transaction')
+BENCHMARKS = ('b2bua', 'call', 'parse', 'sippy-shim', 'transaction')
 
 
 def main(argv: list[str]) -> int:
@@ -17,14 +17,14 @@ def main(argv: list[str]) -> int:
         print(f'usage: scripts/bench {{{",".join(BENCHMARKS)}}} [--help] [--write]', file=sys.stderr)
         return 2
     name, *arguments = (word for word in argv if word != '--write')
-    benchmark = importlib.import_module(f'benchmarks.{name}')
+    benchmark = importlib.import_module(f'benchmarks.{name.replace("-", "_")}')
     if '--write' not in argv:
         return benchmark.main(arguments) or 0
     output = report.Tee()
     with contextlib.redirect_stdout(output):
         print(report.environment(), end='\n\n')
         status = benchmark.main(arguments) or 0
-    if status == 0 or name == 'b2bua':
+    if status == 0 or name in ('b2bua', 'sippy-shim'):
         # A lost call is a figure too.
         report.write(' '.join(['scripts/bench', name, *arguments]), output.getvalue())
     return status

@@ -161,6 +161,10 @@ class Peer:
                     total += int(re.findall(r'voluntary_ctxt_switches:\s*(\d+)', status.read_text())[0])
         return total
 
+    def threads(self) -> int:
+        """How many threads it has, its children's included."""
+        return sum(len(list(Path(f'/proc/{pid}/task').glob('*'))) for pid in self.tree())
+
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     """Look every 20 ms until ``condition()`` is true; False if that takes longer than ``timeout`` seconds."""
