@@ -92,8 +92,11 @@ setup(
     install_requires=['gevent>=23.9', 'greenlet>=3.0', 'dnspython>=2.4'],
     extras_require={
         'test': ['pytest>=7.4', 'hypothesis>=6.80', 'mypy>=1.8', 'ruff>=0.4', 'types-gevent', 'types-greenlet'],
+        # Programs written for sippy, on greensip's hub.
+        'sippy': ['sippy>=2.5'],
         # Real peers of the interoperability tests and of scripts/bench that come from PyPI.
         'peers': ['pjsua2-python', 'sippy'],
     },
-    entry_points={'console_scripts': ['greensip-b2bua = greensip.cli.b2bua:main']},
+    entry_points={'console_scripts': ['greensip-b2bua = greensip.cli.b2bua:main',
+                                      'greensip-sippy = greensip.cli.sippy:main']},
 )

@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
 import sys
 from types import ModuleType
 
 import pytest
 
-import greensip
-
 #: packages whose classes are the public API: their methods need docstrings too
 API = ('greensip.ua', 'greensip.testing')
+#: packages that change others when imported, and what they need: they are looked at in a process of their own
+PATCHING = {'greensip.compat.sippy': 'sippy'}
+#: the only package to look at; set in such a process
+ONLY = os.environ.get('GREENSIP_EXPORTS_OF', '')
 
 
 def public_modules() -> list[str]:
-    names = ['greensip']
-    for info in pkgutil.walk_packages(greensip.__path__, 'greensip.'):
-        if not any(part.startswith('_') for part in info.name.split('.')):
+    found = modules_of(ONLY or 'greensip')
+    return [name for name in found if not any(part.startswith('_') for part in name.split('.'))]
+
+
+def modules_of(name: str) -> list[str]:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    names = [name]
+    for info in pkgutil.iter_modules(spec.submodule_search_locations, f'{name}.'):
+        if info.ispkg and info.name not in PATCHING:
+            names += modules_of(info.name)
+        elif not info.ispkg:
             names.append(info.name)
     return names
+
+
+@pytest.mark.parametrize('name', PATCHING)
+@pytest.mark.skipif(bool(ONLY), reason='this is that process')
+def test_packages_that_patch_others(name: str) -> None:
+    pytest.importorskip(PATCHING[name])
+    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', __file__],
+                          env={**os.environ, 'GREENSIP_EXPORTS_OF': name}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def sort_key(name: str) -> tuple[int, list[tuple[int, int | str]]]:

@@ -29,6 +29,8 @@ PURE = 3
 IMPURE = {'asyncio', 'gevent', 'greenlet', 'select', 'selectors', 'socket', 'ssl', '_thread', 'threading', 'time'}
 #: all that may be imported from elsewhere
 REQUIRED = {'gevent', 'greenlet', 'dns'}
+#: what an extra of setup.py brings, and the only package that may import it
+OPTIONAL = {'sippy': 'greensip.compat.sippy'}
 
 
 def package_of(module: str) -> str:
@@ -77,6 +79,8 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
             found.append(f'{module}:{line}: a pure layer imports {name}')
         elif (module, top) == ('greensip.native', 'mypy_extensions'):
             continue  # for type checkers only
+        elif top in OPTIONAL and f'{module}.'.startswith(f'{OPTIONAL[top]}.'):
+            continue
         elif top not in REQUIRED and top not in sys.stdlib_module_names:
             found.append(f'{module}:{line}: imports {name}, which setup.py does not require')
     return found
@@ -107,6 +111,8 @@ def test_imports_go_downwards(module: str, path: Path) -> None:
     ('greensip.ua.leg', 'from greensip import UserAgent', 'greensip of rank 8'),
     ('greensip.ua.leg', 'import greensip.b2bua.routes', 'of rank 6'),
     ('greensip.ua.leg', 'import requests', 'setup.py does not require'),
+    ('greensip.cli.sippy', 'import sippy', 'setup.py does not require'),
+    ('greensip.compat.sippyish', 'from sippy.UA import UA', 'setup.py does not require'),
 ])
 def test_a_violation_is_found(module: str, source: str, part: str) -> None:
     found = violations(source, module)
@@ -120,6 +126,8 @@ def test_a_violation_is_found(module: str, source: str, part: str) -> None:
     ('greensip.message', 'from .. import errors', True),
     ('greensip.transport.udp', 'import gevent.socket, time\nfrom ..dialog.core import Core', False),
     ('greensip', 'from .ua import UserAgent\nfrom .cli import b2bua', True),
+    ('greensip.compat.sippy', 'from sippy.Core.EventDispatcher import ED2', True),
+    ('greensip.compat.sippy.udp', 'import sippy.Udp_server', False),
 ])
 def test_what_is_allowed_passes(module: str, source: str, is_package: bool) -> None:
     assert violations(source, module, is_package) == []
