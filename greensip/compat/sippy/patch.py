@@ -19,7 +19,8 @@ from sippy.Core.EventDispatcher import ED2, EventDispatcher2, EventListener
 
 from . import udp
 from .dispatcher import Dispatcher, Ticks, check_patches
-from .natives import get_ident
+from .imports import CHANGES, AfterImport
+from .natives import get_ident, local
 
 __all__ = ['ED2', 'install']
 
@@ -32,6 +33,7 @@ def install() -> None:
     patch_dispatcher()
     patch_clock()
     patch_servers()
+    AfterImport(CHANGES).install()
     os.register_at_fork(after_in_child=forked)
 
 
@@ -87,8 +89,14 @@ def with_wake(go: Any) -> Any:
 
 def patch_clock() -> None:
     """Read the clock in one call of C instead of eight microseconds of ctypes; it is the same clock."""
-    for name in ('clock_dtime', 'MonoTime'):
-        vars(importlib.import_module(f'sippy.Time.{name}'))['clock_getdtime'] = time.clock_gettime
+    vars(importlib.import_module('sippy.Time.clock_dtime'))['clock_getdtime'] = time.clock_gettime
+    names = vars(importlib.import_module('sippy.Time.MonoTime'))
+    names['clock_getdtime'] = time.clock_gettime
+    stock = names['MonoGlobals']
+    if not issubclass(stock, local):
+        # Imported after gevent.monkey: each greenlet would have a filter, and with it a wall clock, of its own.
+        names['MonoGlobals'] = type('MonoGlobals', (local,), {'__init__': stock.__init__})
+        names['MonoTime'].globals = names['MonoGlobals']()
 
 
 def patch_servers() -> None:
