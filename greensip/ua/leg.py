@@ -75,8 +75,8 @@ class Leg(Mailbox):
     it is over.
     """
 
-    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_latest', '_manual', '_peer_holds', '_relay',
-                 '_responses', '_ringing', '_trying', '_unanswered', 'data', 'ua', 'usage')
+    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_latest', '_peer_holds', '_relay',
+                 '_responses', '_ringing', '_trying', '_unanswered', 'data', 'manual', 'ua', 'usage')
 
     def __init__(self, ua: UserAgent, usage: InviteUsage, *, strict: bool = False,
                  manual: Sequence[str] = ()) -> None:
@@ -87,7 +87,8 @@ class Leg(Mailbox):
         self.usage = usage
         usage.owner = self
         self.data: Any = None
-        self._manual: Sequence[str] = manual
+        #: the chores that the script has taken over; an incoming leg's are those of its user agent, and may be changed
+        self.manual: Sequence[str] = manual
         self._latest: Response | None = None
         self._responses: list[Response] | None = [] if ua.keep_responses else None
         self._trying: float | None = None
@@ -275,7 +276,7 @@ class Leg(Mailbox):
             relay.on_request(self, event)
             self.show(event)
             self._note_hold(message, event.time)
-        elif method in self._manual:
+        elif method in self.manual:
             self._unanswered = [*(self._unanswered or ()), event.exchange]
             self.deliver(event)
         else:
@@ -333,7 +334,7 @@ class Leg(Mailbox):
     def _tolerates(self, event: Happening) -> bool:
         # A 100 comes from the next hop and depends on its speed; ACK is one of the protocol's chores.
         return isinstance(event, Notice) or event.label in (100, 'forked') or (
-            event.label == 'ACK' and 'ACK' not in self._manual)
+            event.label == 'ACK' and 'ACK' not in self.manual)
 
     # -- verbs
 
