@@ -342,7 +342,7 @@ def sippy(port: int, next_hop: int, folder: Path, how: str = 'stock', *, daemon:
         command[:0] = [sys.executable, Path(__file__).parent / 'keeper.py']
     else:
         command.append('-f')
-    peer = Peer(name, command, folder, env={'SIPLOG_BEND': 'none'})
+    peer = Peer(name, command, folder, env={'SIPLOG_BEND': 'none', 'PYTHONUNBUFFERED': '1'})
     peer.wait_for_port(port)
     return peer
 
