@@ -505,7 +505,11 @@ class Link:
 
     def _read(self, event: Event, method: str | None = None) -> NativeRequest:
         message: Any = event.message
-        flow = event.exchange.flow if event.exchange is not None else self.usage.dialog.flow
+        if event.exchange is not None:
+            flow = event.exchange.flow
+        else:
+            # An ACK or a CANCEL comes from where the INVITE came from, or went to.
+            flow = self.usage.transaction.flow if self.received is not None else self.usage.invite.flow
         return make_request(message, flow, self._time(event.time), method)
 
     def _feed(self, request: NativeRequest) -> None:

@@ -125,7 +125,7 @@ def sippy_address(addr: NameAddr) -> Any:
         return None
     # The texts of sippy are those between the quotes, with their backslashes.
     params = {name: value if value is None or is_token(value) else quote(value) for name, value in addr.params.items()}
-    return SipAddress(name=quote(addr.display)[1:-1] if addr.display else None, url=url, params=params,
+    return SipAddress(name=quote(addr.display)[1:-1] if addr.display else '', url=url, params=params,
                       params_order=list(params), hadbrace=True)
 
 
