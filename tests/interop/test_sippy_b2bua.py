@@ -40,5 +40,7 @@ def test_b2bua_simple_loses_no_call(needs: Callable[..., None], running: list[pe
     assert (calling.counts()['completed'], calling.counts()['failed']) == (calls, 0)
     assert (answering.counts()['completed'], answering.counts()['failed']) == (calls, 0)
     assert program.running()
+    # Sippy's own loop has seven; in the background there is its keeper besides.
+    assert program.threads() == (2 if daemon else 1)
     # It prints where it sends its calls.  What a callback raised, or what else was wrong, would stand there too.
     assert program.printed() + peers.sippy_log(program, folder) == f"('127.0.0.1', {callee})\n"
