@@ -95,7 +95,7 @@ setup(
         # Programs written for sippy, on greensip's hub.
         'sippy': ['sippy>=2.5'],
         # Real peers of the interoperability tests and of scripts/bench that come from PyPI.
-        'peers': ['pjsua2-python', 'sippy'],
+        'peers': ['pjsua2-python', 'sippy', 'rtp-io'],
     },
     entry_points={'console_scripts': ['greensip-b2bua = greensip.cli.b2bua:main',
                                       'greensip-sippy = greensip.cli.sippy:main']},
