@@ -34,6 +34,7 @@ from greensip.dialog.event import FAILED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.errors import GreensipError, RemoteCancel, RemoteHangup, ResponseError, UsageError, WrongState
 from greensip.message import reason_phrase
+from greensip.message.grammar import format_host
 from greensip.transaction.flow import Point
 from greensip.ua import IncomingLeg, Leg, Notice, UserAgent
 from greensip.ua.fields import fields_of, reason_of
@@ -121,8 +122,14 @@ class NativeUA(UA):  # type: ignore[misc]
         super().__init__(Config(global_config, self), *args, **kwargs)
 
     def recvRequest(self, req: Any, sip_t: Any) -> Any:
-        """A request of our leg; the INVITE that ``hand_over`` passed on makes it our leg."""
-        if self.state is None and isinstance(req, NativeRequest) and req.link is not None and req.link.ua is None:
+        """A request of our leg; the INVITE that ``hand_over`` passed on makes it our leg.
+
+        Raises UsageError for one that came in through sippy's own transaction manager.
+        """
+        if not isinstance(req, NativeRequest):
+            raise UsageError("the call came in through sippy's transaction manager: what answers it must be a UA, not "
+                             'a NativeUA')
+        if self.state is None and req.link is not None and req.link.ua is None:
             link = self.link = req.link
             link.ua = self
             self.native, self.leg, self.lTag = link.native, link.leg, link.usage.tag
@@ -234,7 +241,7 @@ class Link:
         """Our own address."""
         if self._local is None:
             point = self.native.points[0]
-            self._local = (self.native.host, point.advertised[1]), point.transport.lower()
+            self._local = (format_host(self.native.host), point.advertised[1]), point.transport.lower()
         return self._local
 
     def _time(self, at: float) -> Any:
@@ -462,7 +469,13 @@ class Link:
             # The leg has answered the challenge, as far as that was possible.
             response.delHFs('www-authenticate')
             response.delHFs('proxy-authenticate')
-        sent.answer(response)
+        try:
+            sent.answer(response)
+        except Exception:
+            if 200 <= event.code < 300 and not ua.isConnected() and self.leg is not None:
+                # Nobody knows of this call.
+                self.leg.hangup()
+            raise
 
     def on_reply(self, sent: Sent, event: Event) -> None:
         """A response to a request of ours inside the call, or that there is none."""
@@ -558,9 +571,11 @@ class Link:
         elif ua.isConnected():
             if goodbye is None or goodbye.method != 'BYE':
                 goodbye = make_bye(ua, self._time(at), reason_of(error))
-            self._feed(goodbye)
-            if ua.isConnected():
-                ua.disconnect(self._time(at))
+            try:
+                self._feed(goodbye)
+            finally:
+                if ua.isConnected():
+                    ua.disconnect(self._time(at))
         elif self.sent is not None:
             # Trying, Ringing, Cancelling; the others absorb it.
             self.sent.fail(*_failure(error))

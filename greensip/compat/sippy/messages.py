@@ -302,8 +302,14 @@ def next_hop(request: Any, local: Local) -> list[str]:
 
 def extra_fields(headers: Iterable[Any], local: Local, *also: str) -> list[tuple[str, str]]:
     """Those of sippy's header fields that its user has added to a message, and those named by ``also``."""
-    return [(header_key(header.name), header.body.localStr(local)) for header in headers
+    return [(_spelled(header.name), header.body.localStr(local)) for header in headers
             if header.name not in _USUAL or header.name in also]
+
+
+def _spelled(name: str) -> str:
+    """A field's name, which sippy has in small letters."""
+    key = header_key(name)
+    return key if key != name else '-'.join([part.capitalize() for part in name.split('-')])
 
 
 def body_octets(body: Any, local: Local) -> tuple[bytes, str | None]:

@@ -22,7 +22,10 @@ from greensip import (
     RemoteHangup,
     RequestTerminated,
     ResponseError,
+    UsageError,
     UserAgent,
+    WaitTimeout,
+    WrongThread,
 )
 
 pytest.importorskip('sippy')
@@ -44,7 +47,7 @@ from sippy.SipHeader import SipHeader
 from sippy.SipTransactionManager import SipTransactionManager
 from sippy.UA import UA
 
-from greensip.compat.sippy import ED2, call_in_loop
+from greensip.compat.sippy import ED2, call_in_loop, run_in_greenlet
 from greensip.compat.sippy.legs import NativeUA, hand_over
 
 CALLER_SDP = (b'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n'
@@ -79,8 +82,9 @@ def told(data: Any) -> Any:
 class Controller:
     """Two legs and what they tell, in the manner of b2bua.py."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, kind: str) -> None:
         self.stage = stage
+        self.kind = kind
         self.routes = list(stage.routes)
         self.attempts: list[Any] = []
         self.story: list[Any] = []
@@ -100,7 +104,7 @@ class Controller:
         names = ('conn', 'disc', 'fail', 'ring')
         options.update({f'{name}_cbs': (note(name),) for name in names}, dead_cbs=(self.died,))
         settings = options.pop('settings', {})
-        if side in stage.kind:
+        if side in self.kind:
             ua = NativeUA(stage.native, stage.config, self.recvEvent, **options)
         else:
             ua = UA(stage.config, self.recvEvent, **options)
@@ -164,6 +168,7 @@ class Stage:
         self.config: dict[str, Any] = {'_sip_address': '127.0.0.1', '_sip_port': next(ports), '_sip_logger': Silent()}
         self.config['_sip_tm'] = self.manager = SipTransactionManager(self.config, self.recvRequest)
         self.kind = ''
+        self.kinds: dict[str, str] = {}
         self.routes: list[Any] = [(port_of(self.bob), {})]
         self.caller_options: dict[str, Any] = {}
         self.on_event: Callable[[Controller, Any, Any], None] | None = None
@@ -176,7 +181,7 @@ class Stage:
     def recvRequest(self, req: Any, sip_t: Any) -> Any:
         if req.getHFBody('to').getTag() is not None:
             return (req.genResponse(481, 'Call Leg/Transaction Does Not Exist'), None, None)
-        controller = Controller(self)
+        controller = Controller(self, self.kinds[str(req.getHFBody('call-id'))])
         self.controllers.append(controller)
         return controller.uaA.recvRequest(req, sip_t)
 
@@ -187,7 +192,9 @@ class Stage:
     def call(self, **options: Any) -> OutgoingLeg:
         """Alice calls Bob."""
         options = {'from_': '"Alice A." <sip:alice@example.com>', 'sdp': CALLER_SDP, **options}
-        return self.alice.invite(self.uri(), **options)
+        leg = self.alice.invite(self.uri(), **options)
+        self.kinds[leg.call_id] = self.kind
+        return leg
 
     @property
     def controller(self) -> Controller:
@@ -872,3 +879,488 @@ def test_extra_headers_and_outbound_proxy(stage: Stage) -> None:
     # sippy does not tell its proxies that they are meant, and puts our address there as it sees fit.
     assert seen[1] == ('sip:bob@127.0.0.1:9', *common)
     assert seen[0] == ('sip:bob@127.0.0.1:9', *common[:2], None, *common[3:])
+
+
+@pytest.mark.parametrize('right', [True, False])
+def test_credentials(stage: Stage, right: bool) -> None:
+    challenge = 'Digest realm="here", nonce="n0", algorithm=MD5'
+    tries = []
+
+    def handler(leg: IncomingLeg) -> None:
+        login = leg.headers.get('Authorization')
+        tries.append(login and login.partition('username=')[2].partition(',')[0])
+        if login is None or not right:
+            leg.reject(401, headers={'WWW-Authenticate': challenge})
+        else:
+            leg.answer(CALLEE_SDP)
+            leg.wait_ended(timeout=5)
+
+    stage.routes = [(port_of(stage.bob), {'username': 'me', 'password': 'secret'})]
+    stage.bob.serve(handler, background=True)
+
+    def play() -> None:
+        with stage.call() as leg:
+            if right:
+                leg.wait_for('200', timeout=5)
+            else:
+                with pytest.raises(ResponseError, match='401'):
+                    leg.wait_for('200', timeout=5)
+
+    assert events(same_story(stage, play)) == (['Try', 'Connect', 'Disconnect'] if right else ['Try', 'Fail'])
+    assert tries == [None, '"me"'] * 4
+
+
+@pytest.mark.parametrize(('code', 'name'), [(401, 'WWW-Authenticate'), (407, 'Proxy-Authenticate')])
+def test_challenges_are_passed(stage: Stage, code: int, name: str) -> None:
+    """sippy 2.5.0 passes a 401 on, and stumbles over a 407."""
+    challenge = 'Digest realm="there",nonce="n0",algorithm=MD5'
+    stage.routes[0][1]['settings'] = {'pass_auth': True}
+    stage.bob.serve(lambda leg: leg.reject(code, headers={name: challenge}), background=True)
+    for kind in KINDS if code == 401 else ('O', 'AO'):
+        stage.kind = kind
+        with stage.call() as leg, pytest.raises(ResponseError) as caught:
+            leg.wait_for('200', timeout=5)
+        assert (caught.value.code, caught.value.response.get(name)) == (code, challenge)
+        assert events(stage.finished().story) == ['Try', 'Fail']
+
+
+def test_cancel_that_crosses_the_answer(stage: Stage) -> None:
+    ends = []
+
+    def handler(leg: IncomingLeg) -> None:
+        leg.ring()
+        leg.answer(CALLEE_SDP)
+        ends.append(type(leg.wait_ended(timeout=5).error))
+
+    stage.bob.serve(handler, background=True)
+
+    def give_up(controller: Controller, event: Any, ua: Any) -> None:
+        if isinstance(event, CCEventRing):
+            controller.uaO.disconnect()
+
+    stage.on_event = give_up
+
+    def play() -> None:
+        with stage.call() as leg, pytest.raises(ResponseError, match='500 Disconnected'):
+            leg.wait_for('200', timeout=5)
+
+    assert events(same_story(stage, play)) == ['Try', 'Ring', 'Disconnect']
+    assert ends == [RemoteHangup] * 4
+
+
+def test_cancelled_reinvite_ends_the_call_as_in_sippy(stage: Stage) -> None:
+    stage.bob.manual = ('INVITE',)
+    stage.bob.serve(answering(), background=True)
+
+    def play() -> None:
+        with stage.call() as leg:
+            leg.wait_for('200', timeout=5)
+            with pytest.raises(WaitTimeout):
+                leg.reinvite(HELD, timeout=0.2)
+            assert isinstance(leg.wait_ended(timeout=5).error, RemoteHangup)
+
+    story = same_story(stage, play)
+    assert [entry[1] for entry in story if entry[0] == 'A'][-2:] == ['disc', 'CCEventDisconnect']
+
+
+def test_info_waits_for_an_update_to_end(stage: Stage) -> None:
+    """sippy drops it and hopes for its repetition."""
+    stage.kind = 'AO'
+    order = []
+
+    def talk(leg: IncomingLeg) -> None:
+        request = leg.wait_for('INVITE', timeout=5)
+        info = leg.spawn(lambda leg: order.append(('INFO', leg.request('INFO', body='x', timeout=5).code)))
+        gevent.sleep(0.05)
+        order.append(('INVITE', 200))
+        leg.respond(request, 200, body=HELD_ANSWER)
+        info.join(5)
+        leg.wait_ended(timeout=5)
+
+    stage.bob.manual = ('INVITE',)
+    stage.bob.serve(answering(then=talk), background=True)
+    with stage.call() as leg:
+        leg.wait_for('200', timeout=5)
+        leg.reinvite(HELD, timeout=5)
+        leg.wait_for('INFO', timeout=5)
+    assert events(stage.finished().story, 'O') == ['Ring', 'Connect', 'Connect', 'Info']
+    assert order == [('INVITE', 200), ('INFO', 200)]
+
+
+def test_update_is_an_update(stage: Stage) -> None:
+    stage.kind = 'A'
+    early = Flag()
+
+    def handler(leg: IncomingLeg) -> None:
+        leg.progress(183, sdp=CALLEE_SDP)
+        early.wait(5)
+        leg.answer(CALLEE_SDP)
+        leg.respond(leg.wait_for('INVITE', timeout=5), 200, body=HELD_ANSWER)
+        leg.wait_ended(timeout=5)
+
+    stage.bob.manual = ('INVITE',)
+    stage.bob.serve(handler, background=True)
+    # Without it Alice would not send an offer before hers is answered, and the core not take it.
+    for ua in (stage.alice, stage.native):
+        ua.core.configure(supported=['100rel'])
+    with stage.call() as leg:
+        leg.wait_for('183', timeout=5)
+        with pytest.raises(ResponseError, match='504'):
+            leg.update(HELD, timeout=5)
+        assert leg.update(timeout=5).body == b''
+        early.set()
+        leg.wait_for('200', timeout=5)
+        assert leg.update(timeout=5).code == 200
+        assert leg.update(HELD, timeout=5).body == HELD_ANSWER
+    story = stage.finished().story
+    assert [entry[2] for entry in story if entry[1] == 'CCEventUpdate'] == [HELD.decode()]
+
+
+def test_invite_expires(stage: Stage) -> None:
+    stage.bob.serve(lambda leg: (leg.ring(), leg.wait_ended(timeout=5)), background=True)
+
+    def play() -> None:
+        with stage.call(headers={'Expires': '1'}) as leg, pytest.raises(RequestTerminated) as caught:
+            leg.wait_for('200', timeout=5)
+        assert caught.value.code == 487
+
+    assert events(same_story(stage, play, ('', 'A'))) == ['Try', 'Ring', 'Disconnect']
+
+
+def test_our_invite_expires(stage: Stage) -> None:
+    stage.kind = 'O'
+    stage.bob.serve(lambda leg: (leg.ring(), leg.wait_ended(timeout=5)), background=True)
+    with stage.call() as leg:
+        leg.wait_for('180', timeout=5)
+        # After five minutes.
+        call_in_loop(stage.controller.uaO.link.on_expired)
+        with pytest.raises(ResponseError, match='408'):
+            leg.wait_for('200', timeout=5)
+    assert ('O', 'CCEventFail', (408, 'Request Timeout', None), 'callee', None) in stage.finished().story
+
+
+@pytest.mark.parametrize('ringing', [True, False])
+def test_the_user_agent_is_closed(stage: Stage, ringing: bool) -> None:
+    stage.kind = 'AO'
+    stage.bob.serve(answering() if not ringing else lambda leg: (leg.ring(), leg.wait_ended(timeout=5)),
+                    background=True)
+    with stage.call() as leg:
+        leg.wait_for('180' if ringing else '200', timeout=5)
+        stage.native.close()
+        leg.wait_ended(timeout=5)
+    names = events(stage.finished().story, 'A'), events(stage.controller.story, 'O')
+    assert sum(side.count('Disconnect') + side.count('Fail') for side in names) in (1, 2)
+    assert all(side.count('Disconnect') + side.count('Fail') <= 1 for side in names)
+
+
+@pytest.mark.parametrize('side', ['A', 'O'])
+def test_the_peer_is_gone(make_stage: Callable[..., Stage], side: str) -> None:
+    """A request inside the call that nobody answers ends it (RFC 3261 12.2.1.2), once for each leg."""
+    stage = make_stage(t1=0.01)
+    stage.kind = 'AO'
+    stage.bob.serve(answering(), background=True)
+    leg = stage.call()
+    leg.wait_for('200', timeout=5)
+    peer = stage.alice if side == 'A' else stage.bob
+    peer.endpoint.close()
+    controller = stage.controller
+    call_in_loop((controller.uaA if side == 'A' else controller.uaO).recvEvent, CCEventInfo(MsgBody('hello?')))
+    story = stage.finished().story
+    assert events(story) == ['Try', 'Ring', 'Connect', 'Disconnect']
+    assert story[-1][0] == side or ('A' if side == 'O' else 'O', 'disc') == story[-1][:2]
+
+
+def test_an_exception_in_a_callback(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    stage.kind = 'A'
+
+    def fail(controller: Controller, event: Any, ua: Any) -> None:
+        raise ValueError('a bug of the program')
+
+    stage.on_event = fail
+    with stage.call() as leg, pytest.raises(ResponseError, match='500'):
+        leg.wait_for('200', timeout=5)
+    stage.on_event = None
+    stage.bob.serve(answering(), background=True)
+    with stage.call() as leg:
+        leg.wait_for('200', timeout=5)
+    stage.finished()
+
+
+def test_an_answer_that_a_callback_fails_at(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    """The call that nobody would know of is hung up, and its leg has failed."""
+    stage.kind = 'O'
+
+    def fail(body: Any, done: Any) -> Any:
+        raise ValueError('a bug of the program')
+
+    stage.routes[0][1]['settings'] = {'on_remote_sdp_change': fail}
+    stage.bob.serve(answering(), background=True)
+    with stage.call() as leg, pytest.raises(ResponseError):
+        leg.wait_for('200', timeout=5)
+    assert events(stage.finished().story, 'O') == ['Ring', 'Fail']
+
+
+# -- hand_over
+
+
+@pytest.mark.parametrize(('recv_request', 'code'), [
+    (lambda req, sip_t: (req.genResponse(403, 'Forbidden', ext_reason='not you'), None, None), 403),
+    (lambda req, sip_t: None, 480),
+    (lambda req, sip_t: (None, None, None), 480),
+    (lambda req, sip_t: 1 // 0, 500),
+    (lambda req, sip_t: UA({'_sip_tm': None}).recvRequest(req, sip_t), 500),
+], ids=['response', 'nothing', 'nobody', 'exception', 'no-manager'])
+def test_calls_that_nobody_takes(stage: Stage, recv_request: Callable[..., Any], code: int) -> None:
+    stage.carol.serve(lambda leg: hand_over(leg, recv_request), background=True)
+    with stage.alice.invite(f'sip:x@127.0.0.1:{port_of(stage.carol)}') as leg, pytest.raises(ResponseError) as caught:
+        leg.wait_for('200', timeout=5)
+    assert caught.value.code == code
+    if code == 403:
+        assert caught.value.response.get('Reason') == 'SIP; cause=403; text="not you"'
+
+
+def test_a_native_ua_cannot_answer_for_sippys_manager(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    errors = []
+
+    def recv_request(req: Any, sip_t: Any) -> Any:
+        try:
+            return NativeUA(stage.native, stage.config).recvRequest(req, sip_t)
+        except UsageError as error:
+            errors.append(str(error))
+            return (req.genResponse(500, 'No'), None, None)
+
+    stage.manager.req_cb = recv_request
+    with stage.call() as leg, pytest.raises(ResponseError):
+        leg.wait_for('200', timeout=5)
+    assert 'must be a UA' in errors[0]
+
+
+def test_a_ua_of_sippys_cannot_answer_for_a_native_leg(stage: Stage) -> None:
+    errors = []
+
+    def recv_request(req: Any, sip_t: Any) -> Any:
+        assert req.leg.invite.uri.user == 'x'
+        try:
+            return UA(stage.config).recvRequest(req, sip_t)
+        except UsageError as error:
+            errors.append(str(error))
+            return None
+
+    stage.carol.serve(lambda leg: hand_over(leg, recv_request), background=True)
+    with stage.alice.invite(f'sip:x@127.0.0.1:{port_of(stage.carol)}') as leg, pytest.raises(ResponseError):
+        leg.wait_for('200', timeout=5)
+    assert 'must be a NativeUA' in errors[0]
+
+
+def test_what_recv_request_sees(stage: Stage) -> None:
+    seen = []
+
+    def recv_request(req: Any, sip_t: Any) -> Any:
+        seen.append(((req.getMethod(), str(req.getRURI()), req.getSource(ver=2)[0][0], req.getSource(ver=2)[1]),
+                     [str(header.getBody()) for header in req.getHFs('x-id')], req.getHFBody('via').getTAddr()[0],
+                     req.getHFBody('max-forwards').getNum(), req.getHFBody('contact').getUrl().username,
+                     str(req.getBody()), req.getHFBody('from').getUri().name, req.getHFBody('cseq').getCSeq()))
+        return (req.genResponse(404, 'Not Found'), None, None)
+
+    stage.config['_sip_tm'].req_cb = recv_request
+    stage.carol.serve(lambda leg: hand_over(leg, recv_request), background=True)
+    for port in (stage.config['_sip_port'], port_of(stage.carol)):
+        with stage.alice.invite(f'sip:x%20y@127.0.0.1:{port};user=phone', from_='"A \\"B\\"" <sip:a@b>', sdp=CALLER_SDP,
+                                headers=[('X-Id', '1'), ('X-Id', '2')], route=f'<sip:127.0.0.1:{port};lr>') as leg:
+            leg.wait_ended(timeout=5)
+    native, stock = seen[1], seen[0]
+    assert (native[0][0], native[0][2:]) == (stock[0][0], stock[0][2:])
+    assert native[1:] == stock[1:]
+    assert native[1] == ['1', '2']
+
+
+def test_wrong_thread(stage: Stage) -> None:
+    errors: list[Exception] = []
+
+    def make() -> None:
+        try:
+            NativeUA(stage.native, stage.config)
+        except WrongThread as error:
+            errors.append(error)
+
+    gevent.get_hub().threadpool.apply(make)
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize('known', [True, False])
+def test_source_address(stage: Stage, known: bool) -> None:
+    stage.kind = 'O'
+    stage.bob.serve(answering(), background=True)
+    port = port_of(stage.native) if known else 9
+    stage.routes[0][1]['settings'] = {'source_address': ('127.0.0.1', port)}
+    with stage.call() as leg:
+        if known:
+            leg.wait_for('200', timeout=5)
+        else:
+            with pytest.raises(ResponseError, match='500'):
+                leg.wait_for('200', timeout=5)
+
+
+# -- both worlds at once
+
+
+def test_callbacks_never_interleave(stage: Stage) -> None:
+    inside = []
+    overlaps = []
+
+    def linger(controller: Controller, event: Any, ua: Any) -> None:
+        overlaps.extend(inside)
+        inside.append(str(event))
+        gevent.sleep(0.002)
+        inside.pop()
+
+    stage.on_event = linger
+    stage.bob.serve(answering(), background=True)
+
+    def call(kind: str) -> None:
+        stage.kind = kind
+        with stage.call() as leg:
+            leg.wait_for('200', timeout=10)
+            leg.request('INFO', timeout=10)
+
+    gevent.joinall([gevent.spawn(call, kind) for kind in KINDS * 5], raise_error=True, timeout=30)
+    assert overlaps == []
+    assert len(stage.controllers) == 20
+    for controller in stage.controllers:
+        assert controller.over.wait(5)
+        assert events(controller.story) == ['Try', 'Ring', 'Connect', 'Info', 'Disconnect']
+
+
+def test_linear_code_from_a_callback_and_back(stage: Stage) -> None:
+    """A callback of sippy's starts a script that makes a call of its own, then goes on in the loop."""
+    stage.bob.serve(answering(), background=True)
+    done = []
+
+    def ask_somebody(controller: Controller, event: Any) -> None:
+        with stage.native.invite(f'sip:judge@127.0.0.1:{port_of(stage.carol)}') as leg:
+            verdict = leg.wait_for('MESSAGE', timeout=5).message.body
+        done.append(verdict)
+        call_in_loop(controller.uaA.recvEvent, CCEventFail((403, verdict.decode())))
+
+    def start(controller: Controller, event: Any, ua: Any) -> None:
+        if isinstance(event, CCEventTry):
+            controller.place = lambda: None
+            run_in_greenlet(ask_somebody, controller, event)
+
+    def judge(leg: IncomingLeg) -> None:
+        leg.answer()
+        leg.message('No')
+        leg.wait_ended(timeout=5)
+
+    stage.on_event = start
+    stage.carol.serve(judge, background=True)
+    for kind in ('', 'A'):
+        stage.kind = kind
+        with stage.call() as leg, pytest.raises(ResponseError) as caught:
+            leg.wait_for('200', timeout=5)
+        assert (caught.value.code, caught.value.reason) == (403, 'No')
+    assert done == [b'No'] * 2
+
+
+# -- sippy's own programs
+
+
+class Both:
+    """Stands for the name UA in one of sippy's modules: its first leg of a call, its second, or both, are native."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.made: list[Any] = []
+
+    def __call__(self, global_config: Any, *args: Any, **kwargs: Any) -> Any:
+        side = 'O' if 'nh_address' in kwargs or len(args) > 3 else 'A'
+        first = (self.stage.native, global_config) if side in self.stage.kind else (global_config,)
+        ua = (NativeUA if side in self.stage.kind else UA)(*first, *args, **kwargs)
+        ua.godead_timeout = 0.02
+        self.made.append(ua)
+        return ua
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_b2bua_simple(stage: Stage, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    from sippy import b2bua_simple
+
+    stage.kind = kind
+    both = Both(stage)
+    monkeypatch.setattr(b2bua_simple, 'UA', both)
+    stage.config['nh_addr'] = ('127.0.0.1', port_of(stage.bob))
+    monkeypatch.setattr(stage, 'recvRequest', b2bua_simple.CallMap(stage.config).recvRequest)
+    stage.manager.req_cb = stage.recvRequest
+    stage.bob.serve(answering(), background=True)
+    with stage.call() as leg:
+        leg.wait_for('180', timeout=5)
+        leg.wait_for('200', timeout=5)
+        assert leg.answer == CALLEE_SDP
+        leg.request('INFO', timeout=5)
+    assert [isinstance(ua, NativeUA) for ua in both.made] == ['A' in kind, 'O' in kind]
+
+
+@pytest.mark.filterwarnings('ignore:websockets')
+@pytest.mark.parametrize('kind', KINDS)
+def test_b2bua(stage: Stage, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """The controller of sippy's b2bua: two routes with options, limits, failover."""
+    from sippy import b2bua
+    from sippy.B2B.Route import B2BRoute
+    from sippy.MyConfigParser import MyConfigParser
+
+    stage.kind = kind
+    both = Both(stage)
+    monkeypatch.setattr(b2bua, 'UA', both)
+    config = MyConfigParser()
+    for name, value in stage.config.items():
+        config[name] = value
+    for name in ('auth_enable', 'acct_enable', 'keepalive_ans', 'keepalive_orig'):
+        config.check_and_set(name, '0')
+    config['_uaname'] = 'a B2BUA'
+    config['_static_routes'] = {'': None}
+
+    class Calls:
+        debug_mode = False
+        ccmap: list[Any] = []
+
+    config['_cmap'] = Calls
+    seen = []
+
+    def busy(leg: IncomingLeg) -> None:
+        seen.append((leg.invite.uri.user, leg.headers.get('X-Route'), leg.call_id))
+        leg.reject(486)
+
+    def serve(leg: IncomingLeg) -> None:
+        seen.append((leg.invite.uri.user, leg.headers.get('X-Route'), leg.call_id))
+        answering()(leg)
+
+    stage.carol.serve(busy, background=True)
+    stage.bob.serve(serve, background=True)
+
+    def recv_request(req: Any, sip_t: Any) -> Any:
+        source = req.getSource(ver=2)[0]
+        controller = b2bua.CallController('127.0.0.1', source, source[0], req.getRURI(), config, [])
+        Calls.ccmap.append(controller)
+        routes = [f'first@127.0.0.1:{port_of(stage.carol)};expires=30',
+                  f'second@127.0.0.1:{port_of(stage.bob)};credit-time=30;ash=X-Route%3A2']
+
+        def authorised(results: Any) -> None:
+            for number, text in enumerate(routes, 1):
+                route = B2BRoute(text)
+                route.customize(number, controller.cld, controller.cli, None, [], None)
+                controller.routes.append(route)
+            controller.acctA = b2bua.FakeAccounting()
+            controller.state = b2bua.CCStateARComplete
+            controller.placeOriginate(controller.routes.pop(0))
+
+        controller.rDone = authorised
+        return controller.uaA.recvRequest(req, sip_t)
+
+    monkeypatch.setattr(stage, 'recvRequest', recv_request)
+    stage.manager.req_cb = recv_request
+    with stage.call() as leg:
+        leg.wait_for('180', timeout=5)
+        leg.wait_for('200', timeout=5)
+        assert leg.answer == CALLEE_SDP
+    assert seen == [('first', None, f'{leg.call_id}-b2b_1'), ('second', '2', f'{leg.call_id}-b2b_2')]
+    assert [isinstance(ua, NativeUA) for ua in both.made] == ['A' in kind, 'O' in kind, 'O' in kind]
