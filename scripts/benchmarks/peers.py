@@ -327,7 +327,7 @@ def kamailio(port: int, next_hop: int, folder: Path, *, route: str = FORWARDING,
 SIPPY: dict[str, tuple[str, ...]] = {
     'stock': ('-m',),
     'shim': ('-m', 'greensip.cli.sippy', '-m'),
-    'patched': ('-m', 'gevent.monkey', '--module', 'greensip.cli.sippy', '-m'),
+    'patched': ('-m', 'greensip.cli.sippy', '--patch-all', '-m'),
 }
 
 

@@ -9,6 +9,9 @@ could release one runs in the hub, and the hub does not run.  So these are locks
 **Looking up names.**  sippy does it in its loop and waits for the answer.  Its callbacks still wait, one after the
 other; the hub and whatever else runs there does not.
 
+**Marks.**  ``'my' in dir(host)`` is how sippy asks whether an address, a port or a transport stands for its own.  That
+has all names of the value sorted for an answer of one bit, 80 times a call: a quarter of what a call costs.
+
 **Identities.**  A session of RTPProxy has to know in which thread it was made, not in which greenlet.
 """
 
@@ -29,6 +32,8 @@ from . import natives
 from .natives import SimpleQueue, allocate_lock, get_ident
 
 __all__ = ['CHANGES', 'AfterImport', 'getaddrinfo']
+
+MARKED = ('my',)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -81,6 +86,15 @@ def own_getaddrinfo(names: dict[str, Any]) -> None:
     names['getaddrinfo'] = getaddrinfo
 
 
+def marks(value: Any) -> tuple[str, ...]:
+    """What ``dir(value)`` says of the one name that is looked for in it."""
+    return MARKED if hasattr(value, 'my') else ()
+
+
+def quick_marks(names: dict[str, Any]) -> None:
+    names['dir'] = marks
+
+
 #: by module
 CHANGES: dict[str, Change] = {
     'sippy.B2B.Route': own_getaddrinfo,
@@ -90,7 +104,11 @@ CHANGES: dict[str, Change] = {
     'sippy.Rtp.Singletons': native_singletons,
     'sippy.Rtp_proxy.Client.net': own_getaddrinfo,
     'sippy.Rtp_proxy.session': native_identity,
+    'sippy.SdpOrigin': quick_marks,
+    'sippy.SipConf': quick_marks,
     'sippy.SipTransactionManager': own_socket,
+    'sippy.SipURL': quick_marks,
+    'sippy.SipVia': quick_marks,
     'sippy.misc': own_socket,
 }
 
