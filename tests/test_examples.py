@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from benchmarks import peers
 
-from greensip import NotFound, ResponseError, UserAgent
+from greensip import Leg, NotFound, Redirected, RemoteCancel, RemoteHangup, ResponseError, UserAgent
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
 NAMES = sorted(path.name for path in EXAMPLES.glob('*.py'))
@@ -23,9 +23,9 @@ Start = Callable[..., peers.Peer]
 def start(tmp_path: Path) -> Iterator[Start]:
     """``start('call', ...)`` runs ``examples/call.py`` in a process of its own."""
     with peers.stopped_at_end([]) as running:
-        def start(name: str, *arguments: object) -> peers.Peer:
+        def start(name: str, *arguments: object, runner: tuple[str, ...] = ()) -> peers.Peer:
             peer = peers.Peer(f'{name}-{len(running)}', [
-                sys.executable, '-u', EXAMPLES / f'{name}.py', *map(str, arguments)], tmp_path)
+                sys.executable, '-u', *runner, EXAMPLES / f'{name}.py', *map(str, arguments)], tmp_path)
             running.append(peer)
             return peer
 
@@ -63,6 +63,8 @@ Serve = Callable[..., tuple[peers.Peer, int]]
 
 @pytest.mark.parametrize('name', NAMES)
 def test_help_is_the_docstring(start: Start, name: str) -> None:
+    if name == 'sippy_legacy.py':
+        pytest.importorskip('sippy')
     text = finished(start(name.removesuffix('.py'), '--help'))
     assert f'python examples/{name}' in text
     assert name in (EXAMPLES / 'README.rst').read_text(encoding='utf-8')
@@ -126,6 +128,88 @@ def test_b2bua_failover(serve: Serve, ua: UserAgent, free_port: Callable[[], int
     b2bua.wait_for_text(f'bob at 127.0.0.1:{closed}: .*, next')
     b2bua.wait_for_text(f'bob at 127.0.0.1:{answering}: answered')
     b2bua.wait_for_text('the caller hung up')
+
+
+@pytest.fixture(params=['sippy_linear', 'sippy_legacy', 'sippy_legacy without greensip'])
+def start_b2bua(request: pytest.FixtureRequest, start: Start, free_port: Callable[[], int]
+                ) -> Callable[..., tuple[peers.Peer, int]]:
+    """Starts the same program: in the linear style, on the shim, and on sippy as it is."""
+    name, _, plain = request.param.partition(' ')
+    if name == 'sippy_legacy':
+        pytest.importorskip('sippy')
+
+    def serve(*arguments: object) -> tuple[peers.Peer, int]:
+        port = free_port()
+        runner = ('-m', 'greensip.cli.sippy') if name == 'sippy_legacy' and not plain else ()
+        peer = start(name, *arguments, '--listen', f'udp:127.0.0.1:{port}', runner=runner)
+        peer.wait_for_text(f'listening on .*:{port}')
+        return peer, port
+
+    return serve
+
+
+def callee(handler: Callable[[Leg], object]) -> UserAgent:
+    ua = UserAgent('udp:127.0.0.1:0', name='callee')
+    ua.serve(handler, background=True)
+    return ua
+
+
+def test_sippy_b2bua_fails_over(start_b2bua: Serve, ua: UserAgent) -> None:
+    def answer(leg: Leg) -> None:
+        leg.ring()
+        leg.answer()
+        leg.wait_ended()
+
+    with callee(lambda leg: leg.reject(486)) as busy, callee(answer) as answering:
+        first, second = (f'127.0.0.1:{one.points[0].address[1]}' for one in (busy, answering))
+        b2bua, port = start_b2bua('--route', first, '--route', second)
+        with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg:
+            # Whatever comes before: the threads of sippy's own servers may let a 200 overtake its 180.
+            leg.wait_for('200', timeout=10)
+        b2bua.wait_for_text('the caller hung up')
+    assert b2bua.printed().splitlines()[1:] == [
+        f'bob at {first}: 486 Busy Here', f'bob at {second}: answered', f'bob at {second}: the caller hung up']
+
+
+def test_sippy_b2bua_gives_up(start_b2bua: Serve, ua: UserAgent) -> None:
+    with callee(Leg.wait_ended) as silent, callee(lambda leg: leg.redirect('sip:carol@192.0.2.1')) as moved:
+        routes = [f'127.0.0.1:{one.points[0].address[1]}' for one in (silent, moved)]
+        b2bua, port = start_b2bua('--route', routes[0], '--route', routes[1], '--patience', '0.3')
+        with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg, pytest.raises(Redirected) as caught:
+            leg.wait_for('200', timeout=10)
+        assert [str(contact.uri) for contact in caught.value.contacts] == ['sip:carol@192.0.2.1']
+        b2bua.wait_for_text(f'bob at {routes[0]}: .+\nbob at {routes[1]}: 302 Moved Temporarily\n')
+
+
+def test_sippy_b2bua_cancelled(start_b2bua: Serve, ua: UserAgent) -> None:
+    ends = []
+
+    def ring(leg: Leg) -> None:
+        leg.ring()
+        ends.append(type(leg.wait_ended(timeout=10).error))
+
+    with callee(ring) as ringing:
+        b2bua, port = start_b2bua('--route', f'127.0.0.1:{ringing.points[0].address[1]}')
+        with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg:
+            leg.wait_for('180', timeout=10)
+        b2bua.wait_for_text('the caller hung up')
+        ringing.drain(5)
+    assert ends == [RemoteCancel]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_sippy_b2bua_ends(start_b2bua: Serve, ua: UserAgent, number: int) -> None:
+    def answer(leg: Leg) -> None:
+        leg.answer()
+        leg.wait_ended()
+
+    with callee(answer) as answering:
+        b2bua, port = start_b2bua('--route', f'127.0.0.1:{answering.points[0].address[1]}')
+        with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg:
+            leg.wait_for('200', timeout=10)
+            b2bua.send_signal(number)
+            assert isinstance(leg.wait_ended(timeout=5).error, RemoteHangup)
+        assert 'Traceback' not in finished(b2bua)
 
 
 def test_parallel_fork(serve: Serve, ua: UserAgent, free_port: Callable[[], int]) -> None:
