@@ -65,7 +65,8 @@ class Figures:
 def call(program: peers.Peer, target: int, load: Load, folder: Path, caller: int) -> None:
     """Place the calls of ``load`` through the program on port ``target``, and add what they cost."""
     cpu = program.cpu()
-    with peers.callers(target, caller, folder, calls=load.calls, rate=load.rate) as calling:
+    calling = peers.callers(target, caller, folder, calls=load.calls, rate=load.rate)
+    with calling:
         calling.wait(load.calls / load.rate + 60)
         time.sleep(1)
         cpu = program.cpu() - cpu
