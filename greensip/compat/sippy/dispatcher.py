@@ -116,15 +116,15 @@ class Dispatcher(EventDispatcher2):   # type: ignore[misc]
     def callFromThreadSync(self, thread_cb: Callable[..., Any], *cb_params: Any) -> Any:
         """Call ``thread_cb(*cb_params)`` in the loop; what it returns or raises.
 
-        Blocks the calling thread, or greenlet, until then.  In the loop itself, where sippy's own would wait for
-        ever, it is a plain call.
+        Blocks the calling thread, or greenlet, until then.  Where sippy's own would wait for ever, in the loop itself
+        or before it in the same thread, it is a plain call.
         """
         wait: Callable[..., Any]
         if get_ident() != self.my_ident:
             lock = allocate_lock()
             lock.acquire()
             wait, done = lock.acquire, lock.release
-        elif self._greenlet is None or self._greenlet is getcurrent():
+        elif getcurrent() is self._greenlet or (self._greenlet is None and getcurrent().parent is None):
             return thread_cb(*cb_params)
         else:
             event = Event()

@@ -33,6 +33,7 @@ from .natives import SimpleQueue, allocate_lock, get_ident
 
 __all__ = ['CHANGES', 'AfterImport', 'getaddrinfo']
 
+#: what an object says that stands for an address, port or transport of ours
 MARKED = ('my',)
 
 Change = Callable[[dict[str, Any]], None]
@@ -109,6 +110,7 @@ CHANGES: dict[str, Change] = {
     'sippy.SipTransactionManager': own_socket,
     'sippy.SipURL': quick_marks,
     'sippy.SipVia': quick_marks,
+    'sippy.Udp_server': own_socket,
     'sippy.misc': own_socket,
 }
 

@@ -305,6 +305,7 @@ class DirectReceiver(threading.Thread):
     def __init__(self, userv: Any) -> None:
         super().__init__(daemon=True)
         self.userv = userv
+        self.closed = False
         self.start()
 
     def run(self) -> None:
@@ -314,7 +315,7 @@ class DirectReceiver(threading.Thread):
         ipv6 = userv.uopts.family == socket.AF_INET6
         poll = select.poll()
         poll.register(skt.fileno(), select.POLLIN)
-        while userv.uopts.data_callback is not None:
+        while not self.closed:
             try:
                 if poll.poll()[0][1] & (select.POLLHUP | select.POLLNVAL | select.POLLERR):
                     return
@@ -330,3 +331,8 @@ class DirectReceiver(threading.Thread):
             if address is None:
                 return
             userv.handle_read(data, (f'[{address[0]}]', address[1]) if ipv6 else address, rtime)
+
+    def join(self, timeout: float | None = None) -> None:
+        """End the thread, whose socket has been shut down, and wait for it."""
+        self.closed = True
+        super().join(timeout)
