@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import threading
 from pathlib import Path
 
 import gevent
@@ -124,19 +124,20 @@ def test_a_line_cut_by_a_full_disk_goes_whole_into_the_new_file(tmp_path: Path) 
 def test_a_slow_disk_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = CdrFile(str(tmp_path / 'cdr'))
     write = os.write
+    writing, go_on = threading.Event(), threading.Event()
 
     def slow(descriptor: int, data: bytes) -> int:
-        time.sleep(0.3)
+        writing.set()
+        assert go_on.wait(5.0)
         return write(descriptor, data)
 
     monkeypatch.setattr(cdr.os, 'write', slow)
     records.write({'n': 1})
-    turns, began = 0, time.monotonic()
-    while time.monotonic() - began < 0.2:
-        gevent.sleep(0.001)
-        turns += 1
-    # A hub that waited for the disk would have had hardly a turn.
-    assert turns > 20
+    until(writing.is_set)
+    # A hub that waited for the disk would not get here before the disk has gone on.
+    gevent.sleep(0)
+    assert lines(tmp_path / 'cdr') == []
+    go_on.set()
     records.close()
     assert lines(tmp_path / 'cdr') == [{'n': 1}]
 
