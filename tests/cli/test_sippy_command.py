@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import pytest
 from greensip.cli.sippy import HELP
 
 COMMAND = [sys.executable, '-m', 'greensip.cli.sippy']
+
+#: with it python, and so the command, would not look beside a script for what that imports
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'PYTHONSAFEPATH'}
 
 #: says where it runs, and what python tells a script about itself
 SCRIPT = '''\
@@ -31,9 +35,10 @@ if __name__ == '__main__':
 SAYS = "greensip.compat.sippy.dispatcher ['-f', '--help', 'x y'] found {} True {}\n"
 
 
-def start(folder: Path, *arguments: str, command: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+def start(folder: Path, *arguments: str, command: list[str] | None = None,
+          **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*(command or COMMAND), *arguments], capture_output=True, text=True, timeout=30, check=False,
-                          stdin=subprocess.DEVNULL, cwd=folder)
+                          stdin=subprocess.DEVNULL, cwd=folder, env={**ENVIRONMENT, **variables})
 
 
 @pytest.fixture
@@ -70,6 +75,11 @@ def test_a_script_elsewhere_finds_what_is_beside_it(program: Path, tmp_path_fact
     assert (done.returncode, done.stdout) == (7, SAYS.format('script.py', False)), done.stderr
 
 
+def test_a_safe_path_stays_safe(program: Path) -> None:
+    done = start(program, 'script.py', PYTHONSAFEPATH='1')
+    assert done.returncode == 1 and done.stderr.endswith("ModuleNotFoundError: No module named 'helper'\n"), done
+
+
 def test_sippys_own_programs_run(tmp_path: Path, needs_sippy: None) -> None:
     done = start(tmp_path, '-m', 'sippy.Time.Timeout')
     assert (done.returncode, done.stdout.count('test'), done.stderr) == (0, 6, '')
@@ -86,7 +96,8 @@ def test_ctrl_c_ends_it_as_python_would(program: Path) -> None:
     (program / 'script.py').write_text('from sippy.Core.EventDispatcher import ED2\n'
                                        'print("ready", flush=True)\nED2.loop()\n', encoding='utf-8')
     with subprocess.Popen([*COMMAND, 'script.py'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, cwd=program) as process:
+                          stderr=subprocess.PIPE, text=True, cwd=program,
+                          env=ENVIRONMENT) as process:
         assert process.stdout is not None and process.stdout.readline() == 'ready\n'
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=10)[1]
