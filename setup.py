@@ -91,7 +91,8 @@ setup(
     python_requires='>=3.11',
     install_requires=['gevent>=23.9', 'greenlet>=3.0', 'dnspython>=2.4'],
     extras_require={
-        'test': ['pytest>=7.4', 'hypothesis>=6.80', 'mypy>=1.8', 'ruff>=0.4', 'types-gevent', 'types-greenlet'],
+        'test': ['pytest>=7.4', 'hypothesis>=6.80', 'cryptography>=41', 'mypy>=1.8', 'ruff>=0.4', 'types-gevent',
+                 'types-greenlet'],
         # Programs written for sippy, on greensip's hub.
         'sippy': ['sippy>=2.5'],
         # Real peers of the interoperability tests and of scripts/bench that come from PyPI.
