@@ -92,7 +92,9 @@ setup(
     install_requires=['gevent>=23.9', 'greenlet>=3.0', 'dnspython>=2.4'],
     extras_require={
         'test': ['pytest>=7.4', 'hypothesis>=6.80', 'cryptography>=41', 'mypy>=1.8', 'ruff>=0.4', 'types-gevent',
-                 'types-greenlet'],
+                 'types-greenlet', 'wsproto>=1.2'],
+        # SIP over WebSocket, for browsers.
+        'websocket': ['wsproto>=1.2', 'h11>=0.14'],
         # Programs written for sippy, on greensip's hub.
         'sippy': ['sippy>=2.5'],
         # Real peers of the interoperability tests and of scripts/bench that come from PyPI.

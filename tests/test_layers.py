@@ -29,8 +29,9 @@ PURE = 3
 IMPURE = {'asyncio', 'gevent', 'greenlet', 'select', 'selectors', 'socket', 'ssl', '_thread', 'threading', 'time'}
 #: all that may be imported from elsewhere
 REQUIRED = {'gevent', 'greenlet', 'dns'}
-#: what an extra of setup.py brings, and the only package that may import it
-OPTIONAL = {'sippy': 'greensip.compat.sippy'}
+#: what an extra of setup.py brings, and the only package or module that may import it
+OPTIONAL = {'sippy': 'greensip.compat.sippy', 'h11': 'greensip.transport.websocket',
+            'wsproto': 'greensip.transport.websocket'}
 
 
 def package_of(module: str) -> str:

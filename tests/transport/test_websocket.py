@@ -1,0 +1,376 @@
+"""WebSocket connections without sockets: handshakes and frames as RFC 6455 writes them, octet for octet."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from greensip.errors import ConnectError, ParseError
+from greensip.message import PING, PONG, KeepAlive, Limits, Message
+from greensip.transport.websocket import Rules, WebSocketChannel
+
+# The example of RFC 6455 1.3 and RFC 7118 4.1.
+HANDSHAKE = {
+    'Host': 'sip-ws.example.com',
+    'Upgrade': 'websocket',
+    'Connection': 'Upgrade',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'Origin': 'http://www.example.com',
+    'Sec-WebSocket-Protocol': 'sip',
+    'Sec-WebSocket-Version': '13',
+}
+ACCEPT = b's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+
+OPTIONS = b'OPTIONS sip:b@h SIP/2.0\r\nVia: SIP/2.0/WS a.invalid;branch=z9hG4bK1\r\n\r\n'
+GREETING = 'MESSAGE sip:b@h SIP/2.0\r\nSubject: Grüße\r\n\r\nschöne Grüße'.encode()
+BINARY = b'MESSAGE sip:b@h SIP/2.0\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x01'
+BROKEN = b'OPTIONS sip:b@h SIP/2.0\r\nno field\r\n\r\n'
+
+TEXT, BYTES, CLOSE, PING_FRAME, PONG_FRAME = 1, 2, 8, 9, 10
+
+
+def request(line: str = 'GET / HTTP/1.1', **changes: str | None) -> bytes:
+    """A handshake; ``Sec_WebSocket_Key=None`` leaves a field out."""
+    named = {name.replace('_', '-'): value for name, value in changes.items()}
+    fields = [f'{name}: {value}' for name, value in {**HANDSHAKE, **named}.items() if value is not None]
+    return '\r\n'.join([line, *fields, '', '']).encode()
+
+
+def frame(kind: int, payload: bytes, *, mask: bytes | None = b'\x12\x34\x56\x78', last: bool = True) -> bytes:
+    """RFC 6455 5.2."""
+    size = len(payload)
+    length, more = ((size, b'') if size < 126 else (126, struct.pack('!H', size)) if size < 65536
+                    else (127, struct.pack('!Q', size)))
+    head = bytes([kind | (0x80 if last else 0), length | (0x80 if mask else 0)]) + more
+    if mask is None:
+        return head + payload
+    return head + mask + bytes(octet ^ mask[index % 4] for index, octet in enumerate(payload))
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """What a server has sent: kind and payload."""
+    found = []
+    while data:
+        assert data[0] & 0x80 and not data[1] & 0x80
+        size, start = data[1], 2
+        if size == 126:
+            size, start = struct.unpack('!H', data[2:4])[0], 4
+        elif size == 127:
+            size, start = struct.unpack('!Q', data[2:10])[0], 10
+        found.append((data[0] & 15, data[start:start + size]))
+        data = data[start + size:]
+    return found
+
+
+def opened(limits: Limits | None = None, rules: Rules = Rules()) -> WebSocketChannel:  # noqa: B008
+    """A server after its handshake."""
+    server = WebSocketChannel(None, rules, limits or Limits())
+    assert server.receive(request()) == []
+    assert server.take_outgoing().startswith(b'HTTP/1.1 101 ')
+    assert server.ready
+    return server
+
+
+def show(items: list[Message | KeepAlive | ParseError]) -> list[object]:
+    return [item if isinstance(item, KeepAlive) else item.what if isinstance(item, ParseError)
+            else (item.start_line, item.body) for item in items]
+
+
+# -- the handshake of a server
+
+def test_the_handshake_of_the_rfc() -> None:
+    server = WebSocketChannel()
+    assert not server.ready and server.take_outgoing() == b''
+    assert server.receive(request()) == []
+    answer = server.take_outgoing()
+    status, *fields = answer.decode().rstrip('\r\n').split('\r\n')
+    assert status == 'HTTP/1.1 101 Switching Protocols'
+    assert {line.lower() for line in fields} == {
+        'upgrade: websocket', 'connection: upgrade', f'sec-websocket-accept: {ACCEPT.decode().lower()}',
+        'sec-websocket-protocol: sip'}
+    assert ACCEPT in answer
+    assert server.ready and not server.ended
+
+
+@pytest.mark.parametrize('text', [
+    request(Connection='keep-alive, Upgrade', Upgrade='WebSocket'),
+    request(Sec_WebSocket_Protocol='chat, sip'),
+    request(Sec_WebSocket_Extensions='permessage-deflate; client_max_window_bits'),
+    request('GET /sip?token=1 HTTP/1.1'),
+    request('GET ws://sip-ws.example.com/sip HTTP/1.1'),
+    request(Origin=None),
+    request(X_Forwarded_For='203.0.113.7'),
+])
+def test_handshakes_that_are_accepted(text: bytes) -> None:
+    server = WebSocketChannel()
+    server.receive(text)
+    answer = server.take_outgoing()
+    assert answer.startswith(b'HTTP/1.1 101 ') and b'xtensions' not in answer
+    assert server.ready and server.claimed == ''
+
+
+@pytest.mark.parametrize('text, status, field', [
+    (request('POST / HTTP/1.1'), 405, b'Allow: GET'),
+    (request('HEAD / HTTP/1.1'), 405, b'Allow: GET'),
+    (request(Upgrade=None, Connection=None), 426, b'Upgrade: websocket'),
+    (request(Upgrade='h2c'), 426, b'Upgrade: websocket'),
+    (request(Connection='close'), 426, b'Upgrade: websocket'),
+    (request(Sec_WebSocket_Version='8'), 426, b'Sec-WebSocket-Version: 13'),
+    (request(Sec_WebSocket_Version=None), 426, b'Sec-WebSocket-Version: 13'),
+    (request(Sec_WebSocket_Key=None), 400, b''),
+    (request(Sec_WebSocket_Key='c2hvcnQ='), 400, b''),
+    (request(Sec_WebSocket_Key='?'), 400, b''),
+    (request(Sec_WebSocket_Protocol=None), 400, b''),
+    (request(Sec_WebSocket_Protocol='chat, sips, SIP'), 400, b''),
+    (request(Host=None), 400, b''),
+    (b'OPTIONS sip:b@h SIP/2.0\r\nCall-ID: x\r\n\r\n', 400, b''),
+    (b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400, b''),
+    (b'GET / HTTP/1.1\r\nHost: a\r\nX: ' + b'x' * 20000, 431, b''),
+])
+def test_handshakes_that_are_refused(text: bytes, status: int, field: bytes) -> None:
+    server = WebSocketChannel()
+    assert server.receive(text) == []
+    head, _, body = server.take_outgoing().partition(b'\r\n\r\n')
+    assert head.startswith(b'HTTP/1.1 %d ' % status)
+    assert field in head and b'Connection: close' in head
+    assert body.count(b'\n') == (0 if text.startswith(b'HEAD') else 1)
+    assert not server.ready and server.ended.startswith(f'refused with {status}')
+    assert server.receive(frame(TEXT, OPTIONS)) == [] and server.take_outgoing() == b''
+
+
+@pytest.mark.parametrize('line, accepted', [
+    ('GET /sip HTTP/1.1', True), ('GET /sip?x=1 HTTP/1.1', True), ('GET http://h/sip HTTP/1.1', True),
+    ('GET / HTTP/1.1', False), ('GET /sip/ HTTP/1.1', False), ('GET /SIP HTTP/1.1', False),
+    ('GET //sip HTTP/1.1', False), ('GET ?/sip HTTP/1.1', False),
+])
+def test_the_path(line: str, accepted: bool) -> None:
+    server = WebSocketChannel(None, Rules(path='/sip'))
+    server.receive(request(line))
+    assert server.ready is accepted
+    assert server.take_outgoing().startswith(b'HTTP/1.1 101 ' if accepted else b'HTTP/1.1 404 ')
+
+
+@pytest.mark.parametrize('origin, accepted', [
+    ('https://phone.example.com', True), ('https://PHONE.example.com', True), ('https://other.example.com', True),
+    ('http://phone.example.com', False), ('https://phone.example.com.evil.org', False), ('null', False), (None, False),
+])
+def test_the_origin(origin: str | None, accepted: bool) -> None:
+    rules = Rules(origins=('https://phone.example.com', 'https://other.example.com'))
+    server = WebSocketChannel(None, rules)
+    server.receive(request(Origin=origin))
+    assert server.ready is accepted
+    assert server.take_outgoing().startswith(b'HTTP/1.1 101 ' if accepted else b'HTTP/1.1 403 ')
+
+
+@pytest.mark.parametrize('text, claimed', [
+    ('203.0.113.7', '203.0.113.7'), ('198.51.100.1, 203.0.113.7', '203.0.113.7'), ('2001:db8:0::7', '2001:db8::7'),
+    ('[2001:db8::7]:4711', '2001:db8::7'), ('203.0.113.7:4711', '203.0.113.7'), ('unknown', ''), (None, ''),
+    ('203.0.113.7, evil', ''), ('', ''),
+])
+def test_the_address_that_a_reverse_proxy_tells(text: str | None, claimed: str) -> None:
+    server = WebSocketChannel(None, Rules(forwarded=True))
+    server.receive(request(X_Forwarded_For=text))
+    assert server.ready and server.claimed == claimed
+
+
+# -- messages
+
+def test_messages_in_text_and_binary() -> None:
+    server = opened()
+    items = server.receive(frame(TEXT, OPTIONS) + frame(BYTES, GREETING) + frame(BYTES, BINARY) + frame(TEXT, GREETING)
+                           + frame(TEXT, BROKEN) + frame(TEXT, OPTIONS))
+    assert show(items) == [
+        ('OPTIONS sip:b@h SIP/2.0', b''), ('MESSAGE sip:b@h SIP/2.0', 'schöne Grüße'.encode()),
+        ('MESSAGE sip:b@h SIP/2.0', b'\xff\xfe\x00\x01'), ('MESSAGE sip:b@h SIP/2.0', 'schöne Grüße'.encode()),
+        'broken header field', ('OPTIONS sip:b@h SIP/2.0', b'')]
+    assert server.take_outgoing() == b'' and server.ready and server.idle
+
+
+def test_every_split_point() -> None:
+    stream = request() + frame(TEXT, GREETING[:21], last=False) + frame(0, GREETING[21:]) + frame(BYTES, BINARY) \
+        + frame(TEXT, b'\r\n\r\n')
+    expected = [('MESSAGE sip:b@h SIP/2.0', 'schöne Grüße'.encode()),
+                ('MESSAGE sip:b@h SIP/2.0', b'\xff\xfe\x00\x01'), PING]
+    for cut in range(len(stream) + 1):
+        server = WebSocketChannel()
+        items = server.receive(stream[:cut]) + server.receive(stream[cut:])
+        assert show(items) == expected and server.ready and server.idle
+    server = WebSocketChannel()
+    assert show([item for octet in stream for item in server.receive(bytes([octet]))]) == expected
+
+
+def test_pieces_of_a_message_with_a_ping_between() -> None:
+    server = opened()
+    assert server.receive(frame(TEXT, OPTIONS[:10], last=False)) == []
+    assert not server.idle
+    assert server.receive(frame(PING_FRAME, b'are you there?')) == []
+    assert frames(server.take_outgoing()) == [(PONG_FRAME, b'are you there?')]
+    assert show(server.receive(frame(0, OPTIONS[10:]))) == [('OPTIONS sip:b@h SIP/2.0', b'')]
+    assert server.idle
+
+
+@pytest.mark.parametrize('payload, expected', [
+    (b'\r\n\r\n', [PING]), (b'\r\n', [PONG]), (b'', []), (b'\n', []),
+    (b'\r\n\r\n' + OPTIONS, [('OPTIONS sip:b@h SIP/2.0', b'')]),
+])
+def test_keep_alives(payload: bytes, expected: list[object]) -> None:
+    server = opened()
+    assert show(server.receive(frame(TEXT, payload))) == expected
+    assert server.ready
+
+
+def test_what_is_utf_8_leaves_as_text() -> None:
+    server = opened()
+    assert frames(server.pack(OPTIONS) + server.pack(GREETING) + server.pack(BINARY) + server.pack(b'\r\n')) == [
+        (TEXT, OPTIONS), (TEXT, GREETING), (BYTES, BINARY), (TEXT, b'\r\n')]
+    large = OPTIONS + b'x' * 70000
+    assert frames(server.pack(large)) == [(TEXT, large)]
+    assert frames(server.ping()) == [(PING_FRAME, b'')]
+
+
+@pytest.mark.parametrize('pieces', [
+    [frame(BYTES, b'x' * 151)],
+    [frame(BYTES, b'x' * 80, last=False), frame(0, b'x' * 80, last=False)],
+    [bytes([0x82, 0xff]) + struct.pack('!Q', 1 << 60) + b'mask', b'x' * 160],
+])
+def test_a_message_that_is_too_big(pieces: list[bytes]) -> None:
+    server = opened(Limits(head=50, message=100))
+    for piece in pieces:
+        assert server.receive(piece) == []
+    (kind, payload), = frames(server.take_outgoing())
+    assert kind == CLOSE and struct.unpack('!H', payload[:2]) == (1009,)
+    assert server.ended == 'message too big' and not server.ready
+
+
+def test_a_message_over_the_limit_of_sip() -> None:
+    server = opened(Limits(head=50, message=100))
+    error, = server.receive(frame(BYTES, b'MESSAGE sip:b@h SIP/2.0\r\nCall-ID: a\r\n\r\n' + b'x' * 80))
+    assert isinstance(error, ParseError) and error.status == 513 and server.ready
+
+
+@pytest.mark.parametrize('data, code', [
+    (frame(TEXT, OPTIONS, mask=None), 1002),
+    (frame(TEXT, b'\xff\xfe'), 1007),
+    (frame(3, b''), 1002),
+    (frame(0, OPTIONS), 1002),
+    (bytes([0xc1]) + frame(TEXT, OPTIONS)[1:], 1002),
+    (frame(TEXT, b'x', last=False) + frame(TEXT, b'x'), 1002),
+    (frame(PING_FRAME, b'x' * 126), 1002),
+])
+def test_frames_that_are_wrong(data: bytes, code: int) -> None:
+    server = opened()
+    assert server.receive(data) == []
+    (kind, payload), = frames(server.take_outgoing())
+    assert kind == CLOSE and struct.unpack('!H', payload[:2]) == (code,)
+    assert server.ended.startswith(f'closed with {code}') and not server.ready
+    assert server.receive(frame(TEXT, OPTIONS)) == [] and server.take_outgoing() == b''
+
+
+def test_what_came_before_the_wrong_frame_is_kept() -> None:
+    server = opened()
+    assert show(server.receive(frame(TEXT, OPTIONS) + frame(3, b''))) == [('OPTIONS sip:b@h SIP/2.0', b'')]
+    assert server.ended
+
+
+@pytest.mark.parametrize('payload, answer', [(struct.pack('!H', 1000) + b'bye', 1000), (b'', None),
+                                             (struct.pack('!H', 4321), 4321)])
+def test_the_peer_says_goodbye(payload: bytes, answer: int | None) -> None:
+    server = opened()
+    assert show(server.receive(frame(TEXT, OPTIONS) + frame(CLOSE, payload))) == [('OPTIONS sip:b@h SIP/2.0', b'')]
+    (kind, echoed), = frames(server.take_outgoing())
+    assert kind == CLOSE and echoed[:2] == (struct.pack('!H', answer) if answer else b'')
+    assert server.ended.startswith('the peer closed the connection') and not server.ready
+
+
+def test_we_say_goodbye() -> None:
+    server = opened()
+    server.close('the server stops')
+    assert frames(server.take_outgoing()) == [(CLOSE, struct.pack('!H', 1001) + b'the server stops')]
+    assert server.ended == 'the server stops'
+    server.close()
+    assert server.take_outgoing() == b''
+
+
+def test_an_end_without_goodbye() -> None:
+    server = opened()
+    server.receive(frame(TEXT, OPTIONS)[:20])
+    server.eof()
+    assert server.ended == 'the peer closed the connection'
+
+
+# -- the client
+
+def connected() -> tuple[WebSocketChannel, WebSocketChannel]:
+    client, server = WebSocketChannel('sip-ws.example.com'), WebSocketChannel()
+    server.receive(client.take_outgoing())
+    client.receive(server.take_outgoing())
+    return client, server
+
+
+def test_a_client_asks_for_the_subprotocol() -> None:
+    client = WebSocketChannel('[2001:db8::1]:8080', Rules(peer_path='/ws'))
+    assert not client.ready
+    line, *fields = client.take_outgoing().decode().split('\r\n')
+    assert line == 'GET /ws HTTP/1.1'
+    assert {'Host: [2001:db8::1]:8080', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13',
+            'Sec-WebSocket-Protocol: sip'} <= set(fields)
+    assert any(field.startswith('Sec-WebSocket-Key: ') for field in fields)
+    assert not any('xtensions' in field for field in fields)
+
+
+def test_client_and_server() -> None:
+    client, server = connected()
+    assert client.ready and server.ready
+    data = client.pack(GREETING) + client.pack(BINARY)
+    assert data[1] & 0x80, 'what a client sends is masked'
+    assert show(server.receive(data)) == [('MESSAGE sip:b@h SIP/2.0', 'schöne Grüße'.encode()),
+                                          ('MESSAGE sip:b@h SIP/2.0', b'\xff\xfe\x00\x01')]
+    assert show(client.receive(server.pack(OPTIONS))) == [('OPTIONS sip:b@h SIP/2.0', b'')]
+    client.receive(server.ping())
+    assert server.receive(client.take_outgoing()) == [] and server.ready
+    server.close()
+    client.receive(server.take_outgoing())
+    assert client.ended == 'the peer closed the connection with 1001'
+
+
+def test_what_follows_the_handshake_at_once() -> None:
+    cut = size = 0
+    while cut <= size:
+        client, server = WebSocketChannel('h'), WebSocketChannel()
+        server.receive(client.take_outgoing())
+        together = server.take_outgoing() + server.pack(OPTIONS)
+        items = client.receive(together[:cut]) + client.receive(together[cut:])
+        assert show(items) == [('OPTIONS sip:b@h SIP/2.0', b'')] and client.ready
+        cut, size = cut + 1, len(together)
+
+
+@pytest.mark.parametrize('answer, why', [
+    (b'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n', 'refused the WebSocket with 404'),
+    (b'HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno', 'refused the WebSocket with 401'),
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 'refused the WebSocket with 200'),
+    (b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+     b'Sec-WebSocket-Accept: bm90IHRoaXMgb25lISEhISEhISE=\r\n\r\n', 'does not speak WebSocket: Bad accept token'),
+    (b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+     'does not speak WebSocket'),
+    (b'SIP/2.0 400 Bad Request\r\n\r\n', 'does not speak WebSocket'),
+    (b'\x15\x03\x01\x00\x02\x02\x46\r\n\r\n', 'does not speak WebSocket'),
+])
+def test_a_server_that_does_not_want_us(answer: bytes, why: str) -> None:
+    client = WebSocketChannel('h')
+    client.take_outgoing()
+    with pytest.raises(ConnectError, match=why):
+        client.receive(answer)
+    assert not client.ready and why in client.ended
+
+
+@pytest.mark.parametrize('protocol', [b'', b'Sec-WebSocket-Protocol: chat\r\n'])
+def test_a_server_without_the_subprotocol(protocol: bytes) -> None:
+    client, server = WebSocketChannel('h'), WebSocketChannel()
+    server.receive(client.take_outgoing())
+    answer = server.take_outgoing()
+    start = answer.lower().index(b'sec-websocket-protocol')
+    end = answer.index(b'\r\n', start) + 2
+    with pytest.raises(ConnectError, match=r'does not speak'):
+        client.receive(answer[:start] + protocol + answer[end:])
+    assert not client.ready
