@@ -76,7 +76,7 @@ class Peer:
             raise PeerError(f'{self.name} still runs after {timeout} s:\n{self.printed()[-2000:]}') from None
 
     def wait_for_port(self, port: int, timeout: float = 20.0) -> None:
-        """Wait until it (or anybody) listens on the UDP ``port``."""
+        """Wait until it (or anybody) listens on ``port``."""
         if not wait_until(lambda: is_bound(port) or not self.running(), timeout) or not self.running():
             # Nobody got hold of it yet who would stop it.
             status = self.stop()
@@ -176,14 +176,28 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def is_bound(port: int) -> bool:
-    """Does anybody on this machine listen on the UDP port?"""
-    wanted = f':{port:04X}'
-    for path in ('/proc/net/udp', '/proc/net/udp6'):
+#: states of a TCP socket, as the system writes them
+_ESTABLISHED, _LISTENING = '01', '0A'
+
+
+def _sockets(kind: str) -> Iterator[list[str]]:
+    """The system's table of ``'udp'`` or ``'tcp'`` sockets: number, local address, remote address, state, ..."""
+    for path in (f'/proc/net/{kind}', f'/proc/net/{kind}6'):
         with contextlib.suppress(OSError):
-            if any(line.split()[1].endswith(wanted) for line in Path(path).read_text().splitlines()[1:]):
-                return True
-    return False
+            yield from (line.split() for line in Path(path).read_text().splitlines()[1:])
+
+
+def is_bound(port: int) -> bool:
+    """Does anybody on this machine listen on the port, over UDP or TCP?"""
+    wanted = f':{port:04X}'
+    return (any(row[1].endswith(wanted) for row in _sockets('udp'))
+            or any(row[1].endswith(wanted) and row[3] == _LISTENING for row in _sockets('tcp')))
+
+
+def connections(port: int) -> int:
+    """How many connections those who listen on the TCP port have accepted, and still have."""
+    wanted = f':{port:04X}'
+    return sum(row[1].endswith(wanted) and row[3] == _ESTABLISHED for row in _sockets('tcp'))
 
 
 def find(program: str) -> str | None:
@@ -204,7 +218,7 @@ class Sipp(Peer):
     """SIPp with one of its embedded scenarios or a file; counts are read from its CSV files after its end."""
 
     def __init__(self, scenario: str | Path, port: int, folder: Path, *options: str | int, target: int | None = None,
-                 name: str = '') -> None:
+                 name: str = '', program: Sequence[str | Path] = ()) -> None:
         name = name or f'sipp-{Path(scenario).stem}-{port}'
         self.folder = folder
         self.statistics = folder / f'{name}.csv'
@@ -212,7 +226,7 @@ class Sipp(Peer):
         what = ['-sn', scenario] if isinstance(scenario, str) else ['-sf', scenario]
         where = [] if target is None else [f'{HOST}:{target}']
         super().__init__(name, [
-            need('sipp'), *where, *what, '-i', HOST, '-p', str(port), '-nostdin', '-buff_size', '4000000',
+            *(program or [need('sipp')]), *where, *what, '-i', HOST, '-p', str(port), '-nostdin', '-buff_size', '4000000',
             '-trace_stat', '-stf', self.statistics, '-fd', '1', '-trace_counts',
             '-trace_err', '-error_file', self.errors, *(str(option) for option in options)], folder)
 
@@ -247,17 +261,18 @@ class Sipp(Peer):
 
 
 def callers(target: int, port: int, folder: Path, *, calls: int, rate: float, hold: float = 0.0,
-            scenario: str | Path = 'uac', options: Sequence[str | int] = (), name: str = '') -> Sipp:
+            scenario: str | Path = 'uac', options: Sequence[str | int] = (), name: str = '',
+            program: Sequence[str | Path] = ()) -> Sipp:
     """SIPp placing ``calls`` calls at ``rate`` a second, each held ``hold`` seconds."""
     limit = calls / rate + hold + 60
     return Sipp(scenario, port, folder, '-r', rate, '-m', calls, '-l', calls + 1, '-d', int(hold * 1000),
-                '-timeout', int(limit), '-timeout_error', *options, target=target, name=name)
+                '-timeout', int(limit), '-timeout_error', *options, target=target, name=name, program=program)
 
 
 def answerers(port: int, folder: Path, *, scenario: str | Path = SCENARIOS / 'uas.xml',
-              options: Sequence[str | int] = ()) -> Sipp:
+              options: Sequence[str | int] = (), program: Sequence[str | Path] = ()) -> Sipp:
     """SIPp answering every call."""
-    peer = Sipp(scenario, port, folder, *options)
+    peer = Sipp(scenario, port, folder, *options, program=program)
     peer.wait_for_port(port)
     return peer
 
