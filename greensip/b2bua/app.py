@@ -146,9 +146,11 @@ class B2bua:
             self.cdr.close()
 
     def reopen(self) -> None:
-        """Open the file of records again."""
+        """Open the file of records again, and that of the capture."""
         if self.cdr is not None:
             self.cdr.reopen()
+        if self.ua.traces is not None:
+            self.ua.traces.reopen()
 
     # -- calls
 
@@ -228,6 +230,7 @@ def _open(options: Options, **common: Any) -> UserAgent:
     """The user agent; SetupError if its addresses cannot be had."""
     shown = f';advertise={options.advertise}' if options.advertise else ''
     places = [place + shown for place in options.listening()]
+    common |= {'pcap': options.pcap, 'hep': options.hep}
     try:
         if options.allowed_pts:
             return FilteringAgent(*places, allowed=options.allowed_pts, keep_responses=False, **common)

@@ -22,7 +22,8 @@ from greensip.b2bua.access import AccessList
 from greensip.b2bua.control import socket_address
 from greensip.b2bua.routes import OWN_HEADERS, parse_route
 from greensip.b2bua.translate import Translation
-from greensip.errors import ParseError, SetupError
+from greensip.errors import ParseError, SetupError, UsageError
+from greensip.transport.hep import HepPlace
 
 __all__ = ['OPTIONS', 'SHORT', 'Option', 'Options', 'help_text', 'parse_command_line']
 
@@ -151,6 +152,20 @@ def command_socket(text: str) -> str:
     return os.path.abspath(text.removeprefix('unix:'))
 
 
+def capture_file(text: str) -> str:
+    if text == '-':
+        raise ValueError('a capture goes to a file, not to the standard output')
+    return path(text)
+
+
+def capture_server(text: str) -> str:
+    try:
+        HepPlace(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 def script(text: str) -> tuple[str, str]:
     """``file.py:function``."""
     file, colon, function = text.rpartition(':')
@@ -246,8 +261,11 @@ OPTIONS: tuple[Option, ...] = (
            '-c tcp:127.0.0.1:22222'),
     Option('metrics', _OBSERVE, str, None, 'address for metrics; not available yet', '--metrics 127.0.0.1:9090'),
     Option('web', _OBSERVE, str, None, 'address for web pages; not available yet', '--web 127.0.0.1:8080'),
-    Option('pcap', _OBSERVE, path, None, 'capture file; not available yet', '--pcap calls.pcap'),
-    Option('hep', _OBSERVE, str, None, 'HEP collector; not available yet', '--hep 127.0.0.1:9060'),
+    Option('pcap', _OBSERVE, capture_file, None, 'file for every message in the clear, passwords and all, for'
+           ' Wireshark: .pcapng knows all transports, .pcap shows them as UDP (USR1 reopens it)',
+           '--pcap calls.pcapng'),
+    Option('hep', _OBSERVE, capture_server, None, 'capture server such as Homer that gets every message by HEP'
+           ' version 3, [udp:|tcp:]host[:port][?id=number&password=text]', '--hep 127.0.0.1:9060?id=2001'),
 
     _sippy('rtp_proxy_clients', _MEDIA, words, (), 'RTP proxies; not available yet', '-r udp:127.0.0.1:22222'),
     _sippy('allowed_pts', _MEDIA, payload_types, (), 'RTP payload types that may pass, numbers or [encoding names]; all'
@@ -303,8 +321,6 @@ _NOT_YET = {
     'xmpp_b2bua_id': 'XMPP is not available',
     'metrics': 'metrics are not available yet',
     'web': 'web pages are not available yet',
-    'pcap': 'capturing to a file is not available yet',
-    'hep': 'HEP is not available yet',
 }
 
 
@@ -554,6 +570,6 @@ def help_text() -> str:
         lines.append('')
     lines += ['  -d VALUE', '        ignored', '  -n HOST[:PORT]', "        a static route without authorisation, as in"
               " sippy's b2bua_simple", '  --help, --version', '',
-              'Signals: HUP drops all calls, USR1 reopens the log and the records, USR2 toggles debug,',
+              'Signals: HUP drops all calls, USR1 reopens log, records and capture, USR2 toggles debug,',
               'TERM and INT drain and end with status 0.']
     return '\n'.join(lines)

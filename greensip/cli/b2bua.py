@@ -131,7 +131,7 @@ def load_handler(file: str, function: str) -> Callable[..., Any]:
 
 
 def listen_to_signals(b2bua: B2bua, log_file: LogFile | None) -> None:
-    """HUP drops all calls, USR1 reopens log and records, USR2 toggles debug, TERM and INT drain."""
+    """HUP drops all calls, USR1 reopens log, records and capture, USR2 toggles debug, TERM and INT drain."""
     def reopen() -> None:
         log.info('reopening the log and the records')
         if log_file is not None:

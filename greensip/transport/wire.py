@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import re
 
-from greensip.transaction.flow import Flow, hostport
+from greensip.transaction.flow import Address, Flow, hostport
 
-__all__ = ['log_received', 'log_sent', 'masked', 'readable', 'title', 'wire']
+__all__ = ['endpoints', 'log_received', 'log_sent', 'masked', 'readable', 'title', 'wire']
 
 wire = logging.getLogger('greensip.wire')
 
@@ -78,6 +78,16 @@ def readable(data: bytes) -> str:
     if len(data) > SHOWN:
         lines.append(f'    ... {len(data) - SHOWN} more octets')
     return '\n'.join(lines)
+
+
+def endpoints(direction: str, flow: Flow) -> tuple[Address, Address]:
+    """Source and destination of a message that was received (``'<'``) or sent (``'>'``) on ``flow``.
+
+    Ours is the address that the peer sees, where we listen on a wildcard address.
+    """
+    point = flow.point
+    ours = point.advertised if point.address[0] in ('0.0.0.0', '::') else point.address
+    return (flow.remote, ours) if direction == '<' else (ours, flow.remote)
 
 
 def log_received(data: bytes, flow: Flow) -> None:

@@ -29,6 +29,7 @@ from greensip.transaction.settings import Settings
 from greensip.transport.clock import Clock
 from greensip.transport.endpoint import Endpoint
 from greensip.transport.entropy import Entropy
+from greensip.transport.trace import Traces
 
 from .engine import Engine
 from .fields import Body, Extra, body_of, fields_of
@@ -137,6 +138,8 @@ class UserAgent(Engine):
     ``supported``: option tags.  ``manual``: the methods that handlers of incoming calls answer themselves.
     ``watchdog``: seconds for which a script may hold the hub without being told off; None for any time.
     ``keep_responses=False``: legs remember their latest response only.
+    ``pcap``: a file for every message, for Wireshark (``greensip.transport.pcap``); SetupError if it cannot be written.
+    ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
 
     def __init__(self, *listen: Any, name: str = 'greensip', user_agent: str = 'greensip',
@@ -144,7 +147,7 @@ class UserAgent(Engine):
                  network: Any = None, clock: Clock | None = None, resolver: Any = None, random: Any = None,
                  advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
                  manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
-                 core: Core | None = None) -> None:
+                 pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
         if core is None:
@@ -154,6 +157,13 @@ class UserAgent(Engine):
         self.core = core
         self.endpoint = Endpoint(core, listen or ('udp:0.0.0.0:0',), clock=clock, network=network, resolver=resolver,
                                  advertised=advertised)
+        self.traces: Traces | None = None
+        if pcap is not None or hep is not None:
+            try:
+                self.traces = Traces(self.endpoint, pcap=pcap, hep=hep)
+            except BaseException:
+                self.endpoint.close()
+                raise
         super().__init__(self.endpoint.clock)
         self.name = name
         self.codecs = codecs
@@ -430,6 +440,8 @@ class UserAgent(Engine):
                 self._wait_quiet(linger)
         finally:
             self.endpoint.close()
+            if self.traces is not None:
+                self.traces.close()
             if self._watchdog is not None:
                 self._watchdog.stop()
             super().close()

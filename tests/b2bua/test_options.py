@@ -153,6 +153,9 @@ def test_our_spellings(line: str, attribute: str | None, value: object) -> None:
     ('-c tcp:h:x', "-c: 'tcp:h:x' is not tcp:host:port"),
     ('--listen 127.0.0.1:5060', "--listen: '127.0.0.1:5060' is not transport:host:port"),
     ('--listen tcp:127.0.0.1:5060', '--listen: TCP is not available yet, only UDP'),
+    ('--pcap -', '--pcap: a capture goes to a file, not to the standard output'),
+    ('--hep h:0', "--hep: cannot send to 'h:0': 0 is not a port"),
+    ('--hep h?x=1', '--hep: cannot read x=1 of a HEP server: it takes id=NUMBER and password=TEXT'),
     ('--max-duration nan', '--max-duration: nan is not a number of seconds greater than zero'),
     ('--script x:1y', "--script: 'x:1y' is not file.py:function"),
     ('-C /nonexistent/x.ini', '/nonexistent/x.ini cannot be read: No such file or directory'),
@@ -181,8 +184,6 @@ NO_ACCOUNTING = 'RADIUS is not available yet; pass -A 0, or --cdr FILE for recor
     ('-u -s h --wss_socket=a:1:c:k', '--wss-socket: SIP over WebSocket is not available yet'),
     ('-u -s wss-ua', 'the route wss-ua needs SIP over WebSocket, which is not available yet'),
     ('-u -s h --ui=on', '--ui: the web management is not available yet'),
-    ('-u -s h --pcap f', '--pcap: capturing to a file is not available yet'),
-    ('-u -s h --hep h:1', '--hep: HEP is not available yet'),
     ('-u -s h --metrics h:1', '--metrics: metrics are not available yet'),
     ('-u -s h --web h:1', '--web: web pages are not available yet'),
     ('-u -s h --workers 2', '--workers: more than one process is not available yet'),
@@ -193,7 +194,8 @@ def test_what_comes_later_is_refused(line: str, sentence: str) -> None:
 
 @pytest.mark.parametrize('line', [
     '-u -s h', '-f -u -s h', '-u -s h -F 0,8,[G722]',
-    '-n h', '--script x.py:h', '-u -s h -A 0 -R /etc/r -M 3', '-u -s h -A 2 --cdr f -R /etc/r',
+    '-n h', '-n h --pcap f.pcapng --hep tcp:h:1?id=7',
+    '--script x.py:h', '-u -s h -A 0 -R /etc/r -M 3', '-u -s h -A 2 --cdr f -R /etc/r',
     '-u -s h --ui=off --nat_traversal=off --workers 1 -D --digest_auth_only=on --uiparams=x',
 ])
 def test_what_runs(line: str) -> None:

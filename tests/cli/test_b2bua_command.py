@@ -160,6 +160,8 @@ def test_mistakes_are_told_in_a_sentence(folder: Path, free_port: Any) -> None:
     assert sentence(*common, '-P', '/nonexistent/pid') == (
         'the pid file /nonexistent/pid cannot be written: No such file or directory')
     assert sentence(*common, '-W', '/nonexistent/w') == '/nonexistent/w cannot be written: No such file or directory'
+    assert sentence(*common, '--pcap', '/nonexistent/pcap') == (
+        'the capture cannot be written to /nonexistent/pcap: No such file or directory')
     assert '192.0.2.77' in sentence('-f', '-l', '192.0.2.77', '-u', '-s', 'h', '-c', str(folder / 's'))
 
 
@@ -255,8 +257,9 @@ def test_hup_drops_all_calls(running: Any, agents: Any) -> None:
     assert {record['released_by'] for record in b2bua.records()} == {'operator'}
 
 
-def test_usr1_reopens_log_and_records(running: Any, agents: Any, folder: Path) -> None:
-    b2bua = running()
+def test_usr1_reopens_log_records_and_capture(running: Any, agents: Any, folder: Path) -> None:
+    capture = folder / 'calls.pcap'
+    b2bua = running('--pcap', str(capture))
     agents(b2bua.callee_port, answering)
     caller = agents()
 
@@ -269,12 +272,28 @@ def test_usr1_reopens_log_and_records(running: Any, agents: Any, folder: Path) -
     until(lambda: len(b2bua.records()) == 1)
     b2bua.log.rename(folder / 'log.1')
     b2bua.cdr.rename(folder / 'cdr.1')
+    capture.rename(folder / 'calls.1')
     b2bua.signal(signal.SIGUSR1)
-    until(lambda: b2bua.cdr.exists() and b2bua.log.exists())
+    until(lambda: b2bua.cdr.exists() and b2bua.log.exists() and capture.exists())
     call()
     until(lambda: len(b2bua.records()) == 1)
+    assert all(file.read_bytes().count(b'INVITE sip:') == 2 for file in (capture, folder / 'calls.1'))
     assert b2bua.records()[0]['number'] == 2
     assert json.loads((folder / 'cdr.1').read_text())['number'] == 1
+
+
+def test_messages_go_to_a_file_and_a_server(running: Any, agents: Any, folder: Path) -> None:
+    capture = folder / 'calls.pcapng'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(('127.0.0.1', 0))
+        server.settimeout(5)
+        b2bua = running('--pcap', str(capture), '--hep', f'127.0.0.1:{server.getsockname()[1]}?id=9')
+        with pytest.raises(ResponseError):
+            agents().call(f'sip:1@127.0.0.1:{b2bua.port}', sdp=SDP, timeout=5)
+        assert b'INVITE sip:1@127.0.0.1' in server.recv(65535)
+    b2bua.signal(signal.SIGTERM)
+    assert b2bua.status() == 0
+    assert capture.read_bytes().count(b'INVITE sip:1@127.0.0.1') == 2
 
 
 def test_usr2_toggles_debug(running: Any, agents: Any) -> None:
