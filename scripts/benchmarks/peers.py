@@ -226,8 +226,8 @@ class Sipp(Peer):
         what = ['-sn', scenario] if isinstance(scenario, str) else ['-sf', scenario]
         where = [] if target is None else [f'{HOST}:{target}']
         super().__init__(name, [
-            *(program or [need('sipp')]), *where, *what, '-i', HOST, '-p', str(port), '-nostdin', '-buff_size', '4000000',
-            '-trace_stat', '-stf', self.statistics, '-fd', '1', '-trace_counts',
+            *(program or [need('sipp')]), *where, *what, '-i', HOST, '-p', str(port), '-nostdin',
+            '-buff_size', '4000000', '-trace_stat', '-stf', self.statistics, '-fd', '1', '-trace_counts',
             '-trace_err', '-error_file', self.errors, *(str(option) for option in options)], folder)
 
     def finish(self) -> None:
