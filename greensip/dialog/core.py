@@ -33,7 +33,7 @@ from greensip.message import (
 from greensip.message.digest import DigestClient
 from greensip.message.multipart import walk
 from greensip.native import mypyc_attr
-from greensip.transaction.flow import Address, Flow, Hop, Point
+from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, TransactionLayer
 from greensip.transaction.settings import Settings
 from greensip.transaction.timers import Timers
@@ -44,7 +44,7 @@ from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import SDP, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
-from .routing import Envelope, Located, Lookup, Router, plain_uri, route_request
+from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
 
 __all__ = ['Core', 'Random', 'name_addr_text']
 
@@ -54,6 +54,9 @@ log = logging.getLogger('greensip.dialog')
 RESERVED = frozenset(
     {'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'}
 )
+
+#: what ``Core.configure`` changes
+CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'options_code', 'route', 'supported', 'user_agent')
 
 #: methods whose body describes a session, so that its type matters (8.2.3)
 SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
@@ -104,6 +107,10 @@ class Core:
         #: what an OPTIONS is answered with; None hands it to the program (11.2)
         self.options_code: int | None = 200
         self.contact_user = ''
+        #: the Route of requests outside of dialogs that are given none (8.1.2)
+        self.route: Sequence[str] = ()
+        #: where telephone numbers are looked up, such as ``e164.arpa``; '' for nowhere
+        self.enum = ''
         self._contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
         self._handlers: dict[str, Callable[[Any, Any, float], None]] = {
@@ -117,9 +124,10 @@ class Core:
         self.configure()
 
     def configure(self, **changes: Any) -> None:
-        """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code`` or ``contact_user``."""
+        """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code``, ``contact_user``, ``route`` or
+        ``enum``."""
         for name, value in changes.items():
-            if name not in ('allow', 'supported', 'accept', 'user_agent', 'options_code', 'contact_user'):
+            if name not in CONFIGURABLE:
                 raise UsageError(f'a core has no setting {name!r}')
             setattr(self, name, value)
         self._methods = frozenset(self.allow)
@@ -186,17 +194,22 @@ class Core:
         self.layer.transport_failed(flow, error, now, data)
         self._settle(now)
 
-    def located(self, lookup: Lookup, addresses: Sequence[Address], error: TransportError | None, now: float) -> None:
-        """The answer to a ``Lookup``: the addresses with their ports, best first, or why there are none."""
-        flow: Flow | None = None
-        if addresses:
-            for address in addresses:
-                try:
-                    flow = self.router.flow(lookup.hop, address, lookup.point)
-                    break
-                except TransportError as unreachable:
-                    error = unreachable
-        lookup.waiter.located(flow, None if flow else error, now)
+    def located(self, lookup: Lookup, targets: Sequence[Target], error: TransportError | None, now: float) -> None:
+        """The answer to a ``Lookup``: the servers, best first, or why there are none."""
+        flows: list[Flow] = []
+        for target in self.router.in_order(targets, now):
+            try:
+                flow = self.router.flow(lookup.hop, target, lookup.point)
+            except TransportError as unreachable:
+                error = error or unreachable
+            else:
+                flows.append(flow)
+        lookup.waiter.located(flows, None if flows else error, now)
+        self._settle(now)
+
+    def translated(self, lookup: Lookup, uris: Sequence[str], error: TransportError | None, now: float) -> None:
+        """The answer to a ``Lookup`` of a telephone number: its SIP URIs, best first, or why there are none."""
+        lookup.waiter.translated(uris, error, now)
         self._settle(now)
 
     def next_timer(self) -> float | None:
@@ -383,7 +396,8 @@ class Core:
             error = TransactionTimeout(f'no answer to {transaction.method} within 64*T1')
         if isinstance(transaction, ServerTransaction):
             user.on_transaction_failure(transaction, error, now)
-        else:
+        elif not isinstance(user, ClientRequest) or user.transaction is transaction:
+            # Else it is an attempt that is over: only the ACK for its refusal could not be sent.
             user.on_failure(error, now)
 
     def _on_ack(self, transaction: Any, request: Request, now: float) -> None:
@@ -600,8 +614,12 @@ class Core:
                 raise UsageError(f'{name} is not an extra header field: the core writes it')
 
     def look_up(self, hop: Hop, point: Point | None, waiter: Located) -> None:
-        """Have a name turned into addresses; ``waiter.located`` is called with the outcome."""
+        """Have a name turned into servers; ``waiter.located`` is called with the outcome."""
         self.lookups.append(Lookup(hop, point, waiter))
+
+    def look_up_number(self, number: str, waiter: ClientRequest) -> None:
+        """Have a telephone number turned into URIs (RFC 6116); ``waiter.translated`` is called with the outcome."""
+        self.lookups.append(Lookup(NOWHERE, None, waiter, number))
 
     def _outside(
         self,
@@ -619,6 +637,8 @@ class Core:
         if route:
             # A bare URI gets its angle brackets, so that its lr stays its own (20.34).
             route = [text if '<' in text else f'<{text}>' for text in route]
+        else:
+            route = self.route
         if headers:
             self.check_headers(headers)
         request_uri, routes, next_uri = route_request(target, route)

@@ -34,6 +34,7 @@ class Dialog:
         'local_cseq',
         'local_tag',
         'next_uri',
+        'others',
         'point',
         'remote',
         'remote_cseq',
@@ -71,6 +72,8 @@ class Dialog:
         self.routes: Sequence[str] = ()
         self.next_uri = ''
         self.flow: Flow | None = None
+        #: where a request may go when that flow fails (RFC 3263 4.3)
+        self.others: Sequence[Flow] = ()
 
     @classmethod
     def as_uac(cls, usage: Any, request: Request, response: Response, point: Point) -> Dialog:
@@ -126,6 +129,7 @@ class Dialog:
         self.remote_target = target
         self.request_uri, self.routes, self.next_uri = route_request(plain_uri(target), self.route_set)
         self.flow = None
+        self.others = ()
 
     def refresh(self, message: Request | Response) -> None:
         """A target refresh: only the Contact counts, the route set stays (12.2.1.2, 12.2.2)."""

@@ -1,24 +1,31 @@
 """A request of ours on its way to a final response: RFC 3261 8.1, and 22.2 for the challenges on the way.
 
 A ``ClientRequest`` outlives its transactions: it is first located, then sent, and sent again with credentials when
-the peer asks for them (a new transaction, branch and CSeq each time). ``InviteRequest`` adds what only INVITE has:
+the peer asks for them (a new transaction, branch and CSeq each time). A server that fails gives way to the next one of
+its name (RFC 3263 4.3: a new transaction and branch, the rest as it was). ``InviteRequest`` adds what only INVITE has:
 ACK (13.2.2.4), CANCEL (9.1) and the glare of re-INVITEs (14.1).
+
+**By TCP because of its size** (18.1.1).  A request of more than ``Settings.tcp_above`` octets changes its transport and
+its Via for once; its Contact, and the dialog that it makes, are those of the UDP point that it would have left from.
+Not as RFC 3261 18.1.1: the ACK for a 2xx goes the way of its dialog whatever its size, since nothing would tell us to
+send it again by UDP.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.errors import ParseError, TransactionTimeout, TransportError, response_error
-from greensip.message import Request, Response, make_cancel
+from greensip.errors import MessageTooBig, ParseError, TransactionTimeout, TransportError, response_error
+from greensip.message import Request, Response, TelUri, make_cancel, parse_uri
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import ClientTransaction
 from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
-from .routing import Envelope
+from .routing import Envelope, next_hop, plain_uri, target_of
 
 if TYPE_CHECKING:
     from greensip.message.digest import DigestClient
@@ -26,6 +33,11 @@ if TYPE_CHECKING:
     from .core import Core
 
 __all__ = ['ClientRequest', 'Fields', 'InviteRequest', 'Nobody']
+
+log = logging.getLogger('greensip.dialog')
+
+#: seconds for which a Retry-After is believed at most
+LONGEST_RETRY_AFTER = 3600.0
 
 #: header fields as name and text
 Fields = Sequence[tuple[str, str]]
@@ -61,14 +73,20 @@ class ClientRequest:
         'envelope',
         'flow',
         'headers',
+        'heard',
         'max_forwards',
         'method',
+        'moved',
+        'named',
+        'others',
         'owner',
         'point',
         'request',
         'response',
         'subject',
         'transaction',
+        'unanswered',
+        'usual',
     )
 
     def __init__(
@@ -107,6 +125,17 @@ class ClientRequest:
         self.response: Response | None = None
         self.owner: Any = None
         self.done = False
+        #: whether a response to the present attempt has come
+        self.heard = False
+        #: whether a name was looked up, and the servers that are left to be tried; those of a dialog are with it
+        self.named = False
+        self.others: Sequence[Flow] = ()
+        #: whether the present server has not seen our credentials yet
+        self.moved = False
+        #: where it would have gone but for its size (18.1.1)
+        self.usual: Flow | None = None
+        #: runs while the present server may still answer before the next one is tried
+        self.unanswered: Timer | None = None
 
     def start(self, now: float) -> None:
         """Send it, or have its next hop looked up first.  A hop that can't be reached fails it (8.1.3.1)."""
@@ -121,27 +150,162 @@ class ClientRequest:
         try:
             found = self.core.router.route(self.envelope.next_uri, self.point)
         except (TransportError, ParseError) as error:
-            self.on_failure(error, now)
+            if not self._ask_for_number():
+                self.on_failure(error, now)
             return
         if isinstance(found, Hop):
             self.core.look_up(found, self.point, self)
-        else:
-            self.located(found, None, now)
-
-    def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
-        """The next hop is known, or is not to be had."""
-        if flow is None:
-            self.on_failure(error or TransportError(f'no way to reach {self.envelope.next_uri}'), now)
             return
         if self.dialog is not None:
-            self.dialog.flow = flow
-        self.send(flow, now)
+            self.dialog.flow = found
+        self.send(found, now)
 
-    def send(self, flow: Flow, now: float) -> None:
-        """One attempt: a new branch, a new client transaction."""
+    def located(self, flows: Sequence[Flow], error: TransportError | None, now: float) -> None:
+        """The servers are known, or there are none."""
+        if not flows:
+            self.on_failure(error or TransportError(f'no way to reach {self.envelope.next_uri}'), now)
+            return
+        self.named = True
+        if self.dialog is not None:
+            self.dialog.flow = flows[0]
+            self.dialog.others = flows[1:]
+        else:
+            self.others = flows[1:]
+        self.send(flows[0], now)
+
+    def _ask_for_number(self) -> bool:
+        """RFC 6116: a telephone number that has no route has SIP addresses perhaps; False if that is not asked."""
+        core = self.core
+        if not core.enum or self.dialog is not None or self.envelope.next_uri != self.envelope.uri:
+            return False
+        try:
+            uri = parse_uri(self.envelope.uri)
+        except ParseError:
+            return False
+        if not isinstance(uri, TelUri) or not uri.number.startswith('+'):
+            return False
+        core.look_up_number(f'+{uri.digits.lstrip("+")}', self)
+        return True
+
+    def translated(self, uris: Sequence[str], error: TransportError | None, now: float) -> None:
+        """A telephone number has become URIs: the first that can be sent to is called; To stays what it was."""
+        for uri in uris:
+            try:
+                next_hop(uri)
+            except (TransportError, ParseError) as trouble:
+                log.debug('! ENUM: cannot send to %s: %s', uri, trouble)
+                continue
+            self.envelope.uri = self.envelope.next_uri = plain_uri(uri)
+            self.start(now)
+            return
+        self.on_failure(error or TransportError(f'no way to reach {self.envelope.uri}'), now)
+
+    def send(self, flow: Flow, now: float, *, by_size: bool = True) -> None:
+        """One attempt: a new branch, a new client transaction.  ``by_size=False``: by this flow whatever its size."""
+        core = self.core
         self.flow = flow
         request = self.request = self.compose(flow.point)
-        self.transaction = self.core.layer.request(request, flow, now, self)
+        if by_size and len(core.points) > 1 and not flow.point.reliable:
+            flow = self._fitting(request, flow, now)
+        self.transaction = core.layer.request(request, flow, now, self)
+        if core.settings.patience is not None and self._next_servers:
+            self.unanswered = core.timers.add(core.settings.patience, now, self, 'unanswered')
+
+    def _fitting(self, request: Request, flow: Flow, now: float) -> Flow:
+        """18.1.1: by TCP what is too large for UDP, unless somebody demanded UDP, or TCP failed there before."""
+        core = self.core
+        limit = core.settings.tcp_above
+        point = core.router.point('TCP', flow.point.family) if limit else None
+        if point is None or size_of(request) <= limit:
+            return flow
+        if self.dialog is None and self.point is not None and self.point.transport == flow.point.transport:
+            return flow
+        if next_hop(self.envelope.next_uri).transport is not None:
+            return flow
+        host = flow.remote[0]
+        other = Flow(point.toward(host), flow.remote)
+        if core.router.is_avoided(target_of(other), now):
+            return flow
+        self.usual = flow
+        self.flow = other
+        request.set('Via', f'{other.point.via_prefix}{request.branch}')
+        return other
+
+    @property
+    def home(self) -> Point:
+        """The point of the dialog that the request makes."""
+        flow = self.usual or self.flow
+        assert flow is not None
+        return flow.point
+
+    # -- the next server (RFC 3263 4.3)
+
+    @property
+    def _next_servers(self) -> Sequence[Flow]:
+        return self.others if self.dialog is None else self.dialog.others
+
+    def _fail_over(self, error: Exception | None, response: Response | None, now: float) -> bool:
+        """Go on with the next server; False if there is none, or it would do no better.
+
+        4.3: failure is a 503, "a transport failure of some sort", or a time-out "without ever having received any
+        response, provisional or final".
+        """
+        flow = self.flow
+        if flow is None or self.given_up() or isinstance(error, MessageTooBig):
+            return False
+        usual, self.usual = self.usual, None
+        if usual is not None and response is None and not self.heard:
+            # 18.1.1: "the element SHOULD retry the request, using UDP"
+            self._avoid(flow, None, now)
+            self._attempt(usual, now, by_size=False)
+            return True
+        others = self._next_servers
+        if not (others or self.named) or (self.heard and isinstance(error, TransactionTimeout)):
+            return False
+        self._avoid(flow, response, now)
+        dialog = self.dialog
+        if dialog is not None:
+            # Without another one its next request looks for servers again.
+            dialog.flow = others[0] if others else None
+            dialog.others = others[1:]
+        else:
+            self.others = others[1:]
+        if not others:
+            return False
+        log.debug('! %s failed, going on with %s: %r', flow, others[0], error or response)
+        self.moved = True
+        self._attempt(others[0], now)
+        return True
+
+    def _attempt(self, flow: Flow, now: float, *, by_size: bool = True) -> None:
+        """The same request once more, to another place."""
+        self.heard = False
+        self.transaction = None
+        self.send(flow, now, by_size=by_size)
+
+    def _avoid(self, flow: Flow, response: Response | None, now: float) -> None:
+        """Have others try this server last for a while; 21.5.4: for as long as it says itself."""
+        seconds = self.core.settings.avoid_time
+        if response is not None and response.has('Retry-After'):
+            try:
+                seconds = min(float(response.value('Retry-After').seconds), LONGEST_RETRY_AFTER)
+            except ParseError:
+                pass
+        if seconds > 0:
+            self.core.router.avoid(flow, now, seconds)
+
+    def _stop_waiting(self) -> None:
+        if self.unanswered is not None:
+            self.unanswered.cancel()
+            self.unanswered = None
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``unanswered``: the present server has had its time (``Settings.patience``)."""
+        transaction = self.transaction
+        if transaction is not None and not (self.heard or self.done or self.given_up()):
+            core = self.core
+            core.layer.abandon(transaction, now)
+            self.on_failure(TransactionTimeout(f'no answer to {self.method} within {core.settings.patience} s'), now)
 
     def compose(self, point: Point) -> Request:
         """8.1.1: the request as it leaves from ``point``."""
@@ -172,9 +336,17 @@ class ClientRequest:
     def on_response(self, response: Response, now: float) -> None:
         """What the transaction layer passes up (8.1.3)."""
         code = response.code
+        self.heard = True
+        if self.unanswered is not None:
+            self._stop_waiting()
         if (code == 401 or code == 407) and self._try_credentials(response, now):
             return
         if code >= 200:
+            if code == 503:
+                if self._fail_over(None, response, now):
+                    return
+            elif self.named and self.flow is not None and self.core.router.avoided:
+                self.core.router.relieve(self.flow)
             self.response = response
             self.done = True
             if self.digest is not None:
@@ -187,6 +359,9 @@ class ClientRequest:
 
     def on_failure(self, error: Exception, now: float) -> None:
         """No response: timer B or F, or the transport refused (8.1.3.1)."""
+        self._stop_waiting()
+        if isinstance(error, (TransportError, TransactionTimeout)) and self._fail_over(error, None, now):
+            return
         self.done = True
         if self.subject is self:
             self.core.events.append(Event(FAILED, self, None, now, 0, self, error))
@@ -198,9 +373,12 @@ class ClientRequest:
         if self.digest is None or self.given_up():
             return False
         uri = self.envelope.uri if self.dialog is None else self.dialog.request_uri
-        auth = self.digest.answer(self.method, uri, self.body, response, self.core.random, sent=self._auth)
+        # What another server did not like says nothing about what this one will (RFC 3263 4.3).
+        sent = () if self.moved else self._auth
+        auth = self.digest.answer(self.method, uri, self.body, response, self.core.random, sent=sent)
         if not auth:
             return False
+        self.moved = False
         self.next_attempt(now, auth)
         return True
 
@@ -211,6 +389,7 @@ class ClientRequest:
     def next_attempt(self, now: float, auth: Fields = ()) -> None:
         """The same request once more, with a new CSeq, and to where the peer is now (12.2.1.1)."""
         self._auth = auth
+        self.heard = False
         if self.dialog is not None:
             self.envelope = self.dialog.envelope()
         else:
@@ -301,6 +480,11 @@ class InviteRequest(ClientRequest):
         self.subject.on_next_attempt()
         super().next_attempt(now, auth)
 
+    def _attempt(self, flow: Flow, now: float, *, by_size: bool = True) -> None:
+        self.provisional = False
+        self.subject.on_next_attempt()
+        super()._attempt(flow, now, by_size=by_size)
+
     def cancel(self, now: float, fields: Fields = ()) -> None:
         """9.1: stop the INVITE; held back until the peer has sent a provisional response."""
         if self.cancelled or self.done:
@@ -315,9 +499,13 @@ class InviteRequest(ClientRequest):
         else:
             self.held = True
 
-    def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
+    def located(self, flows: Sequence[Flow], error: TransportError | None, now: float) -> None:
         if not self.cancelled:
-            super().located(flow, error, now)
+            super().located(flows, error, now)
+
+    def translated(self, uris: Sequence[str], error: TransportError | None, now: float) -> None:
+        if not self.cancelled:
+            super().translated(uris, error, now)
 
     def given_up(self) -> bool:
         return self.cancelled
@@ -336,7 +524,9 @@ class InviteRequest(ClientRequest):
 
     def on_timer(self, name: str, now: float) -> None:
         """``cancelled``: nothing came after the CANCEL; ``glare``: time to send a re-INVITE again (14.1)."""
-        if name == 'glare':
+        if name == 'unanswered':
+            super().on_timer(name, now)
+        elif name == 'glare':
             self.subject.resume_invite(self, now)
         elif not self.done and self.transaction is not None:
             self.core.layer.abandon(self.transaction, now)
@@ -396,11 +586,20 @@ class Acknowledgement:
         self.body = body
         self.content_type = content_type
 
-    def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
+    def located(self, flows: Sequence[Flow], error: TransportError | None, now: float) -> None:
         """Send it.  One that can't be sent ends the call, as the peer will repeat its 2xx in vain."""
         dialog = self.dialog
-        if flow is None:
+        if not flows:
             dialog.usage.on_unreachable(dialog, error or TransportError('no way to send the ACK'), now)
             return
-        dialog.flow = flow
-        self.invite.send_ack(dialog, flow, self.headers, self.body, self.content_type)
+        dialog.flow = flows[0]
+        dialog.others = flows[1:]
+        self.invite.send_ack(dialog, flows[0], self.headers, self.body, self.content_type)
+
+
+def size_of(request: Request) -> int:
+    """The octets of a request, but for what is not ASCII."""
+    size = len(request.start_line) + len(request.body) + len('\r\nContent-Length: 1000\r\n\r\n')
+    for name, text in request.fields:
+        size += len(name) + len(text) + 4
+    return size

@@ -639,9 +639,9 @@ class Answer:
 
 def turn_down(invite: InviteRequest, response: Response, now: float) -> None:
     """Acknowledge a 2xx that nobody wants, and hang it up (13.2.2.4)."""
-    request, flow = invite.request, invite.flow
-    assert request is not None and flow is not None
-    dialog = Dialog.as_uac(NOBODY, request, response, flow.point)
+    request = invite.request
+    assert request is not None
+    dialog = Dialog.as_uac(NOBODY, request, response, invite.home)
     invite.acknowledge(dialog, now)
     envelope = dialog.envelope()
     ClientRequest(invite.core, 'BYE', NOBODY, envelope, point=dialog.point, digest=invite.digest).start(now)

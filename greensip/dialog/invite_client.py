@@ -211,9 +211,9 @@ class ClientInvite(InviteUsage):
             if response.contact is not None:
                 dialog.refresh(response)
             return dialog
-        request, flow = self.invite.request, self.invite.flow
-        assert request is not None and flow is not None
-        dialog = Dialog.as_uac(self, request, response, flow.point)
+        request = self.invite.request
+        assert request is not None
+        dialog = Dialog.as_uac(self, request, response, self.invite.home)
         if len(self.dialogs) < self.core.settings.max_forks:
             self.add_dialog(dialog)
         else:
@@ -229,9 +229,9 @@ class ClientInvite(InviteUsage):
                 self.core.dialogs.pop(other.id, None)
             dialogs.clear()
         if dialog is None:
-            request, flow = self.invite.request, self.invite.flow
-            assert request is not None and flow is not None
-            dialog = Dialog.as_uac(self, request, response, flow.point)
+            request = self.invite.request
+            assert request is not None
+            dialog = Dialog.as_uac(self, request, response, self.invite.home)
             self.core.dialogs[dialog.id] = dialog
         else:
             dialog.follow(response)

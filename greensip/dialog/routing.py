@@ -1,18 +1,18 @@
-"""Where a request goes: RFC 3261 8.1.2, 12.2.1.1 and 19.1.1; the numeric part of RFC 3263.
+"""Where a request goes: RFC 3261 8.1.2, 12.2.1.1 and 19.1.1; RFC 3263 without the network.
 
 A URI names a next hop.  When its host is an address, the hop is a flow at once; when it is a name, somebody with a
-network has to look it up (``Lookup``).
+network has to look it up (``Lookup``), and answers with the servers that there are (``Target``).
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from greensip.errors import ConnectError, TransportError
 from greensip.message import SipUri, parse_name_addr, parse_uri
-from greensip.transaction.flow import Address, Flow, Hop, Point
+from greensip.transaction.flow import Flow, Hop, Point
 
 __all__ = [
     'DEFAULT_PORT',
@@ -20,37 +20,71 @@ __all__ = [
     'Located',
     'Lookup',
     'Router',
+    'Target',
     'is_numeric',
     'next_hop',
     'plain_uri',
     'route_request',
+    'target_of',
 ]
 
 DEFAULT_PORT = {'UDP': 5060, 'TCP': 5060, 'TLS': 5061, 'WS': 80, 'WSS': 443, 'SCTP': 5060}
+
+#: what a sips URI goes over, by the transport that it names: TLS in any case (RFC 3261 26.2.2; RFC 5630 3.1.3)
+SECURE = {'TCP': 'TLS', 'TLS': 'TLS', 'WS': 'WSS', 'WSS': 'WSS'}
+
+#: how many targets that failed are remembered
+MAX_AVOIDED = 1024
 
 #: how many next hops are remembered; the table is emptied when it is full
 MAX_HOPS = 4096
 
 
+class Target(NamedTuple):
+    """A server: the transport it speaks, its numeric address and port."""
+
+    transport: str
+    host: str
+    port: int
+
+
 class Located(Protocol):
     """Whoever waits for a name to become addresses."""
 
-    def located(self, flow: Flow | None, error: TransportError | None, now: float) -> None:
-        """``flow`` is where to send; None when there is an ``error`` instead."""
+    def located(self, flows: Sequence[Flow], error: TransportError | None, now: float) -> None:
+        """``flows`` are where to send, best first; none when there is an ``error`` instead."""
+
+
+#: what makes two look-ups the same: the hop, the transport that is preferred, the number
+LookupKey = tuple[Hop, str, str]
+
+NOWHERE = Hop('', None, None)
 
 
 class Lookup:
-    """A question for the network: at which addresses is ``hop``?"""
+    """A question for the network: which servers ``hop`` has, or which URIs a telephone ``number`` (RFC 6116)."""
 
-    __slots__ = ('hop', 'point', 'waiter')
+    __slots__ = ('hop', 'number', 'point', 'waiter')
 
-    def __init__(self, hop: Hop, point: Point | None, waiter: Located) -> None:
+    def __init__(self, hop: Hop, point: Point | None, waiter: Any, number: str = '') -> None:
         self.hop = hop
         self.point = point
-        self.waiter = waiter
+        #: a ``Located``; for a number a request
+        self.waiter: Any = waiter
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """What is looked up, for a person."""
+        return self.number or self.hop.host
+
+    @property
+    def key(self) -> LookupKey:
+        """Look-ups with the same key have the same answer."""
+        return self.hop, self.point.transport if self.point is not None else '', self.number
 
     def __repr__(self) -> str:
-        return f'<Lookup {self.hop.host}>'
+        return f'<Lookup {self.name}>'
 
 
 class Envelope:
@@ -89,9 +123,14 @@ def next_hop(uri_text: str) -> Hop:
     host = params.get('maddr') or uri.host
     if host.startswith('['):
         host = host[1:-1]
-    transport = params.get('transport')
+    named = params.get('transport')
+    transport = named.upper() if named else None
     secure = uri.scheme == 'sips'
-    return Hop(host, uri.port, transport.upper() if transport else None, secure)
+    if secure and transport is not None:
+        if transport not in SECURE:
+            raise ConnectError(f'no way to reach {uri_text}: sips does not go over {transport}')
+        transport = SECURE[transport]
+    return Hop(host, uri.port, transport, secure)
 
 
 def plain_uri(text: str) -> str:
@@ -120,12 +159,14 @@ def route_request(target: str, route_set: Sequence[str]) -> tuple[str, Sequence[
 
 
 class Router:
-    """Chooses the listening point for a hop and remembers what a URI led to."""
+    """Chooses the listening point for a hop, remembers what a URI led to, and which targets failed."""
 
-    __slots__ = ('_hops', 'points')
+    __slots__ = ('_hops', 'avoided', 'points')
 
     def __init__(self) -> None:
         self.points: list[Point] = []
+        #: until when a target that failed is better not tried
+        self.avoided: dict[Target, float] = {}
         self._hops: dict[tuple[str, Point | None], Flow | Hop] = {}
 
     def route(self, uri_text: str, point: Point | None = None) -> Flow | Hop:
@@ -134,23 +175,82 @@ class Router:
         found = self._hops.get(key)
         if found is None:
             hop = next_hop(uri_text)
-            found = self.flow(hop, (hop.host, hop.port or 0), point) if is_numeric(hop.host) else hop
+            found = self.numeric_flow(hop, point) if is_numeric(hop.host) else hop
             if len(self._hops) >= MAX_HOPS:
                 self._hops.clear()
             self._hops[key] = found
         return found
 
-    def flow(self, hop: Hop, address: Address, preferred: Point | None = None) -> Flow:
-        """The flow to one of a hop's addresses, from ``preferred`` if that can reach it."""
+    def numeric_flow(self, hop: Hop, preferred: Point | None = None) -> Flow:
+        """The flow to a hop whose host is an address, from ``preferred`` if that can reach it (RFC 3263 4.1)."""
         transport = hop.transport or ('TLS' if hop.secure else None)
-        host, port = address
-        family = 6 if ':' in host else 4
+        family = 6 if ':' in hop.host else 4
         if preferred is not None and preferred.family == family and transport in (None, preferred.transport):
             point: Point | None = preferred
         else:
-            point = next((p for p in self.points if p.family == family and p.transport == (transport or 'UDP')), None)
+            point = self.point(transport or 'UDP', family)
             if point is None and transport is None:
                 point = next((p for p in self.points if p.family == family), None)
         if point is None:
             raise ConnectError(f'no listening point for {transport or "UDP"} over IPv{family} to reach {hop.host}')
-        return Flow(point.toward(host), (host, port or hop.port or DEFAULT_PORT.get(point.transport, 5060)))
+        return self._flow(point, hop, Target(point.transport, hop.host, hop.port or DEFAULT_PORT[point.transport]))
+
+    def flow(self, hop: Hop, target: Target, preferred: Point | None = None) -> Flow:
+        """The flow to one of the servers of a hop, from ``preferred`` if that can reach it.  Raises ConnectError."""
+        family = 6 if ':' in target.host else 4
+        point = preferred
+        if point is None or point.family != family or point.transport != target.transport:
+            point = self.point(target.transport, family)
+        if point is None:
+            raise ConnectError(f'no listening point for {target.transport} over IPv{family} to reach {hop.host}')
+        return self._flow(point, hop, target)
+
+    def _flow(self, point: Point, hop: Hop, target: Target) -> Flow:
+        return Flow(point.toward(target.host), (target.host, target.port), 0, hop.host if point.secure else '')
+
+    def point(self, transport: str, family: int) -> Point | None:
+        """The first listening point of a transport and an address family."""
+        return next((p for p in self.points if p.transport == transport and p.family == family), None)
+
+    def transports(self, preferred: Point | None = None) -> list[str]:
+        """The transports that we have, best first: that of ``preferred``, then UDP, as RFC 3263 4.1 has it."""
+        ours = {point.transport: None for point in self.points}
+        first = [preferred.transport] if preferred is not None else []
+        return [name for name in dict.fromkeys([*first, *DEFAULT_PORT]) if name in ours]
+
+    # -- targets that failed
+
+    def avoid(self, flow: Flow, now: float, seconds: float) -> None:
+        """Try others before the target of ``flow`` for so long (RFC 3261 21.5.4 for a Retry-After)."""
+        avoided = self.avoided
+        if len(avoided) >= MAX_AVOIDED:
+            for target in [target for target, until in avoided.items() if until <= now]:
+                del avoided[target]
+            if len(avoided) >= MAX_AVOIDED:
+                avoided.clear()
+        avoided[target_of(flow)] = now + seconds
+
+    def is_avoided(self, target: Target, now: float) -> bool:
+        """Whether a target failed a short while ago."""
+        until = self.avoided.get(target)
+        if until is None:
+            return False
+        if until <= now:
+            del self.avoided[target]
+            return False
+        return True
+
+    def relieve(self, flow: Flow) -> None:
+        """The target of ``flow`` has answered: it may be tried again."""
+        self.avoided.pop(target_of(flow), None)
+
+    def in_order(self, targets: Sequence[Target], now: float) -> Sequence[Target]:
+        """Those that failed a short while ago at the end: they are tried when nothing else is left."""
+        if not self.avoided:
+            return targets
+        return sorted(targets, key=lambda target: self.is_avoided(target, now))
+
+
+def target_of(flow: Flow) -> Target:
+    """The target that a flow leads to."""
+    return Target(flow.point.transport, flow.remote[0], flow.remote[1])

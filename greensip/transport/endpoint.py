@@ -30,11 +30,11 @@ from gevent.monkey import get_original
 
 from greensip.dialog.core import Core
 from greensip.dialog.event import Event
-from greensip.dialog.routing import Lookup, is_numeric
+from greensip.dialog.routing import Lookup, LookupKey, Target, is_numeric
 from greensip.errors import ParseError, ResolveError, TransportError, UsageError, WrongThread
 from greensip.message import LIMITS, Limits, Request, Response, parse_message
 from greensip.native import mypyc_attr
-from greensip.transaction.flow import Address, Flow, Hop, Point, hostport
+from greensip.transaction.flow import Address, Flow, Point, hostport
 
 from .base import Listen, Receiver, Transport, readable_head
 from .clock import Clock, ClockTimer, RealClock
@@ -131,8 +131,8 @@ class Endpoint:
         self._grid = self.clock.grid
         self._senders: dict[Point, Callable[[bytes, Flow], None]] = {}
         self._flushing = False
-        self._looking_up: dict[Hop, list[Lookup]] = {}
-        self._lookup_greenlets: set[gevent.Greenlet[[Hop], None]] = set()
+        self._looking_up: dict[LookupKey, list[Lookup]] = {}
+        self._lookup_greenlets: set[gevent.Greenlet[[Lookup], None]] = set()
         #: what the timer greenlet sleeps for: the deadline, and what it is on the clock's grid
         self._armed = NEVER
         self._rounded = NEVER
@@ -331,44 +331,60 @@ class Endpoint:
     # -- names
 
     def _look_up(self, lookup: Lookup) -> None:
-        hop = lookup.hop
-        waiting = self._looking_up.get(hop)
+        key = lookup.key
+        waiting = self._looking_up.get(key)
         if waiting is not None:
             waiting.append(lookup)
             return
-        addresses = self.resolver.cached(hop, self._families())
-        if addresses:
-            self._core(self.core.located, lookup, addresses, None, self._now())
+        targets = self._cached(lookup)
+        if targets:
+            self._core(self.core.located, lookup, targets, None, self._now())
         elif len(self._looking_up) >= LOOKUPS:
-            error = ResolveError(f'cannot look up {hop.host}: {LOOKUPS} names are being looked up')
+            error = ResolveError(f'cannot look up {lookup.name}: {LOOKUPS} names are being looked up')
             self._core(self.core.located, lookup, [], error, self._now())
         else:
             self.counters.lookups += 1
-            self._looking_up[hop] = [lookup]
-            greenlet = gevent.spawn(self._locate, hop)
+            self._looking_up[key] = [lookup]
+            greenlet = gevent.spawn(self._locate, lookup)
             self._lookup_greenlets.add(greenlet)
 
     def _families(self) -> Sequence[int]:
         """The address families that we can send to, the preferred one first."""
         return list(dict.fromkeys(point.family for point in self.core.points))
 
-    def _locate(self, hop: Hop) -> None:
-        """The greenlet that looks a name up for everybody who waits for it."""
-        addresses: Sequence[Address] = ()
+    def _cached(self, lookup: Lookup) -> Sequence[Target]:
+        hop = lookup.hop
+        if lookup.number:
+            return []
+        return self.resolver.cached(hop, self.core.router.transports(lookup.point), self._families())
+
+    def _locate(self, first: Lookup) -> None:
+        """The greenlet that looks a name or a number up for everybody who waits for it."""
+        targets: Sequence[Target] = ()
+        uris: Sequence[str] = ()
         error: TransportError | None = None
         try:
-            addresses = self.resolver.locate(hop, self._families())
+            if first.number:
+                uris = self.resolver.enum(first.number, self.core.enum)
+            else:
+                transports = self.core.router.transports(first.point)
+                targets = self.resolver.locate(first.hop, transports, self._families())
         except TransportError as trouble:
             error = trouble
         except Exception as bug:
-            self._report(f'looking up {hop.host}')
-            error = ResolveError(f'cannot look up {hop.host}: {bug}')
+            self._report(f'looking up {first.name}')
+            error = ResolveError(f'cannot look up {first.name}: {bug}')
         finally:
             self._lookup_greenlets.discard(gevent.getcurrent())
-            waiting = self._looking_up.pop(hop, [])
+            waiting = self._looking_up.pop(first.key, [])
         now = self._now()
         for lookup in waiting:
-            self._core(self.core.located, lookup, addresses, error, now)
+            if lookup.number:
+                self._core(self.core.translated, lookup, uris, error, now)
+            else:
+                # Each draws for itself among servers of equal priority (RFC 2782); who came first has drawn.
+                drawn = targets if lookup is first or not targets else self._cached(lookup) or targets
+                self._core(self.core.located, lookup, drawn, error, now)
         self.flush()
 
     # -- time

@@ -112,7 +112,7 @@ class MemoryNetwork:
         self.duplicate = duplicate
         self.reorder = reorder
         self.reorder_delay = reorder_delay
-        self.resolver = StaticResolver(clock=self.clock)
+        self.resolver = StaticResolver(clock=self.clock, random=random)
         #: hosts that are up
         self.hosts: set[str] = set()
         #: called with each packet when it is sent; must not block

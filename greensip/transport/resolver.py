@@ -1,8 +1,8 @@
-"""Names to addresses without blocking anybody else: the hosts file, then the DNS, A and AAAA.
+"""Names to servers without blocking anybody else: the hosts file, then the DNS.
 
-``locate`` answers the question of RFC 3263, where a next hop is, in the linear code of the greenlet that asks.  So far
-that is section 4.2 for a hop with a port, or without NAPTR and SRV records: addresses of the host itself.  The steps
-of 4.1 and 4.2 that need those records belong in ``locate`` too, on top of ``query``, which asks for any type of record.
+``locate`` answers the question of RFC 3263, where a next hop is, in the greenlet that asks; the steps themselves are
+those of ``locating``, and what they ask comes from the hosts file or from ``query``, which knows any type of record.
+A name in the hosts file has the addresses that stand there, and neither NAPTR nor SRV records.
 
 dnspython makes and reads the packets and the system's configuration; the waiting is done on gevent's sockets, each
 query with a port and an id of its own (RFC 5452).  Answers are kept for their time to live, negative ones too
@@ -16,24 +16,26 @@ import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 from gevent import socket
 from gevent.event import AsyncResult
 
-from greensip.dialog.routing import is_numeric
-from greensip.errors import ResolveError
-from greensip.transaction.flow import Address, Hop
+from greensip.dialog.routing import Target, is_numeric
+from greensip.errors import ResolveError, TransportError
+from greensip.transaction.flow import Hop
 
 from .clock import Clock, RealClock
+from .entropy import Entropy
+from .locating import RECORD_TYPE, Answer, Enum, Locate, Question, RandomBits, enum, locate
 
 if TYPE_CHECKING:
     # Importing dnspython takes a tenth of a second, which a program that uses addresses only need not spend.
     import dns.message
     import dns.resolver
 
-__all__ = ['Answer', 'Resolver', 'StaticResolver', 'SystemResolver']
+__all__ = ['Answer', 'Locator', 'Resolver', 'StaticResolver', 'SystemResolver']
 
 #: answers that are kept
 CACHE = 4096
@@ -49,79 +51,153 @@ ROUNDS = 2
 #: what we take in a datagram (the size on which the DNS operators agreed in 2020)
 PAYLOAD = 1232
 
+#: aliases (CNAME) that are followed where a server does not do it
+ALIASES = 8
+
 DNS_PORT = 53
-RECORD_TYPE = {4: 'A', 6: 'AAAA'}
+ADDRESS_FAMILY = {kind: family for family, kind in RECORD_TYPE.items()}
+#: records that are not about addresses: with the search domains only where the name itself is short
+SERVICE_TYPES = ('NAPTR', 'SRV')
 
 
 class Resolver(Protocol):
-    """Where an endpoint takes addresses from."""
+    """Where an endpoint takes addresses from.  ``transports`` and ``families`` (4, 6) are those that it has, the
+    preferred one first."""
 
-    def cached(self, hop: Hop, families: Sequence[int]) -> Sequence[Address]:
+    def cached(self, hop: Hop, transports: Sequence[str], families: Sequence[int]) -> Sequence[Target]:
         """What ``locate`` would return, if that is known already, else nothing.  Does not block."""
 
-    def locate(self, hop: Hop, families: Sequence[int]) -> Sequence[Address]:
-        """Addresses with ports for ``hop``, best first; port 0 is the transport's default.
+    def locate(self, hop: Hop, transports: Sequence[str], families: Sequence[int]) -> Sequence[Target]:
+        """The servers of ``hop``, best first, at least one.  Blocks; raises TransportError.
 
-        ``families`` are those wanted, 4 and 6, the preferred one first.  Blocks; raises ResolveError.
+        Servers of equal priority are drawn by their weights at each call (RFC 2782).
         """
+
+    def enum(self, number: str, suffix: str) -> Sequence[str]:
+        """The SIP URIs of a telephone number (RFC 6116), best first, at least one.  Blocks; raises ResolveError."""
 
     def addresses(self, host: str, families: Sequence[int] = (4, 6)) -> Sequence[str]:
         """The addresses of a name, at least one.  Blocks; raises ResolveError."""
 
 
-class Answer(NamedTuple):
-    """What is known about a name and a type of record: ``records``, or in ``trouble`` why there are none."""
+class Locator:
+    """The steps of ``locating`` over whatever answers their questions."""
 
-    records: tuple[str, ...]
-    expires: float
-    trouble: str = ''
+    random: RandomBits
+
+    def cached(self, hop: Hop, transports: Sequence[str], families: Sequence[int]) -> Sequence[Target]:
+        """What is known already; nothing if that is not all."""
+        steps = locate(hop, transports, families, self.random)
+        try:
+            questions = next(steps)
+            while True:
+                answers: list[Answer] = []
+                for question in questions:
+                    answer = self.known(question)
+                    if answer is None:
+                        return []
+                    answers.append(answer)
+                questions = steps.send(answers)
+        except StopIteration as done:
+            targets: list[Target] = done.value
+            return targets
+        except TransportError:
+            # ``locate`` will say it again.
+            return []
+
+    def locate(self, hop: Hop, transports: Sequence[str], families: Sequence[int]) -> Sequence[Target]:
+        """Blocks; raises TransportError."""
+        found: Sequence[Target] = self._follow(locate(hop, transports, families, self.random))
+        return found
+
+    def enum(self, number: str, suffix: str) -> Sequence[str]:
+        """Blocks; raises ResolveError."""
+        found: Sequence[str] = self._follow(enum(number, suffix))
+        return found
+
+    def _follow(self, steps: Locate | Enum) -> Any:
+        try:
+            questions = next(steps)
+            while True:
+                questions = steps.send(self.ask(questions))
+        except StopIteration as done:
+            return done.value
+
+    def known(self, question: Question) -> Answer | None:
+        """The answer to a question, if it is known.  Does not block."""
+        raise NotImplementedError
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers to some questions.  Blocks; does not raise."""
+        raise NotImplementedError
 
 
-class StaticResolver:
+class StaticResolver(Locator):
     """A fixed table: for tests, and for programs that have their addresses from elsewhere.
 
-    ``names`` may be changed at any time; ``delay`` is what each look-up takes, in seconds of ``clock``.
+    ``names`` are addresses by name; ``records`` are other records as the DNS writes them, by name and type:
+    ``{('_sip._udp.example.com', 'SRV'): ['0 60 5060 a.example.com']}``.  Both may be changed at any time.  ``delay`` is
+    what each look-up takes, in seconds of ``clock``.
     """
 
-    def __init__(self, names: Mapping[str, Sequence[str]] | None = None, *, clock: Clock | None = None,
-                 delay: float = 0.0) -> None:
+    def __init__(self, names: Mapping[str, Sequence[str]] | None = None, *,
+                 records: Mapping[tuple[str, str], Sequence[str]] | None = None, clock: Clock | None = None,
+                 delay: float = 0.0, random: RandomBits | None = None) -> None:
         self.names: dict[str, Sequence[str]] = dict(names or {})
+        self.records: dict[tuple[str, str], Sequence[str]] = dict(records or {})
         self.clock = clock or RealClock()
         self.delay = delay
+        self.random = random or Entropy()
 
-    def cached(self, hop: Hop, families: Sequence[int]) -> Sequence[Address]:
-        """Nothing, if there is a delay."""
-        return [] if self.delay else self._known(hop, families)
+    def known(self, question: Question) -> Answer | None:
+        """None if there is a delay."""
+        return None if self.delay else self._answer(question)
 
-    def locate(self, hop: Hop, families: Sequence[int]) -> Sequence[Address]:
+    def locate(self, hop: Hop, transports: Sequence[str], families: Sequence[int]) -> Sequence[Target]:
         """Blocks for the delay."""
-        if self.delay:
-            self.clock.sleep(self.delay)
-        known = self._known(hop, families)
-        if not known:
-            raise ResolveError(f'{hop.host} has no address')
-        return known
+        self._wait()
+        return super().locate(hop, transports, families)
+
+    def enum(self, number: str, suffix: str) -> Sequence[str]:
+        """Blocks for the delay."""
+        self._wait()
+        return super().enum(number, suffix)
 
     def addresses(self, host: str, families: Sequence[int] = (4, 6)) -> Sequence[str]:
         """Blocks for the delay."""
-        return [address for address, _ in self.locate(Hop(host, None, None), families)]
+        self._wait()
+        found = by_family(self.names.get(host.lower().rstrip('.'), ()), families)
+        if not found:
+            raise ResolveError(f'{host} has no address')
+        return found
 
-    def _known(self, hop: Hop, families: Sequence[int]) -> list[Address]:
-        found = self.names.get(hop.host.lower().rstrip('.'), ())
-        return [(address, hop.port or 0) for address in by_family(found, families)]
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        return [self._answer(question) for question in questions]
+
+    def _wait(self) -> None:
+        if self.delay:
+            self.clock.sleep(self.delay)
+
+    def _answer(self, question: Question) -> Answer:
+        name = question.name.lower().rstrip('.')
+        if question.kind in ADDRESS_FAMILY:
+            found = by_family(self.names.get(name, ()), [ADDRESS_FAMILY[question.kind]])
+            return Answer(tuple(found), trouble='' if found else f'{question.name} has no address')
+        return Answer(tuple(self.records.get((name, question.kind), ())))
 
 
-class SystemResolver:
+class SystemResolver(Locator):
     """The hosts file and the name servers of the machine.
 
     Both files are read again when they change.  ``servers`` are (address, port) pairs to ask, and ``timeout`` the
-    seconds to wait for each, instead of what ``configuration`` says.
+    seconds to wait for each, instead of what ``configuration`` says.  ``random`` draws among servers of equal priority.
     """
 
     def __init__(self, clock: Clock | None = None, *, hosts: str = '/etc/hosts',
                  configuration: str = '/etc/resolv.conf', servers: Sequence[tuple[str, int]] = (),
-                 timeout: float | None = None) -> None:
+                 timeout: float | None = None, random: RandomBits | None = None) -> None:
         self.clock = clock or RealClock()
+        self.random = random or Entropy()
         self.servers = list(servers)
         self.timeout = timeout
         self._hosts = HostsFile(hosts)
@@ -131,36 +207,40 @@ class SystemResolver:
         #: packets sent to servers
         self.queries = 0
 
-    def cached(self, hop: Hop, families: Sequence[int]) -> Sequence[Address]:
-        found = self._hosts.look_up(hop.host)
-        if not found:
-            for family in families:
-                answer = self._fresh((fold(hop.host), RECORD_TYPE[family]))
-                if answer is None:
-                    return []
-                found.extend(answer.records)
-        return [(address, hop.port or 0) for address in by_family(found, families)]
+    def known(self, question: Question) -> Answer | None:
+        written = self._written(question)
+        return written if written is not None else self._fresh((fold(question.name), question.kind))
 
-    def locate(self, hop: Hop, families: Sequence[int]) -> Sequence[Address]:
-        # RFC 3263 4.2: "If the TARGET was not a numeric IP address, but a port is present in the URI, the client
-        # performs an A or AAAA record lookup of the domain name."  Without a port, NAPTR and SRV come first one day.
-        return [(address, hop.port or 0) for address in self.addresses(hop.host, families)]
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """All of them at the same time."""
+        answers = [self.known(question) for question in questions]
+        missing = [number for number, answer in enumerate(answers) if answer is None]
+        if len(missing) == 1:
+            answers[missing[0]] = self.query(*questions[missing[0]])
+        elif missing:
+            jobs = {number: gevent.spawn(self.query, *questions[number]) for number in missing}
+            try:
+                gevent.joinall(list(jobs.values()), raise_error=True)
+            finally:
+                gevent.killall(list(jobs.values()), block=False)
+            for number, job in jobs.items():
+                answers[number] = job.value
+        return [answer for answer in answers if answer is not None]
+
+    def _written(self, question: Question) -> Answer | None:
+        """What the hosts file says: addresses, and that a name in it has no other records."""
+        host = split_service(question.name)[1]
+        found = self._hosts.look_up(host)
+        if not found:
+            return None
+        if question.kind not in ADDRESS_FAMILY:
+            return Answer(())
+        return Answer(tuple(by_family(found, [ADDRESS_FAMILY[question.kind]])))
 
     def addresses(self, host: str, families: Sequence[int] = (4, 6)) -> Sequence[str]:
         if is_numeric(host):
             return [host]
-        found = by_family(self._hosts.look_up(host), families)
-        if found:
-            return found
-        if len(families) == 1:
-            answers = [self.query(host, RECORD_TYPE[families[0]])]
-        else:
-            jobs = [gevent.spawn(self.query, host, RECORD_TYPE[family]) for family in families]
-            try:
-                gevent.joinall(jobs, raise_error=True)
-            finally:
-                gevent.killall(jobs, block=False)
-            answers = [job.value for job in jobs if job.value is not None]
+        answers = self.ask([Question(host, RECORD_TYPE[family]) for family in families])
         found = [address for answer in answers for address in answer.records]
         if not found:
             raise ResolveError(next((answer.trouble for answer in answers if answer.trouble), f'{host} has no address'))
@@ -214,7 +294,7 @@ class SystemResolver:
         if self._configuration.read != before:
             self._cache.clear()
         answers: dict[str, Answer] = {}
-        for candidate in self._configuration.candidates(name):
+        for candidate in self._candidates(name, kind):
             try:
                 answer = self._ask_servers(candidate, kind)
             except ResolveError as error:
@@ -226,8 +306,27 @@ class SystemResolver:
         # What was asked for is what a person wants to hear of; any of the others may come into being earlier.
         return answers[name]._replace(expires=min(answer.expires for answer in answers.values()))
 
+    def _candidates(self, name: str, kind: str) -> list[str]:
+        """With the search domains.  The services of a name with dots, which few have, are looked for there only."""
+        if kind not in SERVICE_TYPES:
+            return self._configuration.candidates(name)
+        service, host = split_service(name)
+        candidates = [service + candidate for candidate in self._configuration.candidates(host)]
+        return candidates[:1] if candidates[0] == name else candidates
+
     def _ask_servers(self, name: str, kind: str) -> Answer:
         """The first good answer, be it that there is nothing.  Raises ResolveError if no server gives one."""
+        target = name
+        life = LONGEST_TTL
+        for _ in range(ALIASES):
+            answer, target = self._ask_all(target, kind)
+            life = min(life, answer.expires - self.clock.now())
+            if answer.records or not target:
+                return answer._replace(expires=self.clock.now() + max(life, 0.0))
+        raise ResolveError(f'cannot look up {name}: its aliases lead nowhere')
+
+    def _ask_all(self, name: str, kind: str) -> tuple[Answer, str]:
+        """What the first server that knows says, and the name for which it is only an alias, if it said no more."""
         import dns.exception
         import dns.message
         import dns.rcode
@@ -242,7 +341,7 @@ class SystemResolver:
                 try:
                     response = self._ask(server, query)
                     if response.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                        return self._read_answer(name, response)
+                        return self._read_answer(name, kind, response)
                     trouble = f'cannot look up {name}: {server[0]} says {dns.rcode.to_text(response.rcode())}'
                 except TimeoutError:
                     trouble = f'cannot look up {name}: no answer from {server[0]}'
@@ -250,17 +349,22 @@ class SystemResolver:
                     trouble = f'cannot look up {name}: {server[0]}: {error}'
         raise ResolveError(trouble)
 
-    def _read_answer(self, name: str, response: dns.message.Message) -> Answer:
+    def _read_answer(self, name: str, kind: str, response: dns.message.Message) -> tuple[Answer, str]:
         import dns.message
+        import dns.rcode
 
         assert isinstance(response, dns.message.QueryMessage)
         chain = response.resolve_chaining()
         now = self.clock.now()
         if chain.answer is None:
             life = min(max(chain.minimum_ttl, SHORTEST_TTL), LONGEST_NEGATIVE_TTL)
-            return Answer((), now + life, f'{name} has no address')
+            # A server that is not in charge of both names leaves it to us to go on.
+            further = bool(chain.cnames) and not response.authority and response.rcode() == dns.rcode.NOERROR
+            alias = chain.canonical_name.to_text() if further else ''
+            missing = 'address' if kind in ADDRESS_FAMILY else f'{kind} record'
+            return Answer((), now + life, f'{name} has no {missing}'), alias
         life = min(max(chain.minimum_ttl, SHORTEST_TTL), LONGEST_TTL)
-        return Answer(tuple(record.to_text() for record in chain.answer), now + life)
+        return Answer(tuple(record.to_text() for record in chain.answer), now + life), ''
 
     def _ask(self, server: tuple[str, int], query: dns.message.Message) -> dns.message.Message:
         """One server, once, over UDP, and over TCP if the answer does not fit.  Raises OSError, DNSException."""
@@ -315,6 +419,17 @@ def receive_exactly(stream: socket.socket, size: int) -> bytes:
 def fold(name: str) -> str:
     """Names are compared without regard to case.  A dot at the end stays: it says that the name is complete."""
     return name.lower()
+
+
+def split_service(name: str) -> tuple[str, str]:
+    """``_sip._udp.example.com`` as ``_sip._udp.`` and ``example.com``."""
+    labels = name.split('.')
+    length = 0
+    for label in labels:
+        if not label.startswith('_'):
+            break
+        length += len(label) + 1
+    return name[:length], name[length:]
 
 
 def by_family(addresses: Iterable[str], families: Sequence[int]) -> list[str]:

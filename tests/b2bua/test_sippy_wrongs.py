@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from greensip.dialog.routing import Target
 from greensip.errors import Busy, Redirected, Unavailable
 from greensip.message import parse_uri
 
@@ -138,10 +139,10 @@ def test_a_slow_name_server_holds_no_other_call_up(rig: Any) -> None:
     resolver = rig.net.resolver
     locate, clock = resolver.locate, rig.net.clock
 
-    def slow(hop: Any, families: Any) -> Any:
+    def slow(hop: Any, *ours: Any) -> Any:
         if hop.host == 'slow.example':
             clock.sleep(20)
-        return locate(hop, families)
+        return locate(hop, *ours)
 
     resolver.locate = slow
     b2bua = rig.b2bua('-s', 'slow.example')
@@ -160,7 +161,7 @@ def test_a_slow_name_server_holds_no_other_call_up(rig: Any) -> None:
 
 def test_a_caller_gives_up_while_a_name_is_looked_up(rig: Any) -> None:
     resolver, clock = rig.net.resolver, rig.net.clock
-    resolver.locate = lambda hop, families: clock.sleep(20) or [(rig.net.address('bob'), 5060)]
+    resolver.locate = lambda *question: clock.sleep(20) or [Target('UDP', rig.net.address('bob'), 5060)]
     bob = rig.raw('bob')
     rig.b2bua('-s', 'slow.example')
     leg = rig.caller.invite(rig.uri(), sdp=SDP)

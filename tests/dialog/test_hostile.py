@@ -10,6 +10,7 @@ import random
 import pytest
 
 from greensip.dialog import ENDED, FORKED, INCOMING, REQUEST
+from greensip.dialog.routing import Target
 from greensip.errors import ConnectError, GreensipError, ParseError
 from greensip.message import Request, parse_message
 from greensip.transaction.flow import Flow
@@ -158,8 +159,9 @@ class Siege:
 
     def locate(self) -> None:
         while self.us.core.lookups:
-            addresses = self.draw.choice(([PEER], [], [('::1', 5060)]))
-            self.us.core.located(self.us.core.lookups.popleft(), addresses, ConnectError('no'), self.world.now)
+            peer = Target('UDP', *PEER)
+            targets = self.draw.choice(([peer], [], [Target('UDP', '::1', 5060)], [peer, peer._replace(port=5061)]))
+            self.us.core.located(self.us.core.lookups.popleft(), targets, ConnectError('no'), self.world.now)
 
     def fail(self) -> None:
         data = self.draw.choice(self.world.messages)[2].to_bytes() if self.world.messages else b''

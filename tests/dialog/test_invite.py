@@ -11,6 +11,7 @@ import pytest
 from greensip.dialog import ENDED, FORKED, REQUEST, RESPONSE
 from greensip.dialog.invite_client import ClientInvite
 from greensip.dialog.invite_server import ServerInvite
+from greensip.dialog.routing import Target
 from greensip.errors import (
     Busy,
     ConnectError,
@@ -752,7 +753,7 @@ def test_names_are_looked_up(world: World, alice: Party, bob: Party) -> None:
     assert usage.request is None and not alice.core.outgoing
     lookup = alice.core.lookups.popleft()
     assert lookup.hop.host == 'sip.example.com'
-    alice.core.located(lookup, [('127.0.0.1', 5080)], None, world.now)
+    alice.core.located(lookup, [Target('UDP', '127.0.0.1', 5080)], None, world.now)
     world.run(0.2)
     assert usage.state == 'confirmed'
 
@@ -760,7 +761,7 @@ def test_names_are_looked_up(world: World, alice: Party, bob: Party) -> None:
 def test_a_call_that_is_given_up_while_its_name_is_looked_up_is_never_sent(world: World, alice: Party) -> None:
     usage = alice.core.invite('sip:bob@sip.example.com', world.now, from_=alice.uri, body=OFFER)
     usage.close(world.now)
-    alice.core.located(alice.core.lookups.popleft(), [('127.0.0.1', 5080)], None, world.now)
+    alice.core.located(alice.core.lookups.popleft(), [Target('UDP', '127.0.0.1', 5080)], None, world.now)
     world.run(1)
     assert world.ladder() == []
     assert usage.state == 'terminated' and world.idle()
@@ -873,7 +874,7 @@ def test_a_challenged_invite_goes_to_where_the_first_one_went(lone: Party) -> No
     """8.1.3.5: the name is not looked up again, and another server of that name knows nothing of the nonce."""
     start(lone, credentials=('alice', 's3cret'))
     lone.core.invite('sip:bob@sip.example.com', lone.world.now, from_=lone.uri, credentials=('alice', 's3cret'))
-    lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.core.located(lone.core.lookups.popleft(), [Target('UDP', *PEER)], None, lone.world.now)
     lone.world.flush()
     assert says(lone, reply(sent(lone), 401, extra=CHALLENGE)) == ['ACK', 'INVITE']
     assert not lone.core.lookups
@@ -1000,14 +1001,14 @@ def test_a_reinvite_that_waits_after_a_491_can_be_cancelled(lone: Party) -> None
 def test_a_reinvite_that_is_being_located_can_be_cancelled(lone: Party) -> None:
     usage = start(lone)
     says(lone, reply(sent(lone), 200, body=ANSWER, extra='Contact: <sip:bob@bob.example.com>'))
-    lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.core.located(lone.core.lookups.popleft(), [Target('UDP', *PEER)], None, lone.world.now)
     lone.world.flush()
     # The peer moves, so that its next address has to be found.
     says(lone, ask(usage, 'UPDATE', 7, extra='Contact: <sip:bob@other.example.com>'))
     lone.core.respond(lone.last(REQUEST).exchange, 200, lone.world.now)
     exchange = usage.reinvite(lone.world.now, OFFER)
     exchange.cancel(lone.world.now)
-    lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+    lone.core.located(lone.core.lookups.popleft(), [Target('UDP', *PEER)], None, lone.world.now)
     lone.world.run(1)
     assert exchange.done and usage.inviting is None
     assert usage.state == 'confirmed'
@@ -1250,7 +1251,7 @@ def test_a_2xx_that_is_repeated_while_its_ack_is_being_located_is_no_other_fork(
     assert says(lone, other, other) == []
     assert len(lone.core.lookups) == 2      # one ACK, one BYE
     for _ in range(2):
-        lone.core.located(lone.core.lookups.popleft(), [PEER], None, lone.world.now)
+        lone.core.located(lone.core.lookups.popleft(), [Target('UDP', *PEER)], None, lone.world.now)
     lone.world.flush()
     assert [name(m) for _, _, m in lone.world.messages[-2:]] == ['ACK', 'BYE']
     assert says(lone, other) == ['ACK']

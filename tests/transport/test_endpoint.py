@@ -15,6 +15,7 @@ import pytest
 from gevent.event import Event as GeventEvent
 
 from greensip.dialog import FAILED, INCOMING, REQUEST, RESPONSE, Core, Event
+from greensip.dialog.routing import Target
 from greensip.errors import (
     ConnectError,
     MessageTooBig,
@@ -383,7 +384,7 @@ def test_there_is_a_limit_to_look_ups(net: Network, monkeypatch: pytest.MonkeyPa
 
 def test_a_resolver_with_a_mistake_fails_the_request(net: Network, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(StaticResolver):
-        def locate(self, hop: object, families: object) -> list[tuple[str, int]]:
+        def locate(self, *question: object) -> list[Target]:
             raise ZeroDivisionError('oops')
 
     alice = Endpoint(new_core(), [net.place('alice')], network=net, resolver=Broken())

@@ -14,6 +14,7 @@ import gevent
 import pytest
 from gevent import socket
 
+from greensip.dialog.routing import Target
 from greensip.errors import ResolveError
 from greensip.testing import VirtualClock
 from greensip.transaction.flow import Hop
@@ -119,7 +120,9 @@ def test_the_hosts_file(resolver: SystemResolver, server: NameServer) -> None:
     assert resolver.addresses('PBX') == ['10.0.0.9', '2001:db8::9']
     assert resolver.addresses('pbx', [6, 4]) == ['2001:db8::9', '10.0.0.9']
     assert resolver.addresses('pbx.example.COM.') == ['10.0.0.9']
-    assert resolver.cached(Hop('pbx', 5070, 'UDP'), [4]) == [('10.0.0.9', 5070)]
+    assert resolver.cached(Hop('pbx', 5070, 'UDP'), ['UDP'], [4]) == [Target('UDP', '10.0.0.9', 5070)]
+    # and nothing else of such a name is looked for
+    assert resolver.locate(Hop('pbx', None, None), ['UDP'], [4]) == [Target('UDP', '10.0.0.9', 5060)]
     assert server.asked == []
 
 
@@ -141,10 +144,11 @@ def test_addresses_of_both_families_in_the_order_of_preference(resolver: SystemR
                                                   'bob.example.com. 60 IN A 10.0.0.2'],
                       ('bob.example.com.', 'AAAA'): ['bob.example.com. 60 IN AAAA 2001:db8::1']}
     hop = Hop('bob.example.com', 5080, None)
-    assert resolver.cached(hop, [4, 6]) == []
-    assert resolver.locate(hop, [6, 4]) == [('2001:db8::1', 5080), ('10.0.0.1', 5080), ('10.0.0.2', 5080)]
-    assert resolver.cached(hop, [4, 6]) == [('10.0.0.1', 5080), ('10.0.0.2', 5080), ('2001:db8::1', 5080)]
-    assert resolver.cached(hop._replace(port=None, host='BOB.example.com'), [4])[0] == ('10.0.0.1', 0)
+    assert resolver.cached(hop, ['UDP'], [4, 6]) == []
+    found = resolver.locate(hop, ['UDP'], [6, 4])
+    assert [(host, port) for _, host, port in found] == [('2001:db8::1', 5080), ('10.0.0.1', 5080), ('10.0.0.2', 5080)]
+    assert [target.host for target in resolver.cached(hop, ['UDP'], [4, 6])] == ['10.0.0.1', '10.0.0.2', '2001:db8::1']
+    assert resolver.cached(hop._replace(host='BOB.example.com'), ['TCP'], [4])[0] == Target('TCP', '10.0.0.1', 5080)
     assert len(server.asked) == 2
 
 
@@ -271,7 +275,7 @@ def test_the_cache_is_bounded(resolver: SystemResolver, server: NameServer, monk
         server.records[name, 'A'] = [f'{name} 60 IN A 10.0.0.{number}']
         resolver.addresses(name, [4])
     assert len(resolver._cache) == 5
-    assert resolver.cached(Hop('n19.example.com.', None, None), [4]) == [('10.0.0.19', 0)]
+    assert resolver.cached(Hop('n19.example.com.', 5060, None), ['UDP'], [4]) == [Target('UDP', '10.0.0.19', 5060)]
 
 
 @pytest.mark.parametrize('name', ['a' * 64 + '.example.com', 'a..b', '.' * 300, 'b\u00fccher.example', 'a' * 300])
@@ -301,10 +305,10 @@ def test_a_new_configuration_is_noticed(clock: VirtualClock, server: NameServer,
 def test_a_static_table_takes_its_time(clock: VirtualClock) -> None:
     resolver = StaticResolver({'bob': ['10.0.0.1', '2001:db8::1']}, clock=clock)
     hop = Hop('Bob', 5080, None)
-    assert resolver.cached(hop, [6, 4]) == [('2001:db8::1', 5080), ('10.0.0.1', 5080)]
+    assert [host for _, host, _ in resolver.cached(hop, ['UDP'], [6, 4])] == ['2001:db8::1', '10.0.0.1']
     resolver.delay = 1.5
-    assert resolver.cached(hop, [4]) == []
-    assert resolver.locate(hop, [4]) == [('10.0.0.1', 5080)]
+    assert resolver.cached(hop, ['UDP'], [4]) == []
+    assert resolver.locate(hop, ['UDP'], [4]) == [Target('UDP', '10.0.0.1', 5080)]
     assert clock.now() == 1.5
     with pytest.raises(ResolveError, match='carol has no address'):
         resolver.addresses('carol')
