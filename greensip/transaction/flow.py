@@ -28,14 +28,15 @@ class Point:
     """A listening point: its transport token as Via writes it, address, and what it shows to peers.
 
     ``advertised`` is the host and port written into Via and Contact; it is the local address unless the
-    user says otherwise (NAT, or listening on a wildcard address).
+    user says otherwise (NAT, or listening on a wildcard address).  ``via_params`` is text for every Via, such as
+    ``;alias``.
     """
 
     __slots__ = ('address', 'advertised', 'contact_params', 'family', 'reliable', 'secure', 'sent_by', 'transport',
                  'via_prefix')
 
     def __init__(self, transport: str, address: Address, *, advertised: Address | None = None,
-                 reliable: bool = False, secure: bool = False) -> None:
+                 reliable: bool = False, secure: bool = False, via_params: str = '') -> None:
         self.transport = transport.upper()
         self.address = address
         self.advertised = advertised or address
@@ -45,7 +46,7 @@ class Point:
         self.family = 6 if ':' in address[0] else 4
         self.sent_by = hostport(*self.advertised)
         #: what a Via begins with; the branch is appended to it
-        self.via_prefix = f'SIP/2.0/{self.transport} {self.sent_by};rport;branch='
+        self.via_prefix = f'SIP/2.0/{self.transport} {self.sent_by}{via_params};rport;branch='
         self.contact_params = '' if self.transport == 'UDP' else f';transport={self.transport.lower()}'
 
     def toward(self, host: str) -> Point:
@@ -58,18 +59,23 @@ class Point:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Flow:
-    """A point and the peer's numeric address.  Equal when point, address and connection are."""
+    """A point and the peer's numeric address.  Equal when point, address, connection and name are.
 
-    __slots__ = ('connection', 'point', 'remote')
+    ``name`` is the host that the next hop had before the DNS, which a secure peer has to prove (RFC 5922 4); it is
+    empty where nothing is to be proved.
+    """
 
-    def __init__(self, point: Point, remote: Address, connection: int = 0) -> None:
+    __slots__ = ('connection', 'name', 'point', 'remote')
+
+    def __init__(self, point: Point, remote: Address, connection: int = 0, name: str = '') -> None:
         self.point = point
         self.remote = remote
         self.connection = connection
+        self.name = name
 
     def __eq__(self, other: object) -> bool:
         return (isinstance(other, Flow) and self.point is other.point and self.remote == other.remote
-                and self.connection == other.connection)
+                and self.connection == other.connection and self.name == other.name)
 
     def __hash__(self) -> int:
         return hash((self.remote, self.connection))
