@@ -1,6 +1,7 @@
 """Messages out of a stream of octets (RFC 3261 18.3, 7.5, RFC 5626 3.5.1).
 
-Content-Length says where a message ends; a message without one ends with its header fields.  Between messages CRLFs may
+Content-Length says where a message ends; a message without one ends with its header fields, unless it says of what type
+its body is.  Between messages CRLFs may
 stand, which are keep-alives.  Any way of cutting the stream into pieces gives the same messages.
 """
 
@@ -37,11 +38,15 @@ Framed = Request | Response | KeepAlive | ParseError
 class StreamFramer:
     """Cuts the octets of one connection into messages."""
 
-    __slots__ = ('_body_size', '_buffer', '_item', '_limits', '_pong', '_searched', 'error')
+    __slots__ = ('_body_size', '_buffer', '_head', '_item', '_limits', '_pong', '_searched', 'error', 'octets')
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         #: why framing was lost
         self.error: ParseError | None = None
+        #: for who wants to see what came: given a list, each thing that ``feed`` returns adds its octets there, or
+        #: nothing if its beginning came before
+        self.octets: list[bytes] | None = None
+        self._head = b''
         self._limits = limits
         self._buffer = bytearray()
         # how far the buffer has been searched for the end of the head
@@ -90,6 +95,8 @@ class StreamFramer:
                 raise ParseError('a bare CR between messages')
             del buffer[:2]
             out.append(PING if self._pong else PONG)
+            if self.octets is not None:
+                self.octets.append(b'\r\n')
             self._pong = not self._pong
             return True
         return bool(buffer) and self._take_head()
@@ -104,7 +111,9 @@ class StreamFramer:
             return False
         if end > self._limits.head:
             raise ParseError('header fields too large', status=513)
-        lines = split_head(bytes(buffer[:end]))
+        head = bytes(buffer[:end])
+        lines = split_head(head)
+        self._head = head if self.octets is not None else b''
         del buffer[:end + 4]
         self._searched = 0
         self._pong = False
@@ -118,7 +127,11 @@ class StreamFramer:
                 raise
             self._item, message = error, error.message
         try:
-            self._body_size = content_length(message) or 0
+            size = content_length(message)
+            if size is None and message.has('Content-Type'):
+                # 18.3: "MUST be used".  Without a body nobody needs it; what comes after this one is anybody's guess.
+                raise ParseError('no Content-Length')
+            self._body_size = size or 0
             if self._body_size > self._limits.message:
                 raise ParseError('body too large', str(self._body_size), status=513)
         except ParseError as error:
@@ -135,6 +148,9 @@ class StreamFramer:
         message: Request | Response = item.message if isinstance(item, ParseError) else item
         message.body = bytes(self._buffer[:size])
         del self._buffer[:size]
+        if self.octets is not None:
+            self.octets.append(self._head + b'\r\n\r\n' + message.body if self._head else b'')
+        self._head = b''
         self._item = None
         out.append(item)
         return True

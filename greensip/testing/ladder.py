@@ -122,8 +122,17 @@ class Ladder:
         local, remote = self._name(flow.point.address), self._name(flow.remote)
         if direction == '>':
             self.entries.append(Arrow(now, local, remote, title(data), data))
-        elif flow.remote not in self._own:
+        elif flow.remote not in self._own and not (flow.point.reliable and self._is_known(data, flow)):
             self.entries.append(Arrow(now, remote, local, title(data), data))
+
+    def _is_known(self, data: bytes, flow: Flow) -> bool:
+        """Whether a recorded endpoint has sent this; then the address is its end of a connection."""
+        for entry in reversed(self.entries):
+            if isinstance(entry, Arrow) and entry.data == data and entry.source in self._order:
+                self._names[flow.remote] = entry.source
+                self._own.add(flow.remote)
+                return True
+        return False
 
     def _name(self, address: Address) -> str:
         return self._names.get(address) or hostport(*address)

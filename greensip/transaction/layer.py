@@ -283,7 +283,8 @@ class TransactionLayer:
     def transport_failed(self, flow: Flow, error: Exception, now: float, data: bytes = b'') -> None:
         """What was sent on the flow did not leave (17.1.4, 17.2.4); ``data`` is the message, if one in particular.
 
-        Without it, all transactions that use the flow are told: a connection has broken.
+        Without it, all requests of ours on the flow are lost: a connection has broken.  Who has still to answer on it
+        is not told: for the response another connection is opened (18.2.2).
         """
         failed: list[Transaction] = []
         if data:
@@ -292,7 +293,6 @@ class TransactionLayer:
                 failed.append(sender)
         else:
             failed.extend(client for client in self.clients.values() if client.flow == flow)
-            failed.extend(server for server in self.servers.values() if server.response_flow == flow)
         for transaction in failed:
             transaction.fire('Transport Err.', error, now)
 

@@ -32,13 +32,14 @@ from greensip.dialog.core import Core
 from greensip.dialog.event import Event
 from greensip.dialog.routing import Lookup, LookupKey, Target, is_numeric
 from greensip.errors import ParseError, ResolveError, TransportError, UsageError, WrongThread
-from greensip.message import LIMITS, Limits, Request, Response, parse_message
+from greensip.message import LIMITS, Limits, Message, Request, Response, parse_message
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
 from .base import Listen, Receiver, Transport, readable_head
 from .clock import Clock, ClockTimer, RealClock
 from .resolver import Resolver, SystemResolver
+from .tcp import TcpTransport
 from .udp import UdpTransport
 from .wire import known, log_received, log_sent, wire
 
@@ -53,7 +54,10 @@ NEVER = float('inf')
 DEBUG = logging.DEBUG
 
 #: what a place to listen at may begin with, and what then listens
-TRANSPORTS: dict[str, Callable[[Listen, Receiver], Transport]] = {'UDP': UdpTransport}
+TRANSPORTS: dict[str, Callable[[Listen, Receiver], Transport]] = {
+    'UDP': UdpTransport,
+    'TCP': TcpTransport,
+}
 
 #: called with '<' or '>' (received, sent), the octets, the flow and the time; must not block
 Tap = Callable[[str, bytes, Flow, float], object]
@@ -314,6 +318,39 @@ class Endpoint:
         except Exception:
             self._report('receiving')
         self.flush()
+
+    def arrived(self, item: Request | Response | ParseError, flow: Flow, data: bytes = b'') -> None:
+        """A message of a stream has come in on ``flow``, or what is wrong with one."""
+        logged = known.get(DEBUG, True) and wire.isEnabledFor(DEBUG)
+        if self.taps or logged:
+            self._show(item, flow, data, logged)
+        try:
+            if isinstance(item, ParseError):
+                self.counters.broken += 1
+                log.debug('! cannot read a message of %r: %s', flow, item)
+                self.core.receive_broken(item, flow, self._now())
+            else:
+                self.counters.messages += 1
+                self.core.receive(item, flow, self._now())
+        except Exception:
+            self._report('receiving')
+        self.flush()
+
+    def _show(self, item: Request | Response | ParseError, flow: Flow, data: bytes, logged: bool) -> None:
+        """Show a message of a stream; if its beginning came before anybody looked, as we would write it."""
+        if not data:
+            message = item.message if isinstance(item, ParseError) else item
+            if not isinstance(message, Message):
+                return
+            data = message.to_bytes()
+        if self.taps:
+            self._tap('<', data, flow)
+        if logged:
+            log_received(data, flow)
+
+    def looks(self) -> bool:
+        """Whether there is a tap, or the wire is logged."""
+        return bool(self.taps) or (known.get(DEBUG, True) and wire.isEnabledFor(DEBUG))
 
     def failed(self, flow: Flow, error: TransportError, data: bytes = b'') -> None:
         """What was sent on ``flow`` has not arrived: ``data``, or everything."""

@@ -389,7 +389,8 @@ def test_a_broken_connection_concerns_all_who_use_it() -> None:
     error = TransportError('closed')
     world.layer.transport_failed(world.flow, error, world.now)
     world.collect()
-    assert world.told == [('transport_error', one, error) for one in (calling, trying, ringing)]
+    assert world.told == [('transport_error', one, error) for one in (calling, trying)]
+    # 18.2.2: for the response there will be another connection.
     assert ringing.state == State.PROCEEDING
 
 

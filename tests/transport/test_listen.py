@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from greensip.errors import UsageError
-from greensip.transport.base import Listen, Recent, is_keep_alive
+from greensip.transport.base import (
+    Listen,
+    Recent,
+    is_keep_alive,
+    read_count,
+    read_options,
+    read_seconds,
+    read_switch,
+    read_text,
+)
 
 
 @pytest.mark.parametrize(('text', 'expected', 'canonical'), [
@@ -26,12 +35,50 @@ from greensip.transport.base import Listen, Recent, is_keep_alive
 ])
 def test_places(text: str, expected: tuple[object, ...], canonical: str) -> None:
     place = Listen.parse(text)
-    assert tuple(place) == expected
+    assert tuple(place) == (*expected, ())
     assert str(place) == canonical
     assert Listen.parse(canonical) == place
 
 
+@pytest.mark.parametrize(('text', 'options', 'canonical'), [
+    ('tls:127.0.0.1?cert=/a/b.pem&key=/a/k.pem', (('cert', '/a/b.pem'), ('key', '/a/k.pem')),
+     'tls:127.0.0.1:5061?cert=/a/b.pem&key=/a/k.pem'),
+    ('tcp:*?alias', (('alias', ''),), 'tcp:0.0.0.0:5060?alias='),
+    ('tls:*?cert=a%26b', (('cert', 'a&b'),), 'tls:0.0.0.0:5061?cert=a%26b'),
+    ('tcp:*?alias=1&advertise=192.0.2.1:5070', (('alias', '1'),), 'tcp:0.0.0.0:5060;advertise=192.0.2.1:5070?alias=1'),
+    ('wss:*?path=/sip', (('path', '/sip'),), 'wss:0.0.0.0:443?path=/sip'),
+])
+def test_options_of_a_place(text: str, options: tuple[tuple[str, str], ...], canonical: str) -> None:
+    place = Listen.parse(text)
+    assert place.options == options
+    assert str(place) == canonical
+    assert Listen.parse(canonical) == place
+
+
+KNOWN = {'idle': read_seconds, 'connections': read_count, 'alias': read_switch, 'cert': read_text}
+
+
+def test_options_have_values() -> None:
+    place = Listen.parse('tcp:*?idle=2.5&connections=7&alias&cert=x')
+    assert read_options(place, KNOWN) == {'idle': 2.5, 'connections': 7, 'alias': True, 'cert': 'x'}
+    assert read_options(Listen.parse('tcp:*?alias=off'), KNOWN) == {'alias': False}
+
+
+@pytest.mark.parametrize(('options', 'part'), [
+    ('idel=3', "tcp has no option 'idel', only advertise, alias, cert, connections, idle"),
+    ('idle=1&idle=2', 'idle is there twice'), ('idle=soon', 'write seconds'), ('idle=-1', 'write seconds'),
+    ('idle=nan', 'write seconds'), ('connections=0', 'at least 1'), ('alias=maybe', 'write 1 or 0'),
+    ('cert=', 'the value is missing'),
+])
+def test_an_option_that_makes_no_sense_is_a_sentence(options: str, part: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_options(Listen.parse(f'tcp:127.0.0.1?{options}'), KNOWN)
+    assert str(caught.value).startswith('cannot listen on tcp:127.0.0.1:5060?')
+    assert part in str(caught.value)
+
+
 @pytest.mark.parametrize('text', [
+    'tcp:*?=x', 'tcp:*?&',
     '', 'udp', '127.0.0.1:5060', 'udp:127.0.0.1:port', 'udp:127.0.0.1:70000', 'udp:::1:5060', 'udp:127.0.0.1 5060',
     'udp:127.0.0.1:5060;foo=1', 'udp:0.0.0.0:5060;advertise=a b', 'udp:0.0.0.0:5060;advertise=203.0.113.5:99999',
 ])

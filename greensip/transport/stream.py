@@ -1,0 +1,1098 @@
+"""SIP over connections, whatever lies on them: RFC 3261 18.1.1, 18.2, 18.3, RFC 5626 3.5.1, RFC 5923.
+
+Three things make a transport of streams.  A ``Channel`` lies between the octets of one connection and SIP messages; it
+knows no sockets, and is all that differs between TCP, TLS and WebSocket.  A ``Connection`` is a socket with a channel:
+it reads, writes, and waits for nobody.  A ``StreamTransport`` listens, connects, knows which connection leads where,
+and keeps their number and their patience within limits that have names.  A new transport says which channel it wants.
+
+**Reading.**  Each connection has a watcher in the hub, and no greenlet as long as it is silent: a parked one costs
+several kilobytes.  When octets come, a greenlet of the transport's ``Readers`` takes the connection for as long as
+there is something to be read, and then goes back to the others.  There are as many as connections are at work at the
+same time, which is one unless somebody's handler waits.
+
+**Writing** is a send in the greenlet that has something to say.  What the system's buffer does not take waits in a
+bounded queue, and so does what is said before the connection is there.  A peer that reads too slowly loses its
+connection; it stops nobody.
+
+**Failures** are told by flow: to that of the connection, and to those without a connection that led to it.  Who only
+answered on it is not told: 18.2.2 opens another connection for the response.
+
+**Time.**  Nothing is set for a single connection.  Once a second all are looked at, in ``sweep``: what it compares are
+seconds, so to be a second late does no harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+import random
+import resource
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import gevent
+from gevent.hub import Hub
+from greenlet import greenlet
+
+from greensip.errors import ConnectError, ParseError, TransportError
+from greensip.message import LIMITS, PING, PONG, KeepAlive, Limits, Request, StreamFramer, parse_message
+from greensip.message.framing import Framed
+from greensip.native import mypyc_attr
+from greensip.transaction.flow import Address, Flow, Point, hostport
+
+from .base import (
+    DEFAULT_PORTS,
+    SIP_PORT,
+    Counters,
+    Listen,
+    Receiver,
+    Transport,
+    WildcardPoint,
+    failure,
+    local_address,
+    plain_socket,
+    read_count,
+    read_options,
+    read_seconds,
+    read_switch,
+    readable_head,
+)
+
+__all__ = ['OPTIONS', 'Channel', 'Connection', 'PlainChannel', 'Readers', 'StreamTransport']
+
+log = logging.getLogger('greensip.transport')
+
+#: octets that are read at once; the buffer is shared by all connections of a transport
+RECEIVE = 65536
+#: times that a connection is read before others get their turn
+DRAIN = 4
+#: connections that are accepted before others get their turn
+ACCEPT = 32
+#: connections that may wait to be accepted
+BACKLOG = 1024
+#: greenlets that are kept for reading while nothing is to be read
+SPARE = 16
+#: seconds between two looks at all connections
+SWEEP = 1.0
+#: seconds for the peer to take the last words and close its side
+LINGER = 3.0
+#: seconds for the answer to a ping (RFC 5626 4.4.1)
+PONG_TIME = 10.0
+#: seconds that the system tries to deliver octets, a little less than 64*T1, and after how long a silent peer is probed
+DELIVERY = 25.0
+PROBE = 300
+#: local addresses of a wildcard socket that get a point of their own
+FACES = 256
+#: addresses under which one connection can be known (RFC 5923)
+ALIASES = 16
+#: open files that are left to others
+FILES_LEFT = 64
+
+READ, WRITE = 1, 2
+
+#: setsockopt(IPPROTO_IP): choose the port of an address that is bound when the peer is known, so that it may be shared
+BIND_ADDRESS_NO_PORT = 24
+#: no descriptors, no memory
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+#: the options of a place, and how their text is read.  Times are seconds
+OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    # Ask peers to send us their requests over the connections that we open, and do so when asked (RFC 5923)
+    'alias': read_switch,
+    # for a connection to be opened
+    'connect': read_seconds,
+    # connections in all, and those that one source has opened: an IPv4 address, or an IPv6 network of 64 bits
+    'connections': read_count,
+    'per_source': read_count,
+    # for what comes before the first message: TLS and WebSocket
+    'handshake': read_seconds,
+    # for the first message on a connection that a peer has opened
+    'first': read_seconds,
+    # from the first octet of a message to its last
+    'message': read_seconds,
+    # for nothing at all to come or go
+    'idle': read_seconds,
+    # between two pings on the connections that we open; 0 for none (RFC 5626 3.5.1)
+    'keepalive': read_seconds,
+    # octets that wait for a peer to read
+    'queue': read_count,
+    # for a peer to take some of the octets that wait
+    'stuck': read_seconds,
+}
+
+#: what they are unless the place says otherwise.  The connect time forgives two lost SYNs: Linux sends them at 0, 1 and
+#: 3 seconds.  The idle time is that long because of phones that register for an hour and send nothing in between
+DEFAULTS: Mapping[str, Any] = {
+    'alias': False, 'connect': 5.0, 'connections': 20_000, 'per_source': 5_000, 'handshake': 10.0, 'first': 120.0,
+    'message': 20.0, 'idle': 3900.0, 'keepalive': 0.0, 'queue': 1 << 20, 'stuck': 20.0,
+}
+
+_numbers = itertools.count(1)
+
+
+class Channel(Protocol):
+    """What lies between the octets of one connection and SIP messages.
+
+    It is driven: given what came, it gives what that means; afterwards ``take_outgoing`` may have something to be sent,
+    and ``ended`` may be set.  A channel may lie on another one: WebSocket on TLS.
+    """
+
+    #: given a list, each thing that ``receive`` returns adds its octets there: somebody looks at them
+    octets: list[bytes] | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the handshake is done and messages can be sent."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no part of a message waits for the rest of it."""
+
+    @property
+    def ended(self) -> str:
+        """Why no more messages come: what is to be sent is the last, then the connection is closed.  '' before."""
+
+    def receive(self, data: bytes) -> list[Framed]:
+        """What these octets complete, in order.
+
+        Raises ParseError when nobody can say any more where messages begin; its ``message`` may be there to be
+        answered.  Raises TransportError when there is no talking to the peer.
+        """
+
+    def pack(self, data: bytes) -> bytes:
+        """One message, or keep-alive, as octets to be sent.  Only when ``ready``."""
+
+    def take_outgoing(self) -> bytes:
+        """The octets that have to be sent: of a handshake, its answer, the end."""
+
+    def close(self, why: str) -> None:
+        """Say goodbye: afterwards there may be something to send, the last."""
+
+    def eof(self) -> None:
+        """The peer has closed the connection."""
+
+
+class PlainChannel:
+    """Messages that follow one another on the connection itself (RFC 3261 18.3)."""
+
+    __slots__ = ('framer', 'receive')
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.framer = StreamFramer(limits)
+        self.receive: Callable[[bytes], list[Framed]] = self.framer.feed
+
+    @property
+    def octets(self) -> list[bytes] | None:
+        return self.framer.octets
+
+    @octets.setter
+    def octets(self, octets: list[bytes] | None) -> None:
+        self.framer.octets = octets
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    @property
+    def idle(self) -> bool:
+        return self.framer.idle
+
+    @property
+    def ended(self) -> str:
+        return '' if self.framer.error is None else str(self.framer.error)
+
+    def pack(self, data: bytes) -> bytes:
+        return data
+
+    def take_outgoing(self) -> bytes:
+        return b''
+
+    def close(self, why: str) -> None:
+        """Nothing is said at the end of a plain connection."""
+
+    def eof(self) -> None:
+        """Nothing is to be done."""
+
+
+class Readers:
+    """Greenlets that do what the hub has found to be done.  They are kept for the next time."""
+
+    def __init__(self) -> None:
+        self._hub: Hub = gevent.get_hub()
+        self._idle: list[greenlet] = []
+        self._closed = False
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Have ``work`` done in a greenlet.  Called in the hub."""
+        if self._idle:
+            self._idle.pop().switch(work)
+        elif not self._closed:
+            gevent.spawn(self._serve, work)
+
+    def close(self) -> None:
+        """Let the greenlets end that have nothing to do; the others end when they are done."""
+        self._closed = True
+        while self._idle:
+            self._hub.loop.run_callback(self._idle.pop().switch, None)
+
+    def _serve(self, work: Callable[[], None] | None) -> None:
+        hub = self._hub
+        idle = self._idle
+        own = gevent.getcurrent()
+        try:
+            while work is not None:
+                try:
+                    work()
+                except Exception:
+                    log.exception('! serving a connection failed')
+                if self._closed or len(idle) >= SPARE:
+                    return
+                idle.append(own)
+                work = hub.switch()
+        finally:
+            if own in idle:
+                idle.remove(own)
+
+
+class Connection:
+    """A socket with a channel.  ``number`` is its own for as long as the process lives; its flow carries it."""
+
+    __slots__ = ('_partial_since', '_pinged', '_queue', '_queued', '_quiet_since', '_reading', '_since', '_stirred',
+                 '_stuck_since', '_waiting', '_watching', '_writing', 'accepted', 'asked', 'channel', 'closed',
+                 'closing', 'connecting', 'flow', 'heard', 'name', 'names', 'next_ping', 'number', 'open',
+                 'read_watcher', 'socket', 'source', 'transport', 'ways', 'write_watcher')
+
+    def __init__(self, transport: StreamTransport, made: socket.socket, channel: Channel, point: Point,
+                 remote: Address, *, name: str = '', source: str = '', connecting: bool = False) -> None:
+        self.transport = transport
+        self.socket = made
+        self.channel = channel
+        self.number = next(_numbers)
+        self.flow = Flow(point, remote, self.number)
+        #: whom we wanted to reach, and who the peer has proved to be (RFC 5922)
+        self.name = name
+        self.names: frozenset[str] = frozenset()
+        #: the peer has opened it, and this is the source that is counted
+        self.accepted = not connecting
+        self.source = source
+        #: the system is still at it
+        self.connecting = connecting
+        #: messages can be sent
+        self.open = False
+        #: the last words are said, and what comes is not read any more
+        self.closing = False
+        self.closed = False
+        #: we have sent a request: somebody wants to know if it breaks
+        self.asked = False
+        #: a message has come
+        self.heard = False
+        #: the addresses and names under which it is known to those who want to send
+        self.ways: list[tuple[Address, str]] = []
+        #: octets that the system has not taken, and messages from before it was open
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._waiting: deque[tuple[bytes, Flow]] = deque()
+        loop = transport.hub.loop
+        self.read_watcher: Any = loop.io(made.fileno(), READ)
+        self.write_watcher: Any = None
+        self._watching = False
+        self._reading = False
+        self._writing = False
+        #: when the present stage began, when a message began, since when nobody takes the queue; 0 for not
+        self._since = transport.now()
+        self._partial_since = 0.0
+        self._stuck_since = 0.0
+        self._stirred = False
+        self._quiet_since = self._since
+        self._pinged = 0.0
+        self.next_ping = 0.0
+
+    def __repr__(self) -> str:
+        return f'<Connection {self.number} {self.flow.point.transport} {hostport(*self.flow.remote)}>'
+
+    @property
+    def where(self) -> str:
+        """The peer, for a sentence."""
+        return hostport(*self.flow.remote)
+
+    # -- how it begins
+
+    def start(self) -> None:
+        """Begin to wait for the peer, or for the system to reach it."""
+        if self.connecting:
+            self._watch_writing()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._watching = True
+        self.read_watcher.start(self._readable)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Say what the channel has to say; when its handshake is done, what has waited for that.
+
+        Raises TransportError when the connection is lost over it.
+        """
+        channel = self.channel
+        data = channel.take_outgoing()
+        if data:
+            self._write(data)
+        if not self.open and channel.ready:
+            self.open = True
+            self._since = self.transport.now()
+            self.transport.established(self)
+            waiting = self._waiting
+            self._queued = 0
+            while waiting:
+                message, _ = waiting.popleft()
+                self._write(channel.pack(message))
+                self.transport.counters.sent += 1
+
+    # -- reading
+
+    def _readable(self) -> None:
+        """In the hub."""
+        if self._reading:
+            # Its greenlet waits for something else, inside somebody's handler.
+            self._watching = False
+            self.read_watcher.stop()
+            return
+        self._reading = True
+        self.transport.readers.run(self._read)
+
+    def _read(self) -> None:
+        try:
+            for _ in range(DRAIN):
+                if not self._receive():
+                    break
+        finally:
+            self._reading = False
+            if not self.closed and not self._watching:
+                self._watching = True
+                self.read_watcher.start(self._readable)
+
+    def _receive(self) -> bool:
+        """Read once, and hand on what that completes; whether there may be more at once."""
+        if self.closed:
+            return False
+        transport = self.transport
+        view = transport.view
+        try:
+            size = self.socket.recv_into(view)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            transport.counters.errors += 1
+            self.fail(failure(ConnectError, f'the connection to {self.where} broke', error))
+            return False
+        if self.closing:
+            if not size:
+                self.discard()
+            return size == RECEIVE
+        if not size:
+            self.channel.eof()
+            self.fail(ConnectError(f'{self.where} closed the connection'))
+            return False
+        self._stirred = True
+        self._take(bytes(view[:size]))
+        return size == RECEIVE
+
+    def _take(self, data: bytes) -> None:
+        transport = self.transport
+        channel = self.channel
+        looks = transport.receiver.looks()
+        octets: list[bytes] = []
+        channel.octets = octets if looks else None
+        try:
+            items = channel.receive(data)
+            self._advance()
+        except ParseError as error:
+            self._broken(error)
+            return
+        except TransportError as error:
+            self._refused(error)
+            return
+        if items:
+            self._partial_since = 0.0
+            pongs = 0
+            for index, item in enumerate(items):
+                if isinstance(item, KeepAlive):
+                    transport.counters.keep_alives += 1
+                    pongs += item is PING
+                    if item is PONG:
+                        self._pinged = 0.0
+                    continue
+                transport.counters.received += 1
+                self.heard = True
+                if transport.alias and isinstance(item, Request):
+                    transport.note_alias(self, item)
+                transport.receiver.arrived(item, self.flow, octets[index] if index < len(octets) else b'')
+                if self.closed or self.closing:
+                    return
+            if pongs:
+                self._answer_pings(pongs)
+        if channel.ended:
+            self._end()
+
+    def _answer_pings(self, count: int) -> None:
+        """RFC 5626 4.4.1: one CRLF for each double one."""
+        try:
+            self._write(self.channel.pack(b'\r\n' * count if count < 8 else b'\r\n'))
+        except TransportError as error:
+            log.debug('! %s', error)
+
+    def _end(self) -> None:
+        """The channel has ended: of its own accord, or since framing was lost after the last good message."""
+        try:
+            self.channel.receive(b'')
+        except ParseError as error:
+            self._broken(error)
+        except TransportError as error:
+            self._refused(error)
+        else:
+            self.finish(ConnectError(f'the connection to {self.where} is closed: {self.channel.ended}'))
+
+    def _broken(self, error: ParseError) -> None:
+        """18.3: framing is lost.  Whoever can be answered is, then the connection is closed."""
+        counters = self.transport.counters
+        counters.broken += 1
+        log.debug('! %r makes no sense: %s', self, error)
+        if error.message is not None:
+            counters.received += 1
+            self.transport.receiver.arrived(error, self.flow)
+        self.finish(ConnectError(f'the connection to {self.where} is closed: {error}'))
+
+    def _refused(self, error: TransportError) -> None:
+        """The handshake failed, or the channel has broken in another way."""
+        if self.closed:
+            return
+        self.transport.counters.refused += 1
+        log.debug('! %r: %s', self, error)
+        self.finish(error)
+
+    # -- writing
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send a message, now or when the connection is open.  Raises TransportError; does not block."""
+        if not self.asked and not data.startswith(b'SIP/2.0 '):
+            self.asked = True
+        if self.open:
+            self._stirred = True
+            self._write(self.channel.pack(data))
+            self.transport.counters.sent += 1
+            return
+        self._queued += len(data)
+        if self._queued > self.transport.queue:
+            self._queued -= len(data)
+            raise TransportError(f'cannot send to {self.where}: the connection is not open and too much waits for it')
+        self.transport.counters.queued += 1
+        self._waiting.append((data, flow))
+
+    def ping(self) -> None:
+        """Ask the peer whether it is there (RFC 5626 4.4.1); without an answer in time the connection fails."""
+        if self.open and not self._pinged:
+            self._pinged = self.transport.now()
+            self._write(self.channel.pack(b'\r\n\r\n'))
+
+    def _write(self, data: bytes) -> None:
+        if self.closed:
+            raise ConnectError(f'cannot send to {self.where}: the connection is closed')
+        if not self._queue:
+            try:
+                sent = self.socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self.transport.counters.errors += 1
+                failed = failure(ConnectError, f'cannot send to {self.where}', error)
+                self.fail(failed)
+                raise failed from error
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._stuck_since = self.transport.now()
+            self._queued = 0
+        self._queued += len(data)
+        if self._queued > self.transport.queue:
+            self.transport.counters.dropped += 1
+            slow = TransportError(f'cannot send to {self.where}: it reads too slowly')
+            self.fail(slow)
+            raise slow
+        self.transport.counters.queued += 1
+        self._queue.append(data)
+        self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        if self.write_watcher is None:
+            self.write_watcher = self.transport.hub.loop.io(self.socket.fileno(), WRITE)
+        if not self._writing:
+            self.write_watcher.start(self._writable)
+
+    def _writable(self) -> None:
+        """In the hub."""
+        self.write_watcher.stop()
+        self._writing = True
+        self.transport.readers.run(self._write_more)
+
+    def _write_more(self) -> None:
+        self._writing = False
+        if self.closed:
+            return
+        if self.connecting:
+            self._connected()
+            return
+        queue = self._queue
+        try:
+            while queue:
+                data = queue[0]
+                sent = self.socket.send(data)
+                self._stuck_since = self.transport.now()
+                self._queued -= sent
+                if sent < len(data):
+                    queue[0] = data[sent:]
+                    continue
+                queue.popleft()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.transport.counters.errors += 1
+            self.fail(failure(ConnectError, f'cannot send to {self.where}', error))
+            return
+        if queue:
+            self._watch_writing()
+            return
+        self._stuck_since = 0.0
+        self.write_watcher.close()
+        self.write_watcher = None
+        if self.closing:
+            self._shut()
+
+    def _connected(self) -> None:
+        """The system has reached the peer, or knows that it cannot."""
+        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self.transport.counters.errors += 1
+            reason = OSError(number, os.strerror(number))
+            self.fail(failure(ConnectError, f'cannot connect to {self.where}', reason))
+            return
+        self.write_watcher.close()
+        self.write_watcher = None
+        self.connecting = False
+        self.transport.counters.opened += 1
+        self._since = self.transport.now()
+        self.next_ping = self.transport.ping_time(self._since)
+        try:
+            self._begin()
+        except TransportError as error:
+            self._refused(error)
+
+    # -- how it ends
+
+    def fail(self, error: TransportError) -> None:
+        """The connection is lost: tell those who wait for something on it."""
+        if not self.closed:
+            self.discard()
+            self._tell(error)
+
+    def finish(self, error: TransportError) -> None:
+        """Say the last words, have the peer read them, and close.
+
+        Closing at once would have the system send a reset if something is there that we have not read, and the peer
+        would lose our last words to it.
+        """
+        if self.closed or self.closing:
+            return
+        if self.connecting:
+            self.fail(error)
+            return
+        self.closing = True
+        self._since = self.transport.now()
+        self.transport.forget(self)
+        try:
+            self.channel.close(str(error))
+            data = self.channel.take_outgoing()
+            if data:
+                self._write(data)
+        except TransportError:
+            self.discard()
+        if not self.closed:
+            self.transport.leaving.add(self)
+            if not self._queue:
+                self._shut()
+        self._tell(error)
+
+    def _shut(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close without a word."""
+        if self.closed:
+            return
+        self.closed = True
+        self.transport.forget(self)
+        self.transport.leaving.discard(self)
+        self.read_watcher.stop()
+        self.read_watcher.close()
+        if self.write_watcher is not None:
+            self.write_watcher.stop()
+            self.write_watcher.close()
+            self.write_watcher = None
+        self.socket.close()
+        self._queue.clear()
+
+    def _tell(self, error: TransportError) -> None:
+        """Tell of what did not leave, and of what will have no answer."""
+        transport = self.transport
+        if transport.closed:
+            return
+        failed = transport.receiver.failed
+        while self._waiting:
+            data, flow = self._waiting.popleft()
+            failed(flow, error, readable_head(data))
+        if self.asked:
+            failed(self.flow, error)
+            points = {self.flow.point, transport.point}
+            for remote, name in self.ways:
+                for point in points:
+                    failed(Flow(point, remote, 0, name if transport.secure else ''), error)
+
+    # -- time
+
+    def check(self, now: float) -> None:
+        """Whether something has taken too long.  Called about once a second."""
+        transport = self.transport
+        if self.closing:
+            if now - self._since >= LINGER:
+                self.discard()
+            return
+        if not self.open:
+            if now - self._since >= (transport.connect if self.connecting else transport.handshake):
+                what = 'connecting' if self.connecting else 'the handshake'
+                self._expire(f'cannot connect to {self.where}: {what} takes too long')
+            return
+        if self._stirred:
+            self._stirred = False
+            self._quiet_since = now
+        if self._stuck_since and now - self._stuck_since >= transport.stuck:
+            self._expire(f'{self.where} does not read what we send')
+        elif self._pinged and now - self._pinged >= PONG_TIME:
+            self._expire(f'{self.where} does not answer a ping')
+        elif not self.channel.idle:
+            if not self._partial_since:
+                self._partial_since = now
+            elif now - self._partial_since >= transport.message:
+                self._expire(f'{self.where} takes too long for one message')
+        elif self.accepted and not self.heard and now - self._since >= transport.first:
+            self._expire(f'{self.where} has nothing to say')
+        elif now - self._quiet_since >= transport.idle:
+            self._expire(f'nothing came from {self.where} or went there')
+        elif self.next_ping and now >= self.next_ping:
+            self.next_ping = transport.ping_time(now)
+            try:
+                self.ping()
+            except TransportError as error:
+                log.debug('! %s', error)
+
+    def _expire(self, why: str) -> None:
+        self.transport.counters.expired += 1
+        log.debug('! %r: %s', self, why)
+        if self._stuck_since or self.connecting or not self.open:
+            self.fail(ConnectError(why))
+        else:
+            self.finish(ConnectError(why))
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class StreamTransport(Transport):
+    """Listens and connects.  Subclasses say what channel there is, and who the peer is, in the methods at the end.
+
+    Raises UsageError for options that it cannot read, TransportError if it cannot listen.
+    """
+
+    def __init__(self, listen: Listen, receiver: Receiver, token: str = 'TCP', secure: bool = False,
+                 options: Mapping[str, Callable[[str], Any]] = OPTIONS, listening: bool = True) -> None:
+        self.receiver = receiver
+        self.counters = Counters()
+        self.secure = secure
+        self.default_port = DEFAULT_PORTS.get(token, SIP_PORT)
+        self.hub = gevent.get_hub()
+        self.options: dict[str, Any] = {**DEFAULTS, **read_options(listen, options)}
+        self.alias = bool(self.options['alias'])
+        self.connect = float(self.options['connect'])
+        self.handshake = float(self.options['handshake'])
+        self.first = float(self.options['first'])
+        self.message = float(self.options['message'])
+        self.idle = float(self.options['idle'])
+        self.keepalive = float(self.options['keepalive'])
+        self.queue = int(self.options['queue'])
+        self.stuck = float(self.options['stuck'])
+        self.most = min(int(self.options['connections']), files_left())
+        self.per_source = int(self.options['per_source'])
+        #: those that live, by number, and those that have said their last words
+        self.connections: dict[int, Connection] = {}
+        self.leaving: set[Connection] = set()
+        self.closed = False
+        self.readers = Readers()
+        self.view = memoryview(bytearray(RECEIVE))
+        self._ways: dict[Any, Connection] = {}
+        self._sources: dict[str, int] = {}
+        self.family = socket.AF_INET6 if ':' in listen.host else socket.AF_INET
+        self._listening = listening
+        self._watcher: Any = None
+        self._sweeper: Any = None
+        self._paused = False
+        self._accepting = False
+        self.socket = self._bind(listen)
+        address: Address = self.socket.getsockname()[:2]
+        self._via_params = ';alias' if self.alias else ''
+        self._bound = address[0] not in ('0.0.0.0', '::')
+        if not self._bound and listen.advertised is None:
+            self.point: Point = WildcardPoint(token, address, self._facing, reliable=True, secure=secure,
+                                              via_params=self._via_params)
+        else:
+            shown = listen.advertised
+            self.point = Point(token, address, advertised=(shown[0], shown[1] or address[1]) if shown else None,
+                               reliable=True, secure=secure, via_params=self._via_params)
+        self._faces: dict[str, Point] = {self.point.advertised[0]: self.point}
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {hostport(*self.point.address)}>'
+
+    def _bind(self, listen: Listen) -> socket.socket:
+        opened: socket.socket | None = None
+        try:
+            opened = plain_socket(self.family, socket.SOCK_STREAM)
+            opened.setblocking(False)
+            if self.family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Connections of before that are not forgotten yet shall not be in the way; a second listener is, still.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # What is accepted inherits these.
+            tune(opened)
+            opened.bind((listen.host, listen.port))
+            if self._listening:
+                opened.listen(BACKLOG)
+        except OSError as error:
+            if opened is not None:
+                opened.close()
+            raise failure(TransportError, f'cannot listen on {listen}', error) from error
+        return opened
+
+    def start(self) -> None:
+        if self._watcher is None and not self.closed and self._listening:
+            self._watcher = self.hub.loop.io(self.socket.fileno(), READ)
+            self._watcher.start(self._acceptable)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        for watcher in (self._watcher, self._sweeper):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        for connection in [*self.connections.values(), *self.leaving]:
+            self._part(connection)
+        self.readers.close()
+        self.socket.close()
+
+    def _part(self, connection: Connection) -> None:
+        """Close a connection on the way out: the last words leave if they can leave at once."""
+        if not connection.connecting and not connection.closing:
+            try:
+                connection.closing = True
+                connection.channel.close('closed')
+                data = connection.channel.take_outgoing()
+                if data:
+                    connection.socket.send(data)
+                connection.socket.shutdown(socket.SHUT_WR)
+                # What is not read makes the system send a reset, which overtakes the last words.
+                while connection.socket.recv_into(self.view) == RECEIVE:
+                    pass
+            except (OSError, TransportError):
+                pass
+        connection.discard()
+
+    def now(self) -> float:
+        """The time by which connections are judged, in seconds."""
+        return time.monotonic()
+
+    # -- accepting
+
+    def _acceptable(self) -> None:
+        """In the hub."""
+        if not self._accepting:
+            self._accepting = True
+            self._watcher.stop()
+            self.readers.run(self._accept_some)
+
+    def _accept_some(self) -> None:
+        try:
+            for _ in range(ACCEPT):
+                if self.closed or not self._accept():
+                    break
+        finally:
+            self._accepting = False
+            if not self.closed and not self._paused:
+                self._watcher.start(self._acceptable)
+
+    def _accept(self) -> bool:
+        try:
+            # accept() would make a socket of gevent's where that has put itself in the place of the system's.
+            descriptor, sender = self.socket._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                # Whoever waits goes on waiting, and would call us a hundred thousand times a second.
+                self.counters.errors += 1
+                self._paused = True
+                self._keep_sweeping()
+                log.warning('! accepting on %s: %s', hostport(*self.point.address), error)
+                return False
+            # It is gone already.
+            return True
+        made = plain_socket(self.family, socket.SOCK_STREAM, 0, descriptor)
+        made.setblocking(False)
+        remote: Address = sender[:2]
+        source = source_of(remote[0])
+        if len(self.connections) + len(self.leaving) >= self.most or self._sources.get(source, 0) >= self.per_source:
+            self.counters.refused += 1
+            made.close()
+            return True
+        try:
+            point = self._local_point(made)
+        except OSError:
+            made.close()
+            return True
+        self.counters.accepted += 1
+        self._sources[source] = self._sources.get(source, 0) + 1
+        connection = Connection(self, made, self.channel(True, '', remote), point, remote, source=source)
+        self._keep(connection)
+        # 18: it is known by where it comes from.
+        self.lead(connection, remote, remote[0])
+        try:
+            connection.start()
+        except TransportError as error:
+            connection.fail(error)
+        return True
+
+    def _local_point(self, made: socket.socket) -> Point:
+        """The point of the address that the peer has called."""
+        if self._bound or not isinstance(self.point, WildcardPoint):
+            return self.point
+        return self._face(made.getsockname()[0]) or self.point
+
+    def _facing(self, host: str) -> Point | None:
+        """For a wildcard address: the point with the local address that faces ``host``."""
+        local = local_address(host)
+        return None if local is None else self._face(local)
+
+    def _face(self, local: str) -> Point | None:
+        point = self._faces.get(local)
+        if point is None and len(self._faces) < FACES:
+            address = self.point.address
+            point = self._faces[local] = Point(self.point.transport, address, advertised=(local, address[1]),
+                                               reliable=True, secure=self.secure, via_params=self._via_params)
+            self.receiver.opened(point, self)
+        return point
+
+    # -- sending
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        if flow.connection:
+            connection = self.connections.get(flow.connection)
+        else:
+            connection = self._ways.get((flow.remote, flow.name or flow.remote[0]) if self.secure else flow.remote)
+        if connection is None:
+            connection = self._reach(data, flow)
+        connection.send(data, flow)
+
+    def _reach(self, data: bytes, flow: Flow) -> Connection:
+        """A connection for what has none: another one that serves, or a new one."""
+        if self.closed:
+            raise TransportError(f'cannot send to {hostport(*flow.remote)}: closed')
+        remote = flow.remote
+        name = flow.name or remote[0]
+        if flow.connection:
+            if not data.startswith(b'SIP/2.0 '):
+                raise ConnectError(f'cannot send to {hostport(*remote)}: the connection is closed')
+            # 18.2.2: the connection of the request is gone.
+            remote, name = self.way_back(data, flow)
+        for connection in self.connections.values():
+            if any(way[0] == remote for way in connection.ways) and self.proves(connection, name):
+                self.lead(connection, remote, name)
+                return connection
+        return self._connect(flow.point, remote, name)
+
+    def _connect(self, point: Point, remote: Address, name: str) -> Connection:
+        host, port = remote
+        where = hostport(host, port)
+        if not 0 < port < 65536:
+            raise ConnectError(f'cannot connect to {where}: no such port')
+        try:
+            # Given a name, connect would block and ask the DNS.
+            socket.inet_pton(self.family, host)
+        except OSError:
+            raise ConnectError(f'cannot connect to {where}: not an IPv{self.point.family} address') from None
+        if len(self.connections) + len(self.leaving) >= self.most:
+            self.counters.refused += 1
+            raise ConnectError(f'cannot connect to {where}: there are {self.most} connections')
+        channel = self.channel(False, name, remote)
+        made: socket.socket | None = None
+        try:
+            made = plain_socket(self.family, socket.SOCK_STREAM)
+            made.setblocking(False)
+            tune(made)
+            if self._bound:
+                made.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
+                made.bind((self.point.address[0], 0))
+            number = made.connect_ex(remote)
+            if number not in (0, errno.EINPROGRESS):
+                raise OSError(number, os.strerror(number))
+        except OSError as error:
+            if made is not None:
+                made.close()
+            self.counters.errors += 1
+            raise failure(ConnectError, f'cannot connect to {where}', error) from error
+        connection = Connection(self, made, channel, point, remote, name=name, connecting=True)
+        self._keep(connection)
+        self.lead(connection, remote, name)
+        connection.start()
+        return connection
+
+    def way_back(self, data: bytes, flow: Flow) -> tuple[Address, str]:
+        """18.2.2: where a response goes when the connection of its request is gone, and whom it is for."""
+        try:
+            via = parse_message(readable_head(data)).via
+        except ParseError:
+            raise ConnectError(f'cannot send to {hostport(*flow.remote)}: the connection is closed') from None
+        host = via.host.strip('[]')
+        return (via.received or host, via.port or self.default_port), host
+
+    # -- which connection leads where
+
+    def lead(self, connection: Connection, remote: Address, name: str) -> None:
+        """Have what is to be sent to ``remote``, if it proves to be ``name``, go over ``connection``."""
+        if len(connection.ways) >= ALIASES or (remote, name) in connection.ways:
+            return
+        connection.ways.append((remote, name))
+        self._ways[self._way(remote, name)] = connection
+
+    def _way(self, remote: Address, name: str) -> Any:
+        return (remote, name) if self.secure else remote
+
+    def note_alias(self, connection: Connection, request: Request) -> None:
+        """RFC 5923 8.2: what is for the sent-by of a request whose Via says "alias" may go over its connection."""
+        try:
+            via = request.via
+        except ParseError:
+            return
+        if 'alias' not in via.param_text.lower() or 'alias' not in via.params:
+            return
+        remote = (connection.flow.remote[0], via.port or self.default_port)
+        for name in self.alias_names(connection):
+            if self._ways.get(self._way(remote, name)) is not connection:
+                self.lead(connection, remote, name)
+
+    def _keep(self, connection: Connection) -> None:
+        self.connections[connection.number] = connection
+        self._keep_sweeping()
+
+    def forget(self, connection: Connection) -> None:
+        """Nothing is to be sent over it any more."""
+        if self.connections.pop(connection.number, None) is None:
+            return
+        for remote, name in connection.ways:
+            way = self._way(remote, name)
+            if self._ways.get(way) is connection:
+                del self._ways[way]
+        if connection.source:
+            left = self._sources[connection.source] - 1
+            if left:
+                self._sources[connection.source] = left
+            else:
+                del self._sources[connection.source]
+
+    # -- time
+
+    def ping_time(self, now: float) -> float:
+        """RFC 5626 4.4.1: when to ping next, 80 to 100 % of the interval from now; 0 for never."""
+        return now + self.keepalive * random.uniform(0.8, 1.0) if self.keepalive else 0.0
+
+    def _keep_sweeping(self) -> None:
+        if self._sweeper is None and not self.closed:
+            self._sweeper = self.hub.loop.timer(SWEEP, SWEEP)
+            self._sweeper.start(self._sweep_soon)
+
+    def _sweep_soon(self) -> None:
+        """In the hub."""
+        self.readers.run(self._sweep)
+
+    def _sweep(self) -> None:
+        if self._paused and not self.closed:
+            self._paused = False
+            if not self._accepting:
+                self._watcher.start(self._acceptable)
+        self.sweep(self.now())
+        if not self.connections and not self.leaving and self._sweeper is not None and not self.closed:
+            self._sweeper.stop()
+            self._sweeper.close()
+            self._sweeper = None
+
+    def sweep(self, now: float) -> None:
+        """Close what has taken too long by the time ``now``.  Happens by itself once a second."""
+        for connection in [*self.connections.values(), *self.leaving]:
+            if not connection.closed:
+                connection.check(now)
+
+    # -- what a transport says of itself
+
+    def channel(self, server: bool, name: str, remote: Address) -> Channel:
+        """What lies on a new connection: one from ``remote``, or ours to ``name`` at ``remote``."""
+        raise NotImplementedError
+
+    def established(self, connection: Connection) -> None:
+        """The handshake is done.  Raises TransportError to refuse the peer."""
+
+    def proves(self, connection: Connection, name: str) -> bool:
+        """Whether what is for ``name`` may go over ``connection``, which leads to one of its addresses."""
+        return not self.secure or name in connection.names
+
+    def alias_names(self, connection: Connection) -> list[str]:
+        """RFC 5923: whose requests may take the way back over a connection that its peer has opened."""
+        return ['']
+
+
+def tune(made: socket.socket) -> None:
+    """What we ask of the system for a connection; that one which listens gives it to those that it accepts."""
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, 'TCP_USER_TIMEOUT'):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DELIVERY * 1000))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE)
+
+
+def files_left() -> int:
+    """How many connections there can be before the process has no more descriptors for anything else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 30 if soft == resource.RLIM_INFINITY else max(soft - FILES_LEFT, soft // 2)
+
+
+def source_of(host: str) -> str:
+    """Whom the connections from an address are counted for: whoever has one IPv6 address has 2**64 of them."""
+    if ':' not in host:
+        return host
+    try:
+        return socket.inet_pton(socket.AF_INET6, host.partition('%')[0])[:8].hex()
+    except OSError:
+        return host
