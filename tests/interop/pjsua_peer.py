@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pjsua2
 
+TRANSPORTS = {'udp': pjsua2.PJSIP_TRANSPORT_UDP, 'tcp': pjsua2.PJSIP_TRANSPORT_TCP,
+              'tls': pjsua2.PJSIP_TRANSPORT_TLS}
+
 
 def tell(event: str, **details: object) -> None:
     """Print one event."""
@@ -93,14 +96,19 @@ class Phone:
         transport = pjsua2.TransportConfig()
         transport.port = options.port
         transport.boundAddress = transport.publicAddress = '127.0.0.1'
-        transport_id = self.endpoint.transportCreate(pjsua2.PJSIP_TRANSPORT_UDP, transport)
+        if options.transport == 'tls':
+            tls = transport.tlsConfig
+            tls.certFile, tls.privKeyFile, tls.CaListFile = options.cert, options.key, options.ca
+            tls.verifyServer = tls.verifyClient = bool(options.ca)
+        transport_id = self.endpoint.transportCreate(TRANSPORTS[options.transport], transport)
         self.endpoint.libStart()
         self.endpoint.audDevManager().setNullDev()
         for codec in self.endpoint.codecEnum2():
             # Only codecs that leave a pure tone a pure tone.
             self.endpoint.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith('PCM') else 0)
         account = pjsua2.AccountConfig()
-        account.idUri = f'sip:{options.user}@127.0.0.1:{options.port}'
+        named = '' if options.transport == 'udp' else f';transport={options.transport}'
+        account.idUri = f'sip:{options.user}@127.0.0.1:{options.port}{named}'
         account.sipConfig.transportId = transport_id
         media = account.mediaConfig.transportConfig
         media.port = options.rtp
@@ -169,6 +177,10 @@ def main() -> None:
     """Parse the command line and run the phone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--port', type=int, required=True)
+    parser.add_argument('--transport', choices=sorted(TRANSPORTS), default='udp')
+    parser.add_argument('--cert', default='', help='certificate for TLS, with --key; --ca demands one of the peer')
+    parser.add_argument('--key', default='')
+    parser.add_argument('--ca', default='')
     parser.add_argument('--rtp', type=int, required=True)
     parser.add_argument('--play', type=Path, required=True, help='WAV to play')
     parser.add_argument('--record', type=Path, required=True, help='WAV to write')
