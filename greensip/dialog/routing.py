@@ -130,7 +130,9 @@ def next_hop(uri_text: str) -> Hop:
         if transport not in SECURE:
             raise ConnectError(f'no way to reach {uri_text}: sips does not go over {transport}')
         transport = SECURE[transport]
-    return Hop(host, uri.port, transport, secure)
+    # RFC 5922 4: what a certificate must show is the domain of the URI, whatever leads there.
+    name = uri.host if 'maddr' in params and (secure or transport in ('TLS', 'WSS')) else ''
+    return Hop(host, uri.port, transport, secure, name)
 
 
 def plain_uri(text: str) -> str:
@@ -206,7 +208,8 @@ class Router:
         return self._flow(point, hop, target)
 
     def _flow(self, point: Point, hop: Hop, target: Target) -> Flow:
-        return Flow(point.toward(target.host), (target.host, target.port), 0, hop.host if point.secure else '')
+        return Flow(point.toward(target.host), (target.host, target.port), 0,
+                    (hop.name or hop.host) if point.secure else '')
 
     def point(self, transport: str, family: int) -> Point | None:
         """The first listening point of a transport and an address family."""

@@ -85,9 +85,13 @@ class Flow:
 
 
 class Hop(NamedTuple):
-    """The next hop of a request: ``port`` is None when the URI names none; ``transport`` likewise."""
+    """The next hop of a request: ``port`` is None when the URI names none; ``transport`` likewise.
+
+    ``name`` is the domain that a secure hop has to prove, where that is not ``host`` (maddr).
+    """
 
     host: str
     port: int | None
     transport: str | None
     secure: bool = False
+    name: str = ''

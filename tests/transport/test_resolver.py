@@ -2,98 +2,26 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import dns.flags
 import dns.message
-import dns.rcode
 import dns.rrset
 import gevent
 import pytest
-from gevent import socket
 
 from greensip.dialog.routing import Target
 from greensip.errors import ResolveError
-from greensip.testing import VirtualClock
+from greensip.testing import NameServer, VirtualClock
 from greensip.transaction.flow import Hop
 from greensip.transport import StaticResolver, SystemResolver
 from greensip.transport import resolver as resolver_module
 
-Answer = Callable[[dns.message.Message], 'dns.message.Message | None']
-
-
-class NameServer:
-    """Answers over UDP and TCP from a table of texts, ``{('name.', 'A'): ['name. 60 IN A 10.0.0.1']}``."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[str, str], list[str]] = {}
-        self.soa = ''
-        self.rcode = dns.rcode.NOERROR
-        self.silent = False
-        self.truncate = False
-        self.asked: list[tuple[str, str]] = []
-        self.noise: list[bytes] = []
-        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind(('127.0.0.1', 0))
-        self.address = self.datagrams.getsockname()
-        self.streams = socket.socket()
-        self.streams.bind(self.address)
-        self.streams.listen()
-        self.greenlets = [gevent.spawn(self.serve_datagrams), gevent.spawn(self.serve_streams)]
-
-    def close(self) -> None:
-        gevent.killall(self.greenlets)
-        self.datagrams.close()
-        self.streams.close()
-
-    def serve_datagrams(self) -> None:
-        while True:
-            data, client = self.datagrams.recvfrom(4096)
-            query = dns.message.from_wire(data)
-            for noise in self.noise:
-                self.datagrams.sendto(noise, client)
-            if not self.silent:
-                response = self.answer(query)
-                if self.truncate:
-                    response = dns.message.make_response(query)
-                    response.flags |= dns.flags.TC
-                self.datagrams.sendto(response.to_wire(), client)
-
-    def serve_streams(self) -> None:
-        while True:
-            stream, _ = self.streams.accept()
-            with stream:
-                size, = struct.unpack('!H', stream.recv(2))
-                wire = self.answer(dns.message.from_wire(stream.recv(size))).to_wire(max_size=65535)
-                # in pieces, as streams come
-                for octet in struct.pack('!H', len(wire)) + wire:
-                    stream.send(bytes([octet]))
-
-    def answer(self, query: dns.message.Message) -> dns.message.Message:
-        question = query.question[0]
-        key = question.name.to_text(), dns.rdatatype.to_text(question.rdtype)
-        self.asked.append(key)
-        response = dns.message.make_response(query)
-        response.set_rcode(self.rcode)
-        for text in self.records.get(key, ()):
-            name, ttl, class_, kind, value = text.split(None, 4)
-            response.answer.append(dns.rrset.from_text(name, ttl, class_, kind, value))
-        if not response.answer:
-            if all(name != key[0] for name, _ in self.records) and self.rcode == dns.rcode.NOERROR:
-                response.set_rcode(dns.rcode.NXDOMAIN)
-            if self.soa:
-                name, ttl, value = self.soa.split(None, 2)
-                response.authority.append(dns.rrset.from_text(name, ttl, 'IN', 'SOA', value))
-        return response
-
 
 @pytest.fixture
 def server() -> Iterator[NameServer]:
-    server = NameServer()
-    yield server
-    server.close()
+    with NameServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -201,12 +129,12 @@ def test_a_name_without_dots_is_looked_for_in_the_domain_first(resolver: SystemR
 
 
 def test_a_failure_is_kept_for_a_moment(resolver: SystemResolver, server: NameServer, clock: VirtualClock) -> None:
-    server.rcode = dns.rcode.SERVFAIL
+    server.rcode = 'SERVFAIL'
     for _ in range(3):
         with pytest.raises(ResolveError, match=r'127\.0\.0\.1 says SERVFAIL'):
             resolver.addresses('bob.example.com', [4])
     assert len(server.asked) == resolver_module.ROUNDS
-    server.rcode = dns.rcode.NOERROR
+    server.rcode = 'NOERROR'
     server.records = {('bob.example.com.', 'A'): ['bob.example.com. 60 IN A 10.0.0.1']}
     clock.sleep(resolver_module.FAILURE_TTL)
     assert resolver.addresses('bob.example.com', [4]) == ['10.0.0.1']
