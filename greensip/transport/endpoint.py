@@ -40,6 +40,7 @@ from .base import Listen, Receiver, Transport, readable_head
 from .clock import Clock, ClockTimer, RealClock
 from .resolver import Resolver, SystemResolver
 from .tcp import TcpTransport
+from .tls import TlsTransport
 from .udp import UdpTransport
 from .wire import known, log_received, log_sent, wire
 
@@ -57,6 +58,7 @@ DEBUG = logging.DEBUG
 TRANSPORTS: dict[str, Callable[[Listen, Receiver], Transport]] = {
     'UDP': UdpTransport,
     'TCP': TcpTransport,
+    'TLS': TlsTransport,
 }
 
 #: called with '<' or '>' (received, sent), the octets, the flow and the time; must not block

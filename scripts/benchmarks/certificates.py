@@ -50,21 +50,30 @@ class Authority:
 
     def issue(self, name: str = 'peer', hosts: Sequence[str] = LOOPBACK) -> Certificate:
         """A certificate for ``hosts``, each as a name or address and as a SIP domain (RFC 5922 7.1)."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = []
+        names = []
         for host in hosts:
+            names += [host, f'sip:[{host}]' if ':' in host else f'sip:{host}']
+        return self.sign(name, names, hosts[0])
+
+    def sign(self, name: str, names: Sequence[str], common_name: str = 'somebody', *,
+             expired: bool = False) -> Certificate:
+        """A certificate with just these alternative names: addresses, domains, URIs such as ``sip:example.com``."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternatives: list[x509.GeneralName] = []
+        for text in names:
             try:
-                names.append(x509.IPAddress(ipaddress.ip_address(host)))
+                alternatives.append(x509.IPAddress(ipaddress.ip_address(text)))
             except ValueError:
-                names.append(x509.DNSName(host))
-            names.append(x509.UniformResourceIdentifier(f'sip:[{host}]' if ':' in host else f'sip:{host}'))
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
-        certificate = (
-            _builder(subject, self.name, key)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+                kind = x509.UniformResourceIdentifier if ':' in text else x509.DNSName
+                alternatives.append(kind(text))
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        builder = (
+            _builder(subject, self.name, key, expired)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256()))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False))
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        certificate = builder.sign(self.key, hashes.SHA256())
         made = Certificate(self.folder / f'{name}.pem', self.folder / f'{name}.key', self.file)
         made.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         made.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
@@ -72,8 +81,9 @@ class Authority:
         return made
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey,
+             expired: bool = False) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2 if expired else 0)
     return (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
             .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(days=1)))

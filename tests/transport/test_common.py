@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
+from benchmarks.certificates import Authority, Certificate
 from gevent.event import Event as GeventEvent
 
 from greensip.dialog import ENDED, FAILED, INCOMING, REQUEST, RESPONSE, Core, Event
@@ -73,14 +74,23 @@ STAGES: dict[str, tuple[str, bool]] = {
     'tcp': ('tcp:127.0.0.1:0', False),
     'tcp on IPv6': ('tcp:[::1]:0', False),
     'tcp on any address': ('tcp:0.0.0.0:0', False),
+    'tls': ('tls:127.0.0.1:0', False),
+    'tls on IPv6': ('tls:[::1]:0', False),
     'memory': ('udp:10.9.9.9:0', True),
     'memory, IPv6': ('udp:[2001:db8::9]:0', True),
 }
 
 
+@pytest.fixture(scope='session')
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Authority(tmp_path_factory.mktemp('certificates')).issue()
+
+
 @pytest.fixture(params=STAGES)
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest, certificate: Certificate) -> Iterator[Stage]:
     place, memory = STAGES[request.param]
+    if place.startswith(('tls', 'wss')):
+        place += f'?cert={certificate.cert}&key={certificate.key}&ca={certificate.ca}'
     if not memory:
         made = Stage(place, None)
         yield made
