@@ -240,6 +240,7 @@ class Core:
         content_type: str | None = SDP,
         route: Sequence[str] = (),
         point: Point | None = None,
+        flow: Flow | None = None,
         credentials: Any = None,
         auto_ack: bool = True,
         contact: str | None = None,
@@ -249,6 +250,8 @@ class Core:
     ) -> ClientInvite:
         """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
 
+        ``flow`` is where it is sent, whatever ``uri`` and ``route`` say: to somebody whom only that connection leads
+        to, as his REGISTER came on it (RFC 5626 5.3).
         ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as then the ACK carries
         the answer.
         """
@@ -266,11 +269,12 @@ class Core:
             body,
             content_type,
             contact,
-            point,
+            flow.point if flow is not None else point,
             digest=digest,
             max_forwards=max_forwards,
             auto_ack=auto_ack,
         )
+        usage.invite.flow = flow
         usage.invite.start(now)
         return usage
 
@@ -289,6 +293,7 @@ class Core:
         content_type: str | None = None,
         route: Sequence[str] = (),
         point: Point | None = None,
+        flow: Flow | None = None,
         credentials: Any = None,
         contact: str | None = '',
         max_forwards: int = 70,
@@ -296,7 +301,7 @@ class Core:
     ) -> ClientRequest:
         """Send a request outside of dialogs: OPTIONS, MESSAGE, REGISTER ...
 
-        ``contact`` is '' for none and None for our default one.
+        ``contact`` is '' for none and None for our default one; ``flow`` as for ``invite``.
         """
         if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
             raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
@@ -311,11 +316,12 @@ class Core:
             body,
             content_type,
             contact,
-            point,
+            flow.point if flow is not None else point,
             digest=digest,
             max_forwards=max_forwards,
         )
         exchange.subject = exchange
+        exchange.flow = flow
         exchange.start(now)
         return exchange
 
@@ -461,6 +467,8 @@ class Core:
         if not dialog.in_order(request):
             self._refuse(transaction, 500, now)
             return
+        if dialog.home is not transaction.flow:
+            dialog.move(transaction.flow)
         if not self._understands(transaction, request, now):
             return
         if request.method == 'OPTIONS' and self.options_code is not None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from greensip.message import Request, Response
+from greensip.errors import ParseError
+from greensip.message import Request, Response, SipUri, parse_uri
 from greensip.transaction.flow import Flow, Point
 
 from .routing import Envelope, plain_uri, route_request
@@ -29,6 +30,7 @@ class Dialog:
         'confirmed',
         'contact',
         'flow',
+        'home',
         'id',
         'local',
         'local_cseq',
@@ -72,11 +74,15 @@ class Dialog:
         self.routes: Sequence[str] = ()
         self.next_uri = ''
         self.flow: Flow | None = None
+        #: where the peer's latest request came from, or ours went to that made the dialog
+        self.home: Flow | None = None
         #: where a request may go when that flow fails (RFC 3263 4.3)
         self.others: Sequence[Flow] = ()
 
     @classmethod
-    def as_uac(cls, usage: Any, request: Request, response: Response, point: Point) -> Dialog:
+    def as_uac(
+        cls, usage: Any, request: Request, response: Response, point: Point, home: Flow | None = None
+    ) -> Dialog:
         """12.1.2: the caller's dialog, from its request and a response with a To tag."""
         dialog = cls(
             usage,
@@ -89,11 +95,14 @@ class Dialog:
         )
         dialog.local_cseq = request.cseq.number
         dialog.contact = request.get('Contact') or ''
+        dialog.home = home
         dialog.follow(response)
         return dialog
 
     @classmethod
-    def as_uas(cls, usage: Any, request: Request, local_tag: str, point: Point) -> Dialog:
+    def as_uas(
+        cls, usage: Any, request: Request, local_tag: str, point: Point, home: Flow | None = None
+    ) -> Dialog:
         """12.1.1: the callee's dialog, from the peer's request and the tag of our response."""
         to = request.get('To') or ''
         dialog = cls(
@@ -106,6 +115,7 @@ class Dialog:
             point,
         )
         dialog.remote_cseq = request.cseq.number
+        dialog.home = home
         contact = request.contact
         if request.has('Record-Route'):
             dialog.route_set = tuple(str(route) for route in request.record_routes)
@@ -128,8 +138,29 @@ class Dialog:
         """Set the remote target; the request line, the routes and the next hop follow from it (12.2.1.1)."""
         self.remote_target = target
         self.request_uri, self.routes, self.next_uri = route_request(plain_uri(target), self.route_set)
-        self.flow = None
+        self.flow = self.home if self.stays_home() else None
         self.others = ()
+
+    def stays_home(self) -> bool:
+        """Whether our requests go back to where the peer's come from, as nothing else leads to it.
+
+        A browser cannot be connected to; who knows no address of its own gives a name under ``.invalid`` instead
+        (RFC 7118 B.1), who is behind a NAT says ``ob`` (RFC 5626 4.3).
+        """
+        home = self.home
+        if home is None:
+            return False
+        if home.connection and home.point.one_way:
+            return True
+        uri_text = self.next_uri.lower()
+        return (';ob' in uri_text or '.invalid' in uri_text) and is_unreachable(uri_text)
+
+    def move(self, flow: Flow) -> None:
+        """A request of the peer came on ``flow``: ours follow it there if they stay at home."""
+        self.home = flow
+        if self.stays_home():
+            self.flow = flow
+            self.others = ()
 
     def refresh(self, message: Request | Response) -> None:
         """A target refresh: only the Contact counts, the route set stays (12.2.1.2, 12.2.2)."""
@@ -156,3 +187,12 @@ class Dialog:
 
     def __repr__(self) -> str:
         return f'<Dialog {self.call_id} {self.local_tag} {self.remote_tag}>'
+
+
+def is_unreachable(uri_text: str) -> bool:
+    """Whether a URI says of itself that only the flow leads there that its owner has opened."""
+    try:
+        uri = parse_uri(uri_text)
+    except ParseError:
+        return False
+    return isinstance(uri, SipUri) and ('ob' in uri.params or uri.host.lower().rstrip('.').endswith('.invalid'))

@@ -213,7 +213,7 @@ class ClientInvite(InviteUsage):
             return dialog
         request = self.invite.request
         assert request is not None
-        dialog = Dialog.as_uac(self, request, response, self.invite.home)
+        dialog = Dialog.as_uac(self, request, response, self.invite.home, self.invite.flow)
         if len(self.dialogs) < self.core.settings.max_forks:
             self.add_dialog(dialog)
         else:
@@ -231,7 +231,7 @@ class ClientInvite(InviteUsage):
         if dialog is None:
             request = self.invite.request
             assert request is not None
-            dialog = Dialog.as_uac(self, request, response, self.invite.home)
+            dialog = Dialog.as_uac(self, request, response, self.invite.home, self.invite.flow)
             self.core.dialogs[dialog.id] = dialog
         else:
             dialog.follow(response)

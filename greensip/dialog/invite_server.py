@@ -167,7 +167,7 @@ class ServerInvite(InviteUsage):
         if 100 < code < 300:
             dialog = self.dialog
             if dialog is None:
-                dialog = Dialog.as_uas(self, request, self.tag, transaction.flow.point)
+                dialog = Dialog.as_uas(self, request, self.tag, transaction.flow.point, transaction.flow)
                 dialog.contact = contact or core.contact(transaction.flow.point)
                 self.add_dialog(dialog)
             elif contact:

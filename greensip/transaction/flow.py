@@ -32,8 +32,8 @@ class Point:
     ``;alias``.
     """
 
-    __slots__ = ('address', 'advertised', 'contact_params', 'family', 'reliable', 'secure', 'sent_by', 'transport',
-                 'via_prefix')
+    __slots__ = ('address', 'advertised', 'contact_params', 'family', 'one_way', 'reliable', 'secure', 'sent_by',
+                 'transport', 'via_prefix')
 
     def __init__(self, transport: str, address: Address, *, advertised: Address | None = None,
                  reliable: bool = False, secure: bool = False, via_params: str = '') -> None:
@@ -47,7 +47,11 @@ class Point:
         self.sent_by = hostport(*self.advertised)
         #: what a Via begins with; the branch is appended to it
         self.via_prefix = f'SIP/2.0/{self.transport} {self.sent_by}{via_params};rport;branch='
-        self.contact_params = '' if self.transport == 'UDP' else f';transport={self.transport.lower()}'
+        # RFC 7118 5.2: there is one value for both kinds of WebSocket.
+        named = 'ws' if self.transport == 'WSS' else self.transport.lower()
+        self.contact_params = '' if named == 'udp' else f';transport={named}'
+        #: whether who has connected cannot be connected to: a browser (RFC 7118 4.1, B.1)
+        self.one_way = self.transport in ('WS', 'WSS')
 
     def toward(self, host: str) -> Point:
         """The point to send from to numeric ``host``: itself, unless it listens on a wildcard address."""

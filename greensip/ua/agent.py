@@ -80,7 +80,7 @@ class Door(Mailbox):
 class IncomingRequest(ThreadBound):
     """A request outside of calls, such as a MESSAGE or a REGISTER: what the handler of ``ua.handle`` is called with."""
 
-    __slots__ = ('_answered', '_ua', 'request', 'source', 'transaction')
+    __slots__ = ('_answered', '_ua', 'flow', 'request', 'source', 'transaction')
 
     def __init__(self, ua: UserAgent, event: Event) -> None:
         self._ua = ua
@@ -90,6 +90,8 @@ class IncomingRequest(ThreadBound):
         self.transaction = event.exchange
         #: address and port that it came from
         self.source: tuple[str, int] = event.exchange.flow.remote
+        #: the way that it came: for ``invite(flow=)``, to call who has registered from behind a NAT, or in a browser
+        self.flow: Flow = event.exchange.flow
 
     @property
     def method(self) -> str:
@@ -230,9 +232,10 @@ class UserAgent(Engine):
         except (TransportError, OSError):
             return point
 
-    def _own_address(self, target: Uri, routes: Sequence[str]) -> str:
+    def _own_address(self, target: Uri, routes: Sequence[str], flow: Flow | None = None) -> str:
         """From when the script gives none."""
-        return f'<sip:{self.name}@{self._point(_next_hop(target, routes)).sent_by}>'
+        point = flow.point if flow is not None else self._point(_next_hop(target, routes))
+        return f'<sip:{self.name}@{point.sent_by}>'
 
     # -- calls that we make
 
@@ -241,7 +244,7 @@ class UserAgent(Engine):
                content_type: str | None = None, route: Sequence[str] | str = (), follow: int = 0,
                strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | None = None,
                credentials: Any = None, call_id: str | None = None, contact: str | None = None,
-               max_forwards: int = 70, point: Point | None = None) -> OutgoingLeg:
+               max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None) -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
@@ -249,7 +252,9 @@ class UserAgent(Engine):
         preload.  ``follow``: so many further targets may be tried on a 3xx (RFC 3261 8.1.3.4).  ``strict``: what the
         script does not wait for raises UnexpectedMessage.  ``manual``: chores that the script takes over: ``ACK``, and
         methods inside the dialog, to be answered with ``leg.respond()``.  ``progress_to``: an incoming leg that gets
-        our provisional responses.  ``credentials``: user and password for 401 and 407.
+        our provisional responses.  ``credentials``: user and password for 401 and 407.  ``flow``: where to send it,
+        whatever ``uri`` and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as
+        a browser.
 
         Raises UsageError or ParseError for arguments that make no request, WrongState when closed, WrongThread.
         Whatever happens to the INVITE is seen by waiting.
@@ -264,14 +269,15 @@ class UserAgent(Engine):
         if body is not None:
             data, kind = body_of(body, content_type, SDP)
         elif sdp is None:
-            host = self._point(_next_hop(target, routes)).advertised[0]
+            facing = flow.point if flow is not None else self._point(_next_hop(target, routes))
+            host = facing.advertised[0]
             data, kind = inactive_offer(host, self.codecs, self.core.random), SDP
         else:
             data, kind = body_of(sdp, content_type, SDP)
         options: dict[str, Any] = {
-            'from_': from_ if from_ is not None else self._own_address(target, routes), 'to': to,
+            'from_': from_ if from_ is not None else self._own_address(target, routes, flow), 'to': to,
             'headers': fields_of(headers), 'body': data, 'content_type': kind,
-            'route': _routes(routes) if routes else (), 'point': point, 'credentials': credentials,
+            'route': _routes(routes) if routes else (), 'point': point, 'flow': flow, 'credentials': credentials,
             'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
         }
         usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
@@ -367,8 +373,10 @@ class UserAgent(Engine):
                 to: NameAddr | Uri | str | None = None, headers: Extra = None, body: Body = None,
                 content_type: str | None = None, route: Sequence[str] | str = (), credentials: Any = None,
                 call_id: str | None = None, cseq: int = 1, contact: str | None = '', max_forwards: int = 70,
-                timeout: float | None = None) -> Response:
+                flow: Flow | None = None, timeout: float | None = None) -> Response:
         """Send a request outside of calls, block until its final response, and return that.
+
+        ``flow`` is where to send it, as for ``invite``.
 
         Raises ResponseError for a response other than 2xx, TransactionTimeout, TransportError, WaitTimeout after
         ``timeout`` seconds, UsageError for the methods that belong to calls, WrongThread.
@@ -381,9 +389,10 @@ class UserAgent(Engine):
         data, kind = body_of(body, content_type, 'text/plain')
         exchange: ClientRequest = self.core.request(
             method, target, self.clock.now(),
-            from_=from_ if from_ is not None else self._own_address(target, routes), to=to,
+            from_=from_ if from_ is not None else self._own_address(target, routes, flow), to=to,
             headers=fields_of(headers), body=data, content_type=kind, route=_routes(routes),
-            credentials=credentials, call_id=call_id, cseq=cseq, contact=contact, max_forwards=max_forwards)
+            credentials=credentials, call_id=call_id, cseq=cseq, contact=contact, max_forwards=max_forwards,
+            flow=flow)
         reply = Reply(self, exchange, str(target))
         self.endpoint.flush()
         response = wait_reply(reply, timeout)

@@ -173,7 +173,8 @@ class OutgoingLeg(Leg):
         redirection = self._redirection
         assert redirection is not None
         before = self._invite.envelope
-        options = dict(redirection.options)
+        # The way to whoever was called first leads to nobody else.
+        options = {**redirection.options, 'flow': None}
         if route is not None:
             options['route'] = (route,)
         options.update(call_id=before.call_id, to=before.to, from_tag=parse_name_addr(before.from_).tag,

@@ -1,0 +1,141 @@
+"""Peers to which nothing leads but the flow that they have opened: RFC 7118 B.1, RFC 5626 4.3 and 5.3."""
+
+from __future__ import annotations
+
+import pytest
+
+from greensip.dialog import FAILED
+from greensip.errors import ConnectError
+from greensip.message import Request, parse_message
+from greensip.transaction.flow import Flow, Point
+
+from .conftest import Party, World
+
+PEER = ('192.0.2.7', 40001)
+SDP = b'v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n'
+
+
+@pytest.fixture
+def bob(world: World) -> Party:
+    return world.party('bob', 5080)
+
+
+def web(bob: Party) -> Point:
+    """A WebSocket point of bob's."""
+    point = Point('WS', ('127.0.0.1', 8080), reliable=True)
+    bob.core.points.append(point)
+    return point
+
+
+def invite(contact: str, extra: str = '', method: str = 'INVITE', cseq: int = 1, to_tag: str = '') -> bytes:
+    return (f'{method} sip:bob@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{method}{cseq}\r\n'
+            f'From: <sip:peer@example.com>;tag=peer\r\nTo: <sip:bob@example.com>{to_tag and f";tag={to_tag}"}\r\n'
+            f'Call-ID: one\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n'
+            f'Contact: <{contact}>\r\n{extra}\r\n').encode()
+
+
+def sent(bob: Party) -> list[tuple[Request, Flow]]:
+    """The requests that bob wants to send, with their ways."""
+    found = []
+    while bob.core.outgoing:
+        data, flow = bob.core.outgoing.popleft()
+        message = parse_message(data)
+        if isinstance(message, Request):
+            found.append((message, flow))
+    return found
+
+
+def answered(bob: Party, data: bytes, flow: Flow) -> str:
+    """Bob answers a call; the tag of his dialog."""
+    bob.core.receive(parse_message(data), flow, 0.0)
+    bob.core.events.popleft().subject.respond(200, 0.0, body=SDP)
+    tag, = (dialog.local_tag for dialog in bob.core.dialogs.values())
+    return tag
+
+
+def hang_up(bob: Party) -> tuple[Request, Flow]:
+    usage, = bob.core.usages
+    sent(bob)
+    usage.bye(0.0)
+    bye, = sent(bob)
+    return bye
+
+
+@pytest.mark.parametrize('contact', [
+    'sip:x@df7jal23ls0d.invalid;transport=ws', 'sip:x@df7jal23ls0d.INVALID', 'sip:x@a.invalid.;transport=udp',
+    'sip:x@10.0.0.1:5060;ob', 'sip:x@10.0.0.1;ob;transport=udp',
+])
+def test_requests_go_back_to_where_the_caller_is(bob: Party, contact: str) -> None:
+    flow = Flow(bob.point, PEER)
+    tag = answered(bob, invite(contact), flow)
+    bob.core.receive(parse_message(invite(contact, method='ACK', to_tag=tag)), flow, 0.0)
+    bye, way = hang_up(bob)
+    assert (bye.method, bye.uri_text) == ('BYE', contact)
+    assert way == flow
+
+
+@pytest.mark.parametrize('contact, remote', [
+    ('sip:x@10.0.0.1:5070', ('10.0.0.1', 5070)), ('sip:x@10.0.0.1;x=ob', ('10.0.0.1', 5060)),
+    ('sip:x.invalid@10.0.0.1', ('10.0.0.1', 5060)), ('sip:;ob@10.0.0.1', ('10.0.0.1', 5060)),
+])
+def test_who_can_be_reached_is(bob: Party, contact: str, remote: tuple[str, int]) -> None:
+    flow = Flow(bob.point, PEER)
+    tag = answered(bob, invite(contact), flow)
+    bob.core.receive(parse_message(invite(contact, method='ACK', to_tag=tag)), flow, 0.0)
+    assert hang_up(bob)[1] == Flow(bob.point, remote)
+
+
+def test_a_route_that_leads_there_is_taken(bob: Party) -> None:
+    flow = Flow(bob.point, PEER)
+    text = invite('sip:x@a.invalid;transport=ws', 'Record-Route: <sip:10.0.0.9;lr>\r\n')
+    tag = answered(bob, text, flow)
+    bob.core.receive(parse_message(invite('sip:x@a.invalid', method='ACK', to_tag=tag)), flow, 0.0)
+    assert hang_up(bob)[1] == Flow(bob.point, ('10.0.0.9', 5060))
+
+
+def test_over_a_one_way_connection_whatever_the_contact_says(bob: Party) -> None:
+    flow = Flow(web(bob), PEER, 17)
+    tag = answered(bob, invite('sip:x@10.0.0.1:4711;transport=ws'), flow)
+    bob.core.receive(parse_message(invite('sip:x@10.0.0.1', method='ACK', to_tag=tag)), flow, 0.0)
+    bye, way = hang_up(bob)
+    assert way == flow
+    assert (bye.get('Via') or '').startswith('SIP/2.0/WS 127.0.0.1:8080;')
+
+
+def test_the_peer_comes_back_on_another_connection(bob: Party) -> None:
+    point = web(bob)
+    contact = 'sip:x@a.invalid;transport=ws'
+    tag = answered(bob, invite(contact), Flow(point, PEER, 17))
+    bob.core.receive(parse_message(invite(contact, method='ACK', to_tag=tag)), Flow(point, PEER, 17), 0.0)
+    moved = Flow(point, ('192.0.2.7', 40002), 18)
+    bob.core.receive(parse_message(invite(contact, method='INFO', cseq=2, to_tag=tag)), moved, 0.0)
+    assert hang_up(bob)[1] == moved
+
+
+def test_a_call_over_a_given_flow(bob: Party) -> None:
+    flow = Flow(web(bob), PEER, 17)
+    usage = bob.core.invite('sip:x@a.invalid;transport=ws', 0.0, from_='sip:bob@example.com', flow=flow, body=SDP)
+    (request, way), = sent(bob)
+    assert way == flow
+    assert request.uri_text == 'sip:x@a.invalid;transport=ws'
+    assert request.get('Contact') == '<sip:127.0.0.1:8080;transport=ws>'
+    answer = (f"SIP/2.0 200 OK\r\nVia: {request.get('Via')}\r\nFrom: {request.get('From')}\r\n"
+              f"To: {request.get('To')};tag=x\r\nCall-ID: {request.call_id}\r\nCSeq: 1 INVITE\r\n"
+              f'Contact: <sip:x@a.invalid;transport=ws>\r\n\r\n')
+    bob.core.receive(parse_message(answer.encode()), flow, 0.0)
+    (ack, way), = sent(bob)
+    assert ack.method == 'ACK' and way == flow
+    usage.bye(0.0)
+    (bye, way), = sent(bob)
+    assert bye.method == 'BYE' and way == flow
+
+
+def test_a_request_over_a_given_flow(bob: Party) -> None:
+    flow = Flow(web(bob), PEER, 17)
+    bob.core.request('MESSAGE', 'sip:x@a.invalid', 0.0, from_='sip:bob@example.com', flow=flow)
+    (request, way), = sent(bob)
+    assert request.method == 'MESSAGE' and way == flow
+    bob.core.transport_failed(flow, ConnectError('the connection is closed'), 0.0)
+    event, = bob.core.events
+    assert event.kind == FAILED and isinstance(event.error, ConnectError)
+    assert sent(bob) == []
