@@ -56,7 +56,8 @@ RESERVED = frozenset(
 )
 
 #: what ``Core.configure`` changes
-CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'options_code', 'route', 'supported', 'user_agent')
+CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'keep', 'offers_keep', 'options_code', 'route', 'supported',
+                'user_agent')
 
 #: methods whose body describes a session, so that its type matters (8.2.3)
 SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
@@ -111,6 +112,10 @@ class Core:
         self.route: Sequence[str] = ()
         #: where telephone numbers are looked up, such as ``e164.arpa``; '' for nowhere
         self.enum = ''
+        #: RFC 6223: whether we offer to keep the flows of our calls alive, and what we answer to those who offer it:
+        #: the longest time between two keep-alives in seconds, 0 for any, None for no answer
+        self.offers_keep = False
+        self.keep: int | None = None
         self._contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
         self._handlers: dict[str, Callable[[Any, Any, float], None]] = {
@@ -124,12 +129,13 @@ class Core:
         self.configure()
 
     def configure(self, **changes: Any) -> None:
-        """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code``, ``contact_user``, ``route`` or
-        ``enum``."""
+        """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code``, ``contact_user``, ``route``,
+        ``enum``, ``offers_keep`` or ``keep``."""
         for name, value in changes.items():
             if name not in CONFIGURABLE:
                 raise UsageError(f'a core has no setting {name!r}')
             setattr(self, name, value)
+        self.layer.keep = self.keep
         self._methods = frozenset(self.allow)
         self._extensions = frozenset(tag.lower() for tag in self.supported)
         self._contacts.clear()

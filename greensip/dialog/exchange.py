@@ -228,7 +228,8 @@ class ClientRequest:
             return flow
         self.usual = flow
         self.flow = other
-        request.set('Via', f'{other.point.via_prefix}{request.branch}')
+        via = request.get('Via') or ''
+        request.set('Via', other.point.via_prefix + via.removeprefix(flow.point.via_prefix))
         return other
 
     @property
@@ -311,8 +312,13 @@ class ClientRequest:
         """8.1.1: the request as it leaves from ``point``."""
         core = self.core
         envelope = self.envelope
+        via = f'{point.via_prefix}{core.new_branch()}'
+        if core.offers_keep and self.dialog is None and self.method == 'INVITE':
+            # RFC 6223 4.3.  Not as there: the ACK for a refusal shows it as well, for RFC 3261 17.1.1.3 wants its Via
+            # to be equal to that of the INVITE.
+            via = f'{via};keep'
         fields = [
-            ('Via', f'{point.via_prefix}{core.new_branch()}'),
+            ('Via', via),
             ('Max-Forwards', str(self.max_forwards)),
             ('From', envelope.from_),
             ('To', envelope.to),

@@ -30,7 +30,7 @@ from typing import Any
 from zlib import crc32
 
 from greensip.errors import ParseError, UsageError
-from greensip.message import Message, Request, Response, Via, make_response, parse_message
+from greensip.message import TARGET_REFRESH_METHODS, Message, Request, Response, Via, make_response, parse_message
 
 from .client import NonInviteClientTransaction
 from .flow import Flow
@@ -40,7 +40,7 @@ from .server import NonInviteServerTransaction
 from .settings import Settings
 from .timers import Timers
 from .transaction import ClientTransaction, MergeKey, ServerTransaction, State, Transaction
-from .via import response_flow, stamp
+from .via import answer_keep, response_flow, stamp
 
 __all__ = [
     'ClientTransaction', 'InviteClientTransaction', 'InviteServerTransaction', 'NonInviteClientTransaction',
@@ -50,11 +50,15 @@ __all__ = [
 #: what a branch of RFC 3261 begins with (8.1.1.7)
 COOKIE = 'z9hG4bK'
 
+#: requests by which keep-alives are negotiated (RFC 6223 4.2): registrations, dialogs and their target refreshes
+KEPT_METHODS = TARGET_REFRESH_METHODS | {'REGISTER'}
+
 
 class TransactionLayer:
     """All transactions of an endpoint.  ``timers`` and ``outgoing`` are shared with whoever drives it."""
 
-    __slots__ = ('_merging', '_twins', 'clients', 'events', 'outgoing', 'servers', 'settings', 'spent', 'timers')
+    __slots__ = ('_merging', '_twins', 'clients', 'events', 'keep', 'outgoing', 'servers', 'settings', 'spent',
+                 'timers')
 
     def __init__(self, settings: Settings, timers: Timers, outgoing: deque[tuple[bytes, Flow]]) -> None:
         self.settings = settings
@@ -69,6 +73,8 @@ class TransactionLayer:
         self._twins = False
         # The first transaction for each request that came without a To tag
         self._merging: dict[MergeKey, ServerTransaction] = {}
+        #: what who offers to keep a flow alive is answered (RFC 6223), in seconds; None for nothing
+        self.keep: int | None = None
         timers.reserve(settings.durations())
 
     def __len__(self) -> int:
@@ -161,6 +167,8 @@ class TransactionLayer:
             self._refuse(key, request, flow)
             return
         stamp(request, flow)
+        if self.keep is not None and method in KEPT_METHODS:
+            answer_keep(request, self.keep)
         transaction: ServerTransaction
         if method == 'INVITE':
             transaction = InviteServerTransaction(self, key, request, flow, via)

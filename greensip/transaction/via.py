@@ -13,7 +13,7 @@ from greensip.message.grammar import split_list
 
 from .flow import Flow, hostport
 
-__all__ = ['response_flow', 'stamp']
+__all__ = ['answer_keep', 'response_flow', 'stamp']
 
 #: the port of a sent-by that names none (18.1.1)
 DEFAULT_PORT = 5060
@@ -50,6 +50,17 @@ def stamp(message: Message, flow: Flow) -> None:
     if needed:
         tail = f'{tail};received={host}'
     _replace_top(message, f'SIP/2.0/{via.transport} {hostport(via.host, via.port)}{tail}')
+
+
+def answer_keep(message: Message, seconds: int) -> None:
+    """RFC 6223 4.4: tell who offers to keep the flow alive (``keep`` in the top Via) that we want it, and how often.
+
+    ``seconds`` is the longest time between two keep-alives, 0 leaves it to the peer.  Nothing else changes.
+    """
+    via = message.via
+    if 'keep' in via.param_text.lower() and 'keep' in via.params and via.params['keep'] is None:
+        via = via.with_param('keep', str(seconds))
+        _replace_top(message, f'SIP/2.0/{via.transport} {hostport(via.host, via.port)}{via.param_text}')
 
 
 def _replace_top(message: Message, text: str) -> None:

@@ -25,6 +25,7 @@ from greensip.transaction.flow import Address, Flow, Point, hostport
 from .base import Counters, Listen, Receiver, Recent, Transport, is_keep_alive
 from .clock import Clock, RealClock
 from .resolver import StaticResolver
+from .stun import answer_binding, looks_like_stun
 from .udp import DRAIN, FLOWS
 from .wire import title
 
@@ -42,6 +43,8 @@ class Random(Protocol):
     """Where the accidents come from: ``random.Random(seed)``."""
 
     def random(self) -> float: ...
+
+    def getrandbits(self, k: int, /) -> int: ...
 
 
 class Packet:
@@ -235,6 +238,8 @@ class MemoryTransport(Transport):
         self.point = point
         self.receiver = receiver
         self.counters = Counters()
+        #: as that of ``UdpTransport``
+        self.on_stun: Callable[[bytes, Flow], object] | None = None
         self._inbox: deque[tuple[Address, bytes, TransportError | None]] = deque()
         self._flows: Recent[Address, Flow] = Recent(FLOWS)
         self._hub = gevent.get_hub()
@@ -311,5 +316,12 @@ class MemoryTransport(Transport):
         self.counters.received += 1
         if is_keep_alive(data):
             self.counters.keep_alives += 1
+        elif data[0] < 2 and looks_like_stun(data):
+            self.counters.keep_alives += 1
+            answer = answer_binding(data, flow.remote)
+            if answer is not None:
+                self.send(answer, flow)
+            elif self.on_stun is not None:
+                self.on_stun(data, flow)
         else:
             self.receiver.received(data, flow)

@@ -27,6 +27,7 @@ import socket
 import struct
 import sys
 from collections import deque
+from collections.abc import Callable
 
 import gevent
 from gevent.hub import Hub
@@ -47,6 +48,7 @@ from .base import (
     plain_socket,
     readable_head,
 )
+from .stun import answer_binding, looks_like_stun
 
 __all__ = ['DRAIN', 'FLOWS', 'RECEIVE_BUFFER', 'SEND_BUFFER', 'SEND_QUEUE', 'UdpTransport']
 
@@ -101,6 +103,8 @@ class UdpTransport(Transport):
         self.receiver = receiver
         self.counters = Counters()
         self.family = socket.AF_INET6 if ':' in listen.host else socket.AF_INET
+        #: called with the STUN messages that are not Binding requests; must not block
+        self.on_stun: Callable[[bytes, Flow], object] | None = None
         #: whether we hear of peers that cannot be reached
         self.hears_icmp = False
         self.socket = self._bind(listen, socket_type)
@@ -238,9 +242,25 @@ class UdpTransport(Transport):
             if size <= 4 and is_keep_alive(data):
                 counters.keep_alives += 1
                 continue
+            # RFC 5626 8: no SIP message begins with an octet of 0 or 1.
+            if data[0] < 2 and looks_like_stun(data):
+                self._receive_stun(data, flows.young.get(sender) or self._flow(sender))
+                continue
             received(data, flows.young.get(sender) or self._flow(sender))
             if self._closed:
                 return
+
+    def _receive_stun(self, data: bytes, flow: Flow) -> None:
+        """A Binding request is answered, an answer goes to whoever has asked (RFC 5626 8)."""
+        self.counters.keep_alives += 1
+        answer = answer_binding(data, flow.remote)
+        if answer is not None:
+            try:
+                self.send(answer, flow)
+            except TransportError as error:
+                log.debug('! %s', error)
+        elif self.on_stun is not None:
+            self.on_stun(data, flow)
 
     def _receiving_failed(self, error: OSError) -> None:
         if error.errno in _LATE:

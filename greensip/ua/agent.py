@@ -11,7 +11,7 @@ from typing import Any, Self
 from gevent import getcurrent
 
 from greensip.dialog.core import Core
-from greensip.dialog.event import INCOMING, Event
+from greensip.dialog.event import ENDED, INCOMING, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.errors import (
     GreensipError,
@@ -29,6 +29,7 @@ from greensip.transaction.settings import Settings
 from greensip.transport.clock import Clock
 from greensip.transport.endpoint import Endpoint
 from greensip.transport.entropy import Entropy
+from greensip.transport.keepalive import KeepAlive, KeepAlives
 from greensip.transport.trace import Traces
 
 from .engine import Engine
@@ -140,6 +141,8 @@ class UserAgent(Engine):
     ``supported``: option tags.  ``manual``: the methods that handlers of incoming calls answer themselves.
     ``watchdog``: seconds for which a script may hold the hub without being told off; None for any time.
     ``keep_responses=False``: legs remember their latest response only.
+    ``send_keep_alives``: offer to keep the flows of our calls alive, and do so where the peer wants it (RFC 6223).
+    ``expect_keep_alives``: answer those who offer it; the longest time between two, in whole seconds, 0 for any.
     ``pcap``: a file for every message, for Wireshark (``greensip.transport.pcap``); SetupError if it cannot be written.
     ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
@@ -149,13 +152,15 @@ class UserAgent(Engine):
                  network: Any = None, clock: Clock | None = None, resolver: Any = None, random: Any = None,
                  advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
                  manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
+                 send_keep_alives: bool = False, expect_keep_alives: int | None = None,
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
         if core is None:
             core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
-                       supported=[*core.supported, *supported])
+                       supported=[*core.supported, *supported], offers_keep=send_keep_alives,
+                       keep=expect_keep_alives)
         self.core = core
         self.endpoint = Endpoint(core, listen or ('udp:0.0.0.0:0',), clock=clock, network=network, resolver=resolver,
                                  advertised=advertised)
@@ -171,6 +176,9 @@ class UserAgent(Engine):
         self.codecs = codecs
         self.manual = manual
         self.keep_responses = keep_responses
+        self._keep_alives: KeepAlives | None = None
+        #: those of calls whose peer wants them
+        self._kept: dict[Any, KeepAlive] = {}
         self.closed = False
         self._refusing = False
         self._handler: Callable[[IncomingLeg], object] | None = None
@@ -409,6 +417,60 @@ class UserAgent(Engine):
         """Send a text to ``uri`` (RFC 3428): ``request('MESSAGE', uri, body=text)``."""
         return self.request('MESSAGE', uri, body=text, content_type=content_type, timeout=timeout, **options)
 
+    # -- flows
+
+    def keep_alive(self, target: NameAddr | Uri | str | Flow, interval: float | None = None, *, method: str = 'stun',
+                   on_failed: Callable[[KeepAlive], object] | None = None) -> KeepAlive:
+        """Keep the way to ``target`` open (RFC 5626 4.4): the next hop of a URI, or a flow, until ``stop()``.
+
+        ``interval``: the longest time between two keep-alives, in seconds; 29 over UDP and 120 over streams without it.
+        ``method`` over UDP: ``'stun'``, which a peer has to know (RFC 5626 8: ask who runs it) and by which one notices
+        that it is gone or hears us from another address, or ``'crlf'``, which just keeps a NAT's binding open.
+        ``on_failed(keep_alive)`` is called when the flow fails, and must not block; ``keep_alive.error`` says why.
+        A stream is asked as long as there is a connection.
+
+        Blocks while a name is looked up.  Raises TransportError if there is no way, UsageError, WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        flow = target if isinstance(target, Flow) else self._flow_to(str(target_of(target)))
+        return self._keepers().begin(flow, interval, method=method, on_failed=on_failed)
+
+    def _flow_to(self, uri: str) -> Flow:
+        router = self.core.router
+        found = router.route(uri)
+        if isinstance(found, Flow):
+            return found
+        families = list(dict.fromkeys(point.family for point in self.points))
+        targets = self.endpoint.resolver.locate(found, router.transports(None), families)
+        return router.flow(found, router.in_order(targets, self.clock.now())[0])
+
+    def _keepers(self) -> KeepAlives:
+        if self._keep_alives is None:
+            self._keep_alives = KeepAlives(self.endpoint)
+        return self._keep_alives
+
+    def _note_keep(self, event: Event) -> None:
+        """RFC 6223 4.3: the peer of a call of ours wants the flow of its dialog kept alive, or the call is over."""
+        usage = event.subject
+        if event.kind == ENDED:
+            kept = self._kept.pop(usage, None)
+            if kept is not None:
+                kept.stop()
+        elif (event.kind == RESPONSE and isinstance(event.message, Response) and usage not in self._kept
+              and event.exchange is getattr(usage, 'invite', None)):
+            text = event.message.via.params.get('keep') or ''
+            if text.isascii() and text.isdigit():
+                seconds = int(text)
+
+                def flow() -> Flow | None:
+                    dialog = usage.dialog
+                    return dialog.flow if dialog is not None and dialog.confirmed else None
+
+                self._kept[usage] = self._keepers().begin(flow, min(max(seconds, 1), 86400) if seconds else None,
+                                                          at_once=False)
+
     # -- the end
 
     def drain(self, grace: float | None = None) -> int:
@@ -448,6 +510,8 @@ class UserAgent(Engine):
             if linger > 0 and getcurrent() is not self.hub:
                 self._wait_quiet(linger)
         finally:
+            if self._keep_alives is not None:
+                self._keep_alives.close()
             self.endpoint.close()
             if self.traces is not None:
                 self.traces.close()
@@ -484,6 +548,8 @@ class UserAgent(Engine):
     def _on_event(self, event: Event) -> None:
         """Called while the endpoint flushes: must not block."""
         subject = event.subject
+        if self.core.offers_keep:
+            self._note_keep(event)
         if event.kind == INCOMING:
             self._on_call(event)
         elif subject is None:
