@@ -8,7 +8,7 @@ import sys
 
 from . import report
 
-BENCHMARKS = ('b2bua', 'call', 'parse', 'sippy-shim', 'transaction')
+BENCHMARKS = ('b2bua', 'call', 'parse', 'sippy-shim', 'transaction', 'transports')
 
 
 def main(argv: list[str]) -> int:
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     with contextlib.redirect_stdout(output):
         print(report.environment(), end='\n\n')
         status = benchmark.main(arguments) or 0
-    if status == 0 or name in ('b2bua', 'sippy-shim'):
+    if status == 0 or name in ('b2bua', 'sippy-shim', 'transports'):
         # A lost call is a figure too.
         report.write(' '.join(['scripts/bench', name, *arguments]), output.getvalue())
     return status
