@@ -26,6 +26,7 @@ from greensip.transaction.flow import Address, Flow, hostport
 from .base import Transport
 from .clock import ClockTimer
 from .endpoint import Endpoint
+from .stream import PONG_TIME, StreamTransport
 from .stun import binding_request, read_answer
 
 __all__ = ['DATAGRAM_INTERVAL', 'STREAM_INTERVAL', 'KeepAlive', 'KeepAlives']
@@ -246,15 +247,7 @@ class KeepAlives:
         if transport is None:
             self._failed(probe, TransportError(f'{flow.point} is not a point of this endpoint'))
         elif flow.point.reliable:
-            probe.asked = now
-            ping = getattr(transport, 'ping', None)
-            if ping is not None:
-                try:
-                    ping(flow)
-                except TransportError as error:
-                    self._failed(probe, error)
-                else:
-                    self._alive(probe)
+            self._ping(transport, probe, now)
         elif probe.method == 'crlf':
             # Not as RFC 5626 4.4.1, which wants STUN: there are servers that know nothing else.
             probe.asked = now
@@ -266,6 +259,11 @@ class KeepAlives:
     def _go_on(self, probe: Probe, now: float) -> None:
         """The question that is open is sent again, or given up."""
         transport = self._transport(probe.flow)
+        if isinstance(transport, StreamTransport):
+            if probe.tries and not transport.is_open(probe.flow):
+                probe.tries = 0
+                self._failed(probe, ConnectError(f'the connection to {hostport(*probe.flow.remote)} is gone'))
+            return
         if not probe.transaction or now < probe.next or transport is None:
             return
         data = probe.send(now)
@@ -283,6 +281,24 @@ class KeepAlives:
             self._failed(probe, error)
             return False
         return True
+
+    def _ping(self, transport: Transport, probe: Probe, now: float) -> None:
+        """A stream: without a pong the transport ends the connection, which is looked for a little later.
+
+        No connection is a failure if there was one before; ``tries`` remembers it.
+        """
+        probe.asked = now
+        try:
+            there = isinstance(transport, StreamTransport) and transport.ping(probe.flow)
+        except TransportError as error:
+            self._failed(probe, error)
+            return
+        if there:
+            probe.tries = 1
+            self._alive(probe)
+            self._push(now + PONG_TIME + 1.0, probe)
+        else:
+            self._go_on(probe, now)
 
     def _transport(self, flow: Flow) -> Transport | None:
         """Whose point it is; the points of a wildcard address share its transport."""

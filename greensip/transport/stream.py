@@ -917,6 +917,28 @@ class StreamTransport(Transport):
             connection = self._reach(data, flow)
         connection.send(data, flow)
 
+    def ping(self, flow: Flow) -> bool:
+        """Ask the peer of a flow whether it is there (RFC 5626 4.4.1); False if there is no connection to ask over.
+
+        Without an answer within ``PONG_TIME`` the connection fails.
+        """
+        connection = self._there(flow)
+        if connection is None:
+            return False
+        connection.ping()
+        return True
+
+    def is_open(self, flow: Flow) -> bool:
+        """Whether there is a connection for a flow, open and ready."""
+        return self._there(flow) is not None
+
+    def _there(self, flow: Flow) -> Connection | None:
+        if flow.connection:
+            connection = self.connections.get(flow.connection)
+        else:
+            connection = self._ways.get(self._way(flow.remote, flow.name or flow.remote[0]))
+        return connection if connection is not None and connection.open else None
+
     def _reach(self, data: bytes, flow: Flow) -> Connection:
         """A connection for what has none: another one that serves, or a new one."""
         if self.closed:

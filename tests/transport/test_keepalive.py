@@ -317,3 +317,34 @@ def test_without_both_there_are_none(net: Network, call: Callable[..., Any], our
         net.run(300)
         assert keeps(net)[:2] == [('INVITE', seen), ('180 INVITE', seen)]
         assert asked(net) == []
+
+
+# -- streams
+
+
+def test_the_peer_of_a_stream_is_pinged_while_there_is_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('greensip.transport.keepalive.PONG_TIME', -0.99)
+    failures: list[str] = []
+    with UserAgent('tcp:127.0.0.1:0', watchdog=None) as alice:
+        bob = UserAgent('tcp:127.0.0.1:0', watchdog=None)
+        alice.options(bob.uri, timeout=5)
+        counters = bob.endpoint.transports[0].counters
+        wish = alice.keep_alive(bob.uri, on_failed=lambda wish: failures.append(str(wish.error)))
+        with gevent.Timeout(5):
+            while not counters.keep_alives or not alice.endpoint.transports[0].counters.keep_alives:
+                gevent.sleep(0.001)
+        assert (wish.error, wish.mapped) == (None, None)
+        bob.close()
+        with alice.keep_alive(bob.uri, 1.0), gevent.Timeout(5):
+            while not failures:
+                gevent.sleep(0.001)
+        assert failures == [f'the connection to {bob.points[0].sent_by} is gone']
+
+
+def test_without_a_connection_nobody_is_asked(free_port: Callable[[], int]) -> None:
+    with UserAgent('tcp:127.0.0.1:0', watchdog=None) as alice:
+        failures: list[object] = []
+        wish = alice.keep_alive(f'sip:127.0.0.1:{free_port()};transport=tcp', on_failed=failures.append)
+        gevent.sleep(0.01)
+        assert (wish.error, failures) == (None, [])
+        assert alice.endpoint.transports[0].counters.opened == 0

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
+from benchmarks.certificates import Authority
 
 from greensip.errors import SetupError
 from greensip.testing import Network
@@ -205,6 +207,39 @@ def test_a_user_agent_writes_its_calls(tshark: Read, tmp_path: Path) -> None:
     # In the network's own time.
     times = [float(frame['frame']['frame.time_relative']) for frame in frames]
     assert times == pytest.approx([0, 0.02, 0.02, 1.02, 1.04], abs=1e-3)
+
+
+@pytest.mark.parametrize('place', ['udp:127.0.0.1:0', 'udp:[::1]:0', 'tcp:127.0.0.1:0', 'tcp:[::1]:0',
+                                   'tls:127.0.0.1:0'])
+@pytest.mark.parametrize('suffix', ['pcap', 'pcapng'])
+def test_calls_over_real_transports(tshark: Read, tmp_path: Path, place: str, suffix: str) -> None:
+    """What tshark shows is what was sent, on both sides, in the clear."""
+    if place.startswith(('tls', 'wss')):
+        made = Authority(tmp_path).issue()
+        place += f'?cert={made.cert}&key={made.key}&ca={made.ca}'
+    files = tmp_path / f'alice.{suffix}', tmp_path / f'bob.{suffix}'
+    sent: list[tuple[str, bytes]] = []
+    with (UserAgent(place, watchdog=None, pcap=str(files[0])) as alice,
+          UserAgent(place, watchdog=None, pcap=str(files[1])) as bob):
+        alice.endpoint.taps.append(lambda direction, data, flow, now: sent.append((direction, data)))
+        bob.serve(lambda leg: (leg.ring(), leg.answer(), leg.wait_ended()), background=True)
+        with alice.call(bob.uri, timeout=5):
+            pass
+        with gevent.Timeout(5):
+            while len(sent) < 6:
+                gevent.sleep(0.001)
+        ports = alice.points[0].address[1], bob.points[0].address[1]
+    lines = [data.split(b'\r\n')[0].decode() for _, data in sent]
+    assert [line.split(' sip')[0] for line in lines] == [
+        'INVITE', 'SIP/2.0 180 Ringing', 'SIP/2.0 200 OK', 'ACK', 'BYE', 'SIP/2.0 200 OK']
+    for file in files:
+        frames = [frame['sip'] for frame in tshark(file)]
+        assert [frame.get('sip.Request-Line') or frame['sip.Status-Line'] for frame in frames] == lines
+        assert [frame['sip.msg_hdr'] for frame in frames] == [
+            data.partition(b'\r\n')[2].decode() for _, data in sent]
+    family = 6 if '[' in place else 4
+    assert [where_from(frame, family)[1] for frame in tshark(files[0])] == [
+        ports[0] if direction == '>' else ports[1] for direction, _ in sent]
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
