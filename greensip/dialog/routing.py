@@ -176,12 +176,20 @@ class Router:
         key = (uri_text, point)
         found = self._hops.get(key)
         if found is None:
-            hop = next_hop(uri_text)
+            hop = self._websocket(next_hop(uri_text), point)
             found = self.numeric_flow(hop, point) if is_numeric(hop.host) else hop
             if len(self._hops) >= MAX_HOPS:
                 self._hops.clear()
             self._hops[key] = found
         return found
+
+    def _websocket(self, hop: Hop, preferred: Point | None) -> Hop:
+        """RFC 7118 5.2: ``ws`` is all that a URI says of WebSockets; who has only secure ones takes it for those."""
+        if hop.transport != 'WS':
+            return hop
+        ours = [preferred] if preferred is not None and preferred.one_way else self.points
+        names = {point.transport for point in ours}
+        return hop._replace(transport='WSS') if 'WSS' in names and 'WS' not in names else hop
 
     def numeric_flow(self, hop: Hop, preferred: Point | None = None) -> Flow:
         """The flow to a hop whose host is an address, from ``preferred`` if that can reach it (RFC 3263 4.1)."""

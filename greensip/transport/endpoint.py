@@ -31,7 +31,7 @@ from gevent.monkey import get_original
 from greensip.dialog.core import Core
 from greensip.dialog.event import Event
 from greensip.dialog.routing import Lookup, LookupKey, Target, is_numeric
-from greensip.errors import ParseError, ResolveError, TransportError, UsageError, WrongThread
+from greensip.errors import ParseError, ResolveError, SetupError, TransportError, UsageError, WrongThread
 from greensip.message import LIMITS, Limits, Message, Request, Response, parse_message
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address, Flow, Point, hostport
@@ -54,11 +54,24 @@ LOOKUPS = 256
 NEVER = float('inf')
 DEBUG = logging.DEBUG
 
+
+def over_websocket(listen: Listen, receiver: Receiver) -> Transport:
+    """WebSockets need an extra, so they are imported when somebody wants them.  Raises SetupError, TransportError."""
+    try:
+        from .websocket import WssTransport, WsTransport
+    except ImportError as error:
+        raise SetupError(f"cannot listen on {listen}: WebSockets need wsproto: pip install 'greensip[websocket]'"
+                         ) from error
+    return WssTransport(listen, receiver) if listen.transport == 'WSS' else WsTransport(listen, receiver)
+
+
 #: what a place to listen at may begin with, and what then listens
 TRANSPORTS: dict[str, Callable[[Listen, Receiver], Transport]] = {
     'UDP': UdpTransport,
     'TCP': TcpTransport,
     'TLS': TlsTransport,
+    'WS': over_websocket,
+    'WSS': over_websocket,
 }
 
 #: called with '<' or '>' (received, sent), the octets, the flow and the time; must not block

@@ -1038,6 +1038,17 @@ class StreamTransport(Transport):
             way = self._way(remote, name)
             if self._ways.get(way) is connection:
                 del self._ways[way]
+        self._uncount(connection)
+
+    def recount(self, connection: Connection, source: str) -> None:
+        """A connection is from another source than it seemed, a reverse proxy says.  Raises TransportError."""
+        if self._sources.get(source, 0) >= self.per_source:
+            raise TransportError(f'{source} has {self.per_source} connections')
+        self._uncount(connection)
+        self._sources[source] = self._sources.get(source, 0) + 1
+        connection.source = source
+
+    def _uncount(self, connection: Connection) -> None:
         if connection.source:
             left = self._sources[connection.source] - 1
             if left:

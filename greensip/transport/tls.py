@@ -270,10 +270,14 @@ class TlsTransport(StreamTransport):
             return
         channel = connection.channel
         assert isinstance(channel, TlsChannel)
-        connection.names = identities(channel.tls.getpeercert() or {})
+        connection.names = self.names(channel.tls.getpeercert() or {})
         if not connection.accepted and not self.matches(connection.names, connection.name):
             shown = ', '.join(sorted(connection.names)) or 'nobody'
             raise TlsError(f'{connection.where} has no certificate for {connection.name}: it is for {shown}')
+
+    def names(self, certificate: Mapping[str, Any]) -> frozenset[str]:
+        """Who somebody with this certificate is."""
+        return identities(certificate)
 
     def matches(self, names: frozenset[str], name: str) -> bool:
         """RFC 5922 7.2: the whole name, whatever its case; no wildcards."""

@@ -1,13 +1,18 @@
 """SIP over WebSocket, as server and as client: RFC 7118, on RFC 6455 as wsproto speaks it.
 
 A browser cannot listen: it opens a connection to us with an HTTP request, and everything else, in both directions, goes
-over that connection.  ``WebSocketChannel`` is what lies between the octets of a connection and SIP messages.  It knows
-no sockets: it is given octets and gives messages, and octets that are to be sent.
+over that connection.  What is said for a connection that is gone, is lost: nobody can open it again but the browser.
 
-Each WebSocket message is one SIP message (RFC 7118 5), so Content-Length is not needed.  Text and binary messages are
-read alike; what is UTF-8 leaves as text, anything else as binary (4.2).  A WebSocket ping is answered with a pong, and
-an empty message or CRLFs are keep-alives (6).  No extension is negotiated: compression would let a small frame become
-a large message, and costs memory for as long as the connection lives.
+``WebSocketChannel`` is what lies between the octets of a connection and SIP messages.  It knows no sockets: it is given
+octets and gives messages, and octets that are to be sent.  Each WebSocket message is one SIP message (RFC 7118 5), so
+Content-Length is not needed.  Text and binary messages are read alike; what is UTF-8 leaves as text, anything else as
+binary (4.2).  A WebSocket ping is answered with a pong, and CRLFs are keep-alives (6); ours are pings, which every
+server answers.  No extension is negotiated: compression would let a small frame become a large message, and costs
+memory for as long as the connection lives.
+
+**Behind a reverse proxy** all connections come from one address.  With ``forwarded`` the one that the proxy tells in
+X-Forwarded-For takes its place, in ``received``, in limits, and for the program.  Whoever reaches the port without the
+proxy can then claim any address, so that has to be impossible.
 """
 
 from __future__ import annotations
@@ -15,17 +20,21 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import h11
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.connection import Connection as Frames
+from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
     CloseConnection,
     Message,
     Ping,
+    Pong,
     RejectConnection,
     Request,
     TextMessage,
@@ -33,11 +42,16 @@ from wsproto.events import (
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
-from greensip.errors import ConnectError, ParseError
+from greensip.errors import ConnectError, ParseError, TransportError
 from greensip.message import LIMITS, PING, PONG, Limits, parse_message
 from greensip.message.framing import Framed
+from greensip.transaction.flow import Address, Flow, hostport
 
-__all__ = ['SUBPROTOCOL', 'Rules', 'WebSocketChannel']
+from .base import DEFAULT_PORTS, Listen, Receiver, read_switch
+from .stream import OPTIONS, Channel, Connection, StreamTransport, source_of
+from .tls import TLS_OPTIONS, TlsChannel, TlsTransport, identities, plain_name
+
+__all__ = ['SUBPROTOCOL', 'WS_OPTIONS', 'Rules', 'WebSocketChannel', 'WsTransport', 'WssTransport']
 
 #: what client and server agree on (RFC 7118 4.1)
 SUBPROTOCOL = 'sip'
@@ -64,6 +78,21 @@ class Rules(NamedTuple):
     peer_path: str = '/'
 
 
+def read_path(text: str) -> str:
+    """For ``read_options``."""
+    if not text.startswith('/') or not text.isascii() or not text.isprintable() or set(text) & set(' ?#'):
+        raise ValueError('write the path of a URL, such as /sip')
+    return text
+
+
+def read_origins(text: str) -> tuple[str, ...]:
+    """Origins with commas between them, for ``read_options``."""
+    origins = tuple(origin.strip() for origin in text.split(','))
+    if not all(re.fullmatch(r'[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+', origin) for origin in origins):
+        raise ValueError('write scheme, host and port as a browser does, such as https://example.com')
+    return origins
+
+
 class Refusal(NamedTuple):
     """The answer to a handshake that is not accepted: HTTP status, a sentence, and header fields."""
 
@@ -78,18 +107,20 @@ class WebSocketChannel:
     ``host`` is None for a server; for a client it is the host, and port, that the handshake asks for.
     """
 
-    __slots__ = ('_connection', '_handshake', '_http', '_limits', '_message', '_outgoing', '_partial', '_rules',
-                 'claimed', 'ended')
+    __slots__ = ('_frames', '_handshake', '_http', '_limits', '_message', '_outgoing', '_partial', '_rules',
+                 'claimed', 'ended', 'octets')
 
     def __init__(self, host: str | None = None, rules: Rules = Rules(), limits: Limits = LIMITS) -> None:  # noqa: B008
         #: why no more messages come, once that is so: what is to be sent is the last, then the connection is closed
         self.ended = ''
         #: the address of the client as the reverse proxy tells it; '' when nobody is asked or tells
         self.claimed = ''
+        #: given a list, each thing that ``receive`` returns adds its octets there
+        self.octets: list[bytes] | None = None
         self._rules = rules
         self._limits = limits
         self._outgoing = bytearray()
-        self._connection: Connection | None = None
+        self._frames: Frames | None = None
         self._http: h11.Connection | None = None
         self._handshake: H11Handshake | None = None
         #: the message that is coming in pieces, and whether there is one
@@ -105,7 +136,7 @@ class WebSocketChannel:
     @property
     def ready(self) -> bool:
         """Whether the handshake is done and messages can be sent."""
-        return self._connection is not None and not self.ended
+        return self._frames is not None and not self.ended
 
     @property
     def idle(self) -> bool:
@@ -126,37 +157,34 @@ class WebSocketChannel:
         out: list[Framed] = []
         if self.ended or not data:
             return out
-        if self._connection is None:
+        if self._frames is None:
             if self._http is not None:
                 self._accept(self._http, data)
             elif self._handshake is not None:
                 self._confirm(self._handshake, data)
         else:
-            self._connection.receive_data(data)
-        if self._connection is not None:
-            self._read(self._connection, out)
+            self._frames.receive_data(data)
+        if self._frames is not None:
+            self._read(self._frames, out)
         return out
 
     def pack(self, data: bytes) -> bytes:
-        """One SIP message, or keep-alive, as octets to be sent (RFC 7118 4.2).  Only when ``ready``."""
-        assert self._connection is not None
+        """One SIP message as octets to be sent (RFC 7118 4.2); double CRLF as a ping (6).  Only when ``ready``."""
+        assert self._frames is not None
+        if data == CRLF + CRLF:
+            return self._frames.send(Ping())
         message: Message[str] | Message[bytes | bytearray]
         try:
             message = TextMessage(data.decode('utf-8'))
         except UnicodeDecodeError:
             message = BytesMessage(data)
-        return self._connection.send(message)
-
-    def ping(self) -> bytes:
-        """A ping (RFC 7118 6) as octets to be sent.  Only when ``ready``."""
-        assert self._connection is not None
-        return self._connection.send(Ping())
+        return self._frames.send(message)
 
     def close(self, why: str = 'closed', code: int = GOING_AWAY) -> None:
         """Say goodbye (RFC 6455 7.1.2): afterwards there is something to send, the last."""
         if self.ready:
-            assert self._connection is not None
-            self._outgoing += self._connection.send(CloseConnection(code, why))
+            assert self._frames is not None
+            self._outgoing += self._frames.send(CloseConnection(code, why))
         self.ended = self.ended or why
 
     def eof(self) -> None:
@@ -187,7 +215,7 @@ class WebSocketChannel:
             (b'Upgrade', b'websocket'), (b'Connection', b'Upgrade'),
             (b'Sec-WebSocket-Accept', generate_accept_token(fields[b'sec-websocket-key'])),
             (b'Sec-WebSocket-Protocol', SUBPROTOCOL.encode())])) or b''
-        self._connection = Connection(ConnectionType.SERVER, [], http.trailing_data[0])
+        self._frames = Frames(ConnectionType.SERVER, [], http.trailing_data[0])
         self._http = None
 
     def _refuse(self, http: h11.Connection, refusal: Refusal, method: bytes = b'') -> None:
@@ -217,15 +245,15 @@ class WebSocketChannel:
                 if event.subprotocol != SUBPROTOCOL:
                     self.ended = 'the WebSocket server does not speak SIP'
                     raise ConnectError(self.ended)
-                self._connection = handshake.connection
+                self._frames = handshake.connection
                 self._handshake = None
 
     # -- frames
 
-    def _read(self, connection: Connection, out: list[Framed]) -> None:
+    def _read(self, frames: Frames, out: list[Framed]) -> None:
         """What the frames say that are here."""
         message = self._message
-        for event in connection.events():
+        for event in frames.events():
             if isinstance(event, Message):
                 piece = event.data
                 message += piece.encode() if isinstance(piece, str) else piece
@@ -238,28 +266,126 @@ class WebSocketChannel:
                     self._finish(bytes(message), out)
                     message.clear()
             elif isinstance(event, Ping):
-                self._outgoing += connection.send(event.response())
+                self._outgoing += frames.send(event.response())
+            elif isinstance(event, Pong):
+                self._give(PONG, b'', out)
             elif isinstance(event, CloseConnection):
                 # Either the peer's wish, or what it gets for a frame that cannot be read (RFC 6455 7.1.7).
-                if connection.state is ConnectionState.REMOTE_CLOSING:
+                if frames.state is ConnectionState.REMOTE_CLOSING:
                     self.ended = f'the peer closed the connection with {int(event.code)}'
                 else:
                     self.ended = f'closed with {int(event.code)}: {event.reason}'
-                self._outgoing += connection.send(event.response())
+                self._outgoing += frames.send(event.response())
                 return
 
     def _finish(self, data: bytes, out: list[Framed]) -> None:
         """A whole WebSocket message: a SIP message, or a keep-alive."""
         if len(data) <= 4 and not data.strip(CRLF):
             if data == CRLF + CRLF:
-                out.append(PING)
+                self._give(PING, data, out)
             elif data == CRLF:
-                out.append(PONG)
+                self._give(PONG, data, out)
             return
         try:
-            out.append(parse_message(data, self._limits))
+            self._give(parse_message(data, self._limits), data, out)
         except ParseError as error:
-            out.append(error)
+            self._give(error, data, out)
+
+    def _give(self, item: Framed, data: bytes, out: list[Framed]) -> None:
+        out.append(item)
+        if self.octets is not None:
+            self.octets.append(data)
+
+
+#: what the places of WebSockets have more than others
+WS_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    'path': read_path, 'origin': read_origins, 'forwarded': read_switch, 'peer_path': read_path,
+}
+
+
+class WsTransport(StreamTransport):
+    """A socket that listens for WebSockets, and the connections that are opened to it and by it.
+
+    The options of its place are those of ``stream.OPTIONS``, and: ``path``, at which SIP is to be had (any without it);
+    ``origin``, the pages that may connect, with commas between them (all without it); ``forwarded``, to believe
+    X-Forwarded-For; ``peer_path``, the path that we ask other servers for (``/`` without it).  ``keepalive`` has
+    those pinged too who have connected to us: browsers do not, and a proxy between closes what is silent.
+    """
+
+    def __init__(self, listen: Listen, receiver: Receiver) -> None:
+        super().__init__(listen, receiver, 'WS', False, {**OPTIONS, **WS_OPTIONS})
+        self.rules = rules_of(self.options)
+
+    def channel(self, server: bool, name: str, remote: Address) -> Channel:
+        host = None if server else host_field('WS', name, remote)
+        return WebSocketChannel(host, self.rules, self.receiver.limits)
+
+    def established(self, connection: Connection) -> None:
+        welcome(self, connection, connection.channel)
+
+    def way_back(self, data: bytes, flow: Flow) -> tuple[Address, str]:
+        raise no_way_back(flow)
+
+
+class WssTransport(TlsTransport):
+    """A socket that listens for WebSockets over TLS, and the connections that are opened to it and by it.
+
+    The options of its place are those of TLS and of ``WsTransport``.  Who a server is, is told as on the web (RFC 7118
+    9.1, RFC 2818 3.1): by the DNS names of its certificate, of which the first label may be a wildcard.
+    """
+
+    def __init__(self, listen: Listen, receiver: Receiver) -> None:
+        super().__init__(listen, receiver, 'WSS', {**TLS_OPTIONS, **WS_OPTIONS})
+        self.rules = rules_of(self.options)
+
+    def inside(self, server: bool, name: str, remote: Address) -> Channel:
+        host = None if server else host_field('WSS', name, remote)
+        return WebSocketChannel(host, self.rules, self.receiver.limits)
+
+    def established(self, connection: Connection) -> None:
+        super().established(connection)
+        assert isinstance(connection.channel, TlsChannel)
+        welcome(self, connection, connection.channel.inner)
+
+    def names(self, certificate: Mapping[str, Any]) -> frozenset[str]:
+        """RFC 2818 3.1: URIs do not count; the common name does where there is no DNS name."""
+        others = [(kind, text) for kind, text in certificate.get('subjectAltName', ()) if kind != 'URI']
+        return identities({**certificate, 'subjectAltName': others})
+
+    def matches(self, names: frozenset[str], name: str) -> bool:
+        plain = plain_name(name)
+        return plain in names or f"*.{plain.partition('.')[2]}" in names
+
+    def way_back(self, data: bytes, flow: Flow) -> tuple[Address, str]:
+        raise no_way_back(flow)
+
+
+def rules_of(options: Mapping[str, Any]) -> Rules:
+    """The rules in the options of a place."""
+    return Rules(options.get('path'), options.get('origin', ()), options.get('forwarded', False),
+                 options.get('peer_path', '/'))
+
+
+def host_field(token: str, name: str, remote: Address) -> str:
+    """The Host of a handshake: the port is left out if it is the usual one (RFC 6455 4.1)."""
+    return hostport(name or remote[0], remote[1] if remote[1] != DEFAULT_PORTS[token] else None)
+
+
+def welcome(transport: StreamTransport, connection: Connection, channel: Channel) -> None:
+    """The handshake is done: what is different for who has connected to us.  Raises TransportError."""
+    if not connection.accepted:
+        return
+    connection.next_ping = transport.ping_time(transport.now())
+    claimed = channel.claimed if isinstance(channel, WebSocketChannel) else ''
+    if claimed:
+        flow = connection.flow
+        transport.recount(connection, source_of(claimed))
+        connection.flow = Flow(flow.point, (claimed, flow.remote[1]), flow.connection)
+
+
+def no_way_back(flow: Flow) -> TransportError:
+    """RFC 7118 5.3: "SIP responses can only be sent over the existing WebSocket connection"."""
+    return ConnectError(f'cannot send to {hostport(*flow.remote)}: the connection is closed')
 
 
 def judge(request: h11.Request, rules: Rules) -> Refusal | None:

@@ -76,6 +76,11 @@ STAGES: dict[str, tuple[str, bool]] = {
     'tcp on any address': ('tcp:0.0.0.0:0', False),
     'tls': ('tls:127.0.0.1:0', False),
     'tls on IPv6': ('tls:[::1]:0', False),
+    'ws': ('ws:127.0.0.1:0', False),
+    'ws on IPv6': ('ws:[::1]:0', False),
+    'wss': ('wss:127.0.0.1:0', False),
+    'wss on IPv6': ('wss:[::1]:0', False),
+    'wss on any address': ('wss:0.0.0.0:0', False),
     'memory': ('udp:10.9.9.9:0', True),
     'memory, IPv6': ('udp:[2001:db8::9]:0', True),
 }

@@ -226,7 +226,7 @@ def test_what_is_utf_8_leaves_as_text() -> None:
         (TEXT, OPTIONS), (TEXT, GREETING), (BYTES, BINARY), (TEXT, b'\r\n')]
     large = OPTIONS + b'x' * 70000
     assert frames(server.pack(large)) == [(TEXT, large)]
-    assert frames(server.ping()) == [(PING_FRAME, b'')]
+    assert frames(server.pack(b'\r\n\r\n')) == [(PING_FRAME, b'')]
 
 
 @pytest.mark.parametrize('pieces', [
@@ -327,8 +327,8 @@ def test_client_and_server() -> None:
     assert show(server.receive(data)) == [('MESSAGE sip:b@h SIP/2.0', 'schöne Grüße'.encode()),
                                           ('MESSAGE sip:b@h SIP/2.0', b'\xff\xfe\x00\x01')]
     assert show(client.receive(server.pack(OPTIONS))) == [('OPTIONS sip:b@h SIP/2.0', b'')]
-    client.receive(server.ping())
-    assert server.receive(client.take_outgoing()) == [] and server.ready
+    assert client.receive(server.pack(b'\r\n\r\n')) == []
+    assert server.receive(client.take_outgoing()) == [PONG] and server.ready
     server.close()
     client.receive(server.take_outgoing())
     assert client.ended == 'the peer closed the connection with 1001'
