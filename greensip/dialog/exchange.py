@@ -77,7 +77,6 @@ class ClientRequest:
         'max_forwards',
         'method',
         'moved',
-        'named',
         'others',
         'owner',
         'point',
@@ -127,8 +126,7 @@ class ClientRequest:
         self.done = False
         #: whether a response to the present attempt has come
         self.heard = False
-        #: whether a name was looked up, and the servers that are left to be tried; those of a dialog are with it
-        self.named = False
+        #: the servers that are left to be tried; those of a dialog are with it
         self.others: Sequence[Flow] = ()
         #: whether the present server has not seen our credentials yet
         self.moved = False
@@ -165,7 +163,6 @@ class ClientRequest:
         if not flows:
             self.on_failure(error or TransportError(f'no way to reach {self.envelope.next_uri}'), now)
             return
-        self.named = True
         if self.dialog is not None:
             self.dialog.flow = flows[0]
             self.dialog.others = flows[1:]
@@ -191,7 +188,7 @@ class ClientRequest:
         """A telephone number has become URIs: the first that can be sent to is called; To stays what it was."""
         for uri in uris:
             try:
-                next_hop(uri)
+                self.core.router.route(uri, self.point)
             except (TransportError, ParseError) as trouble:
                 log.debug('! ENUM: cannot send to %s: %s', uri, trouble)
                 continue
@@ -245,6 +242,16 @@ class ClientRequest:
     def _next_servers(self) -> Sequence[Flow]:
         return self.others if self.dialog is None else self.dialog.others
 
+    @property
+    def _is_named(self) -> bool:
+        """Whether the next hop is a name that was looked up."""
+        if self.dialog is not None and self.dialog.stays_home():
+            return False
+        try:
+            return isinstance(self.core.router.route(self.envelope.next_uri, self.point), Hop)
+        except (TransportError, ParseError):
+            return False
+
     def _fail_over(self, error: Exception | None, response: Response | None, now: float) -> bool:
         """Go on with the next server; False if there is none, or it would do no better.
 
@@ -261,7 +268,7 @@ class ClientRequest:
             self._attempt(usual, now, by_size=False)
             return True
         others = self._next_servers
-        if not (others or self.named) or (self.heard and isinstance(error, TransactionTimeout)):
+        if not (others or self._is_named) or (self.heard and isinstance(error, TransactionTimeout)):
             return False
         self._avoid(flow, response, now)
         dialog = self.dialog
@@ -351,7 +358,7 @@ class ClientRequest:
             if code == 503:
                 if self._fail_over(None, response, now):
                     return
-            elif self.named and self.flow is not None and self.core.router.avoided:
+            elif self.core.router.avoided and self.flow is not None:
                 self.core.router.relieve(self.flow)
             self.response = response
             self.done = True
