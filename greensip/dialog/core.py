@@ -45,6 +45,7 @@ from .invite import SDP, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
+from .way_back import WayBack
 
 __all__ = ['Core', 'Random', 'name_addr_text']
 
@@ -402,6 +403,8 @@ class Core:
 
     def _on_failure(self, transaction: Any, error: Exception | None, now: float) -> None:
         user = transaction.user
+        if isinstance(transaction, ServerTransaction) and self._sends_elsewhere(transaction, error, now):
+            return
         if user is None:
             return
         if error is None:
@@ -411,6 +414,17 @@ class Core:
         elif not isinstance(user, ClientRequest) or user.transaction is transaction:
             # Else it is an attempt that is over: only the ACK for its refusal could not be sent.
             user.on_failure(error, now)
+
+    def _sends_elsewhere(self, transaction: ServerTransaction, error: Exception | None, now: float) -> bool:
+        """RFC 3263 5: a response that did not arrive takes another way, if there is one."""
+        if not isinstance(error, TransportError):
+            return False
+        if transaction.way_back is None:
+            transaction.way_back = WayBack(self, transaction)
+            found: bool = transaction.way_back.find(error, now)
+        else:
+            found = transaction.way_back.go_on(now)
+        return found
 
     def _on_ack(self, transaction: Any, request: Request, now: float) -> None:
         dialog = self._dialog_of(request)

@@ -135,7 +135,7 @@ class ClientTransaction(Transaction):
 class ServerTransaction(Transaction):
     """A request of the peer's.  ``response_flow`` is where its responses go, ``last_response`` what is sent again."""
 
-    __slots__ = ('call_id', 'host', 'last_response', 'merge_key', 'port', 'response_flow', 'to_tag')
+    __slots__ = ('call_id', 'host', 'last_response', 'merge_key', 'port', 'response_flow', 'to_tag', 'way_back')
 
     #: the event for the request when it comes again
     repeated: ClassVar[str] = 'Request'
@@ -151,6 +151,8 @@ class ServerTransaction(Transaction):
         self.merge_key: MergeKey | None = None
         #: the To tag of our last response, which an ACK of RFC 2543 must show; None for peers that have branches
         self.to_tag: str | None = None
+        #: for the user: what it does about a response that does not arrive
+        self.way_back: Any = None
 
     def is_about(self, request: Request) -> bool:
         """Whether this is the request that made the transaction: the very object."""
