@@ -118,6 +118,7 @@ class Core:
         self.offers_keep = False
         self.keep: int | None = None
         self._contacts: dict[Point, str] = {}
+        self._secure_contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
         self._handlers: dict[str, Callable[[Any, Any, float], None]] = {
             'request': self._on_request,
@@ -140,6 +141,7 @@ class Core:
         self._methods = frozenset(self.allow)
         self._extensions = frozenset(tag.lower() for tag in self.supported)
         self._contacts.clear()
+        self._secure_contacts.clear()
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
         server = [('Server', self.user_agent)] if self.user_agent else []
         allow = [('Allow', ', '.join(self.allow))]
@@ -603,12 +605,23 @@ class Core:
         """8.1.1.4: a cryptographically random identifier."""
         return f'{self.random.getrandbits(128):032x}'
 
-    def contact(self, point: Point) -> str:
-        """Our Contact for messages that leave from ``point``, as text."""
+    def contact(self, point: Point, sips: bool = False) -> str:
+        """Our Contact for messages that leave from ``point``, as text; ``sips`` where that is asked of us."""
+        if sips and point.secure:
+            return self._secure_contact(point)
         text = self._contacts.get(point)
         if text is None:
             user = f'{self.contact_user}@' if self.contact_user else ''
             text = self._contacts[point] = f'<sip:{user}{point.sent_by}{point.contact_params}>'
+        return text
+
+    def _secure_contact(self, point: Point) -> str:
+        """RFC 3261 26.2.2, RFC 5630 3.1.4: sips says that there is TLS, so ``transport`` does not."""
+        text = self._secure_contacts.get(point)
+        if text is None:
+            user = f'{self.contact_user}@' if self.contact_user else ''
+            params = '' if point.transport == 'TLS' else ';transport=ws'
+            text = self._secure_contacts[point] = f'<sips:{user}{point.sent_by}{params}>'
         return text
 
     def request_fields(self, method: str) -> Fields:

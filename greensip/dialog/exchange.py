@@ -25,7 +25,7 @@ from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
-from .routing import Envelope, next_hop, plain_uri, target_of
+from .routing import Envelope, is_sips, next_hop, plain_uri, target_of
 
 if TYPE_CHECKING:
     from greensip.message.digest import DigestClient
@@ -334,7 +334,8 @@ class ClientRequest:
         ]
         contact = self.contact
         if contact is None:
-            contact = core.contact(point)
+            # 8.1.1.8: sips where the Request-URI or the top Route is.
+            contact = core.contact(point, point.secure and (is_sips(envelope.uri) or is_sips(envelope.next_uri)))
         if contact:
             fields.append(('Contact', contact))
         for route in envelope.routes:

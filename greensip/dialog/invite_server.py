@@ -32,6 +32,7 @@ from .invite import (
     sdp_of,
     send_bye,
 )
+from .routing import is_sips
 
 if TYPE_CHECKING:
     from .core import Core
@@ -168,7 +169,8 @@ class ServerInvite(InviteUsage):
             dialog = self.dialog
             if dialog is None:
                 dialog = Dialog.as_uas(self, request, self.tag, transaction.flow.point, transaction.flow)
-                dialog.contact = contact or core.contact(transaction.flow.point)
+                point = transaction.flow.point
+                dialog.contact = contact or core.contact(point, point.secure and wants_sips(request))
                 self.add_dialog(dialog)
             elif contact:
                 dialog.contact = contact
@@ -201,3 +203,13 @@ class ServerInvite(InviteUsage):
             self.respond(code, now, headers=(('Reason', reason),) if reason else ())
         elif self.state in (ACCEPTED, CONFIRMED):
             self.bye(now, reason)
+
+
+def wants_sips(request: Request) -> bool:
+    """12.1.1: whether the Contact of our answer has to be a sips one."""
+    if is_sips(request.uri_text):
+        return True
+    if request.has('Record-Route'):
+        return is_sips(str(request.record_routes[0].uri))
+    contact = request.contact
+    return contact is not None and is_sips(str(contact.uri))

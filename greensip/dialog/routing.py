@@ -22,6 +22,7 @@ __all__ = [
     'Router',
     'Target',
     'is_numeric',
+    'is_sips',
     'next_hop',
     'plain_uri',
     'route_request',
@@ -133,6 +134,11 @@ def next_hop(uri_text: str) -> Hop:
     # RFC 5922 4: what a certificate must show is the domain of the URI, whatever leads there.
     name = uri.host if 'maddr' in params and (secure or transport in ('TLS', 'WSS')) else ''
     return Hop(host, uri.port, transport, secure, name)
+
+
+def is_sips(uri_text: str) -> bool:
+    """Whether a URI asks for TLS all the way (RFC 3261 26.2.2)."""
+    return uri_text[:5].lower() == 'sips:'
 
 
 def plain_uri(text: str) -> str:
