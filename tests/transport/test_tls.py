@@ -15,7 +15,7 @@ from benchmarks.certificates import Authority, Certificate
 from gevent import socket as green
 from gevent import ssl as green_ssl
 
-from greensip.dialog import Core, Event
+from greensip.dialog import INCOMING, Core, Event
 from greensip.errors import TlsError, TransportError, UsageError
 from greensip.transaction.flow import Flow, hostport
 from greensip.transport import Endpoint
@@ -234,6 +234,32 @@ def test_a_name_that_no_handshake_can_carry(rig: Rig, ours: Certificate) -> None
 ])
 def test_the_names_in_a_certificate(certificate: dict[str, Any], names: set[str]) -> None:
     assert identities(certificate) == names
+
+
+@pytest.mark.parametrize(('uri', 'contact'), [
+    ('sips:bob@{address}', '<sips:{own}>'), ('sip:bob@{address};transport=tls', '<sip:{own};transport=tls>'),
+])
+def test_a_call_to_a_sips_uri_has_sips_contacts(rig: Rig, ours: Certificate, uri: str, contact: str) -> None:
+    """RFC 3261 8.1.1.8, 12.1.1, RFC 5630 3.1.4; requests inside the dialog follow them over TLS."""
+    alice, bob = rig.endpoint(place(ours)), rig.endpoint(place(ours))
+    seen: list[bytes] = []
+    bob.taps.append(lambda direction, data, flow, now: seen.append(data))
+
+    def answer(event: Event) -> None:
+        if event.kind == INCOMING:
+            event.subject.respond(200, bob.now(), body=b'v=0\r\n')
+        elif event.name == 'ACK':
+            event.subject.bye(bob.now())
+
+    bob.on_event = answer
+    where = [hostport(*endpoint.points[0].address) for endpoint in (alice, bob)]
+    alice.core.invite(uri.format(address=where[1]), alice.now(), from_='sip:alice@example.com', body=b'v=0\r\n')
+    alice.flush()
+    rig.until(lambda: len(seen) == 5)
+    assert [data.split(b' ')[0] for data in seen] == [b'INVITE', b'SIP/2.0', b'ACK', b'BYE', b'SIP/2.0']
+    for own, data in zip(where, seen):
+        assert f'\r\nContact: {contact.format(own=own)}\r\n'.encode() in data
+    assert b'Via: SIP/2.0/TLS ' + where[1].encode() in seen[3]
 
 
 # -- who the client is
