@@ -266,6 +266,8 @@ class Core:
         """
         digest = DigestClient(credentials) if credentials else None
         call_id = call_id or self.new_call_id()
+        # 8.1.2: who is reached over a flow of his own is reached without a proxy.
+        route = route or (self.route if flow is None else ())
         envelope = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
         usage = ClientInvite(self, call_id, digest)
         if body:
@@ -315,6 +317,8 @@ class Core:
         if method in ('INVITE', 'ACK', 'CANCEL', 'BYE'):
             raise UsageError(f'{method} belongs to a call: use invite() and the verbs of its usage')
         digest = DigestClient(credentials) if credentials else None
+        # 8.1.2: who is reached over a flow of his own is reached without a proxy.
+        route = route or (self.route if flow is None else ())
         envelope = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
         exchange = ClientRequest(
             self,
@@ -678,8 +682,6 @@ class Core:
         if route:
             # A bare URI gets its angle brackets, so that its lr stays its own (20.34).
             route = [text if '<' in text else f'<{text}>' for text in route]
-        else:
-            route = self.route
         if headers:
             self.check_headers(headers)
         request_uri, routes, next_uri = route_request(target, route)

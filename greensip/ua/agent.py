@@ -39,7 +39,7 @@ from .incoming import IncomingLeg
 from .later import later
 from .leg import SDP, Leg
 from .mailbox import Gate, Mailbox, Notice
-from .outgoing import OutgoingLeg, Redirection, target_of
+from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
 from .pattern import WORDS
 from .reply import Reply, wait_reply
 from .session import inactive_offer
@@ -143,6 +143,10 @@ class UserAgent(Engine):
     ``keep_responses=False``: legs remember their latest response only.
     ``send_keep_alives``: offer to keep the flows of our calls alive, and do so where the peer wants it (RFC 6223).
     ``expect_keep_alives``: answer those who offer it; the longest time between two, in whole seconds, 0 for any.
+    ``outbound_proxy``: where requests outside of dialogs go that are given no ``route`` (RFC 3261 8.1.2), such as
+    ``sip:proxy.example.com;transport=tcp``; it gets a Route with ``lr``.
+    ``enum``: the domain under which the DNS knows telephone numbers (RFC 6116), such as ``e164.arpa``: then ``tel:``
+    URIs can be called without a proxy.
     ``pcap``: a file for every message, for Wireshark (``greensip.transport.pcap``); SetupError if it cannot be written.
     ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
@@ -153,6 +157,7 @@ class UserAgent(Engine):
                  advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
                  manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
                  send_keep_alives: bool = False, expect_keep_alives: int | None = None,
+                 outbound_proxy: Uri | str | None = None, enum: str = '',
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
@@ -160,7 +165,8 @@ class UserAgent(Engine):
             core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
                        supported=[*core.supported, *supported], offers_keep=send_keep_alives,
-                       keep=expect_keep_alives)
+                       keep=expect_keep_alives, enum=enum,
+                       route=[loose_route(outbound_proxy)] if outbound_proxy is not None else ())
         self.core = core
         self.endpoint = Endpoint(core, listen or ('udp:0.0.0.0:0',), clock=clock, network=network, resolver=resolver,
                                  advertised=advertised)
@@ -242,7 +248,7 @@ class UserAgent(Engine):
 
     def _own_address(self, target: Uri, routes: Sequence[str], flow: Flow | None = None) -> str:
         """From when the script gives none."""
-        point = flow.point if flow is not None else self._point(_next_hop(target, routes))
+        point = flow.point if flow is not None else self._point(_next_hop(target, routes or self.core.route))
         return f'<sip:{self.name}@{point.sent_by}>'
 
     # -- calls that we make
@@ -277,7 +283,7 @@ class UserAgent(Engine):
         if body is not None:
             data, kind = body_of(body, content_type, SDP)
         elif sdp is None:
-            facing = flow.point if flow is not None else self._point(_next_hop(target, routes))
+            facing = flow.point if flow is not None else self._point(_next_hop(target, routes or self.core.route))
             host = facing.advertised[0]
             data, kind = inactive_offer(host, self.codecs, self.core.random), SDP
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import RESPONSE, Event
 from greensip.dialog.invite_client import ClientInvite
-from greensip.errors import GreensipError, ParseError
+from greensip.errors import GreensipError, ParseError, UsageError
 from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.native import mypyc_attr
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .incoming import IncomingLeg
 
-__all__ = ['OutgoingLeg', 'Redirection', 'target_of']
+__all__ = ['OutgoingLeg', 'Redirection', 'loose_route', 'target_of']
 
 log = logging.getLogger('greensip.ua')
 
@@ -58,8 +58,7 @@ class Redirection:
                 continue
             if response.code == 305:
                 # 21.3.4: the same request again, through that proxy.
-                route = f'<{uri}>' if 'lr' in uri.params else f'<{uri};lr>'
-                found.append((self.tried[0], route))
+                found.append((self.tried[0], loose_route(uri)))
             elif uri not in self.tried and all(uri != other for other, _ in [*found, *self.targets]):
                 found.append((uri, None))
         # What the latest redirection says comes before what an earlier one left over.
@@ -206,6 +205,14 @@ class OutgoingLeg(Leg):
             usage.cancel(self.ua.clock.now(), reason, headers)
             return True
         return False
+
+
+def loose_route(proxy: Any) -> str:
+    """A Route value for a proxy, with the ``lr`` that every proxy of RFC 3261 wants.  Raises UsageError."""
+    uri = target_of(proxy)
+    if not isinstance(uri, SipUri):
+        raise UsageError(f'{proxy} cannot be a proxy: only sip and sips URIs can be sent to')
+    return f'<{uri}>' if 'lr' in uri.params else f'<{uri};lr>'
 
 
 def target_of(uri: Any) -> Uri:
