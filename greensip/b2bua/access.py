@@ -6,10 +6,13 @@ import ipaddress
 
 from greensip.errors import ParseError
 
-__all__ = ['AccessList']
+__all__ = ['WEBSOCKET', 'AccessList']
+
+#: the name in a list of whoever calls over WebSocket, from whatever address
+WEBSOCKET = '[[WSS]]'
 
 #: sippy's names for calls that come over WebSocket or from the helper proxy; they stand in lists next to addresses
-_NAMED_SOURCES = ('[[WSS]]', '[[PROXY]]')
+_NAMED_SOURCES = (WEBSOCKET, '[[PROXY]]')
 
 #: answers kept per address, so that a network is searched once for each peer
 _REMEMBERED = 10_000
@@ -18,14 +21,17 @@ _REMEMBERED = 10_000
 class AccessList:
     """``'192.0.2.1,10.0.0.0/8,[2001:db8::1]'``: ``address in access_list`` says whether that peer may call."""
 
-    __slots__ = ('answers', 'networks', 'text')
+    __slots__ = ('answers', 'names', 'networks', 'text')
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.networks = []
+        #: those of sippy's names that are in it
+        self.names: set[str] = set()
         self.answers: dict[str, bool] = {}
         for word in filter(None, map(str.strip, text.split(','))):
             if word in _NAMED_SOURCES:
+                self.names.add(word)
                 continue
             address, slash, length = word.partition('/')
             try:

@@ -11,6 +11,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from greensip.b2bua.access import WEBSOCKET
 from greensip.b2bua.call import Call, carry
 from greensip.b2bua.cdr import CdrFile
 from greensip.b2bua.control import CommandSocket
@@ -20,6 +21,7 @@ from greensip.b2bua.payloads import FilteringAgent
 from greensip.b2bua.routes import usable_routes
 from greensip.errors import SetupError, TransportError, UsageError
 from greensip.transaction.flow import Point, hostport
+from greensip.transport.base import Listen, read_hostport
 from greensip.ua import IncomingLeg, UserAgent
 
 __all__ = ['B2bua']
@@ -71,6 +73,7 @@ class B2bua:
         self.start_records: bool = self.cdr is not None and options.start_acct_enable
         if options.keepalive_ans or options.keepalive_orig:
             self.keep_alive = KeepAlive(self.ua, options.keepalive_ans, options.keepalive_orig)
+        self._check_transports()
         #: our host as a URI has it
         self.host = hostport(self.ua.host, None)
         #: where a call that comes from there has been here before
@@ -78,6 +81,15 @@ class B2bua:
             point.address, point.advertised, *((host, point.address[1]) for host in self._hosts(point)))}
         #: the time of day at the zero of the user agent's clock
         self.wall = time.time() - self.ua.clock.now()
+
+    def _check_transports(self) -> None:
+        """Refuse routes that ask for a transport which no place is there to send from."""
+        ours = {point.transport.lower() for point in self.ua.points}
+        for route in self.routes:
+            if route.transport and route.transport not in ours:
+                self.close()
+                raise SetupError(f'the route {route.text} needs a place of its transport to send from:'
+                                 f' pass --listen {route.transport}:HOST:PORT')
 
     def _hosts(self, point: Point) -> tuple[str, ...]:
         """The addresses of this machine behind a wildcard address, as far as we know them."""
@@ -156,7 +168,9 @@ class B2bua:
 
     def _screen(self, leg: IncomingLeg) -> int | None:
         """Whether a call is refused before anything else is done about it."""
-        if leg.source[0] in self.options.accept_ips:
+        accepted = self.options.accept_ips
+        # As sippy has it: a browser's address says nothing about who it is.
+        if WEBSOCKET in accepted.names if leg.flow.point.one_way else leg.source[0] in accepted:
             return None
         log.debug('! %s may not call', leg.source[0])
         return 403
@@ -228,15 +242,21 @@ class B2bua:
 
 def _open(options: Options, **common: Any) -> UserAgent:
     """The user agent; SetupError if its addresses cannot be had."""
-    shown = f';advertise={options.advertise}' if options.advertise else ''
-    places = [place + shown for place in options.listening()]
     common |= {'pcap': options.pcap, 'hep': options.hep}
     try:
+        places = [_shown(Listen.parse(place), options.advertise) for place in options.listening()]
         if options.allowed_pts:
             return FilteringAgent(*places, allowed=options.allowed_pts, keep_responses=False, **common)
         return UserAgent(*places, keep_responses=False, **common)
     except (TransportError, UsageError) as error:
         raise SetupError(str(error)) from None
+
+
+def _shown(listen: Listen, advertise: str) -> Listen:
+    """The place with what all places show to peers, unless it shows something of its own."""
+    if not advertise or listen.advertised is not None:
+        return listen
+    return listen._replace(advertised=read_hostport(advertise, listen.port))
 
 
 def _program(handler: Callable[..., Any] | None) -> Callable[[Call], Any]:

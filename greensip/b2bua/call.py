@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.b2bua.hunt import Hunt
 from greensip.b2bua.routes import SOURCE_HOST, Route
+from greensip.dialog.routing import DEFAULT_PORT
 from greensip.errors import (
     GreensipError,
     LegEnded,
@@ -48,7 +49,7 @@ def carry(call: Call) -> None:
     if call.max_forwards <= 0:
         caller.reject(483)
         return
-    if caller.source in call.b2bua.own_addresses:
+    if call.comes_from_us():
         # A route leads back to us: each round would try all routes anew, so do not wait for Max-Forwards.
         caller.reject(482)
         return
@@ -168,14 +169,17 @@ class Call:
         cli = route.cli if route.cli_given else self.cli
         name = route.cnam if route.cnam_given else self.name
         address, host = route.address, route.host
-        if host == SOURCE_HOST:
+        host_is_source = host == SOURCE_HOST
+        if host_is_source:
             host = caller.source[0]
             address = hostport(*caller.source)
         call_id = f'{hidden(self.call_id) if b2bua.hide_call_id else self.call_id}-b2b_{self.hunt.number}'
         self.sent = cli, cld, call_id
         user = user_part(cld)
+        proxy = route.op if route.op is not None and not self._came_from(*route.op) else None
+        by = f';transport={route.transport}' if route.transport else ''
         options: dict[str, Any] = {
-            'uri': f'sip:{user}{address}',
+            'uri': f'sip:{user}{address}{by if proxy is None else ""}',
             'from_': f'{display_part(name)}<sip:{user_part(cli)}{b2bua.host}>',
             'to': f'<sip:{user}{hostport(host, None)}>',
             'call_id': call_id,
@@ -184,8 +188,11 @@ class Call:
             'content_type': invite.get('Content-Type'),
             'max_forwards': self.max_forwards - 1,
         }
-        if route.op is not None and not self._came_from(*route.op):
-            options['route'] = f'<sip:{hostport(*route.op)};lr>'
+        if proxy is not None:
+            options['route'] = f'<sip:{hostport(*proxy)}{by};lr>'
+        elif host_is_source and self.caller.flow.point.reliable:
+            # The port that a connection came from is nobody's to call.
+            options['flow'] = self.caller.flow
         if route.user is not None:
             options['credentials'] = (route.user, route.password)
         return options
@@ -199,6 +206,20 @@ class Call:
             for text in invite.get_all(name):
                 fields.append((name, text))
         return fields
+
+    def comes_from_us(self) -> bool:
+        """Whether it is one of our own INVITEs that a route has led back.
+
+        A connection comes from a port of its own: there the top Via tells.
+        """
+        own = self.b2bua.own_addresses
+        if self.caller.source in own:
+            return True
+        flow = self.caller.flow
+        if not flow.point.reliable or self.caller.invite is None:
+            return False
+        via = self.caller.invite.via
+        return (via.host.strip('[]'), via.port or DEFAULT_PORT.get(via.transport, 5060)) in own
 
     def _came_from(self, host: str, port: int | None) -> bool:
         """Whether that is where the INVITE came from: it is not sent back to an outbound proxy."""

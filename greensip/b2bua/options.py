@@ -13,6 +13,7 @@ import configparser
 import json
 import math
 import os
+import re
 import textwrap
 import tomllib
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from greensip.b2bua.control import socket_address
 from greensip.b2bua.routes import OWN_HEADERS, parse_route
 from greensip.b2bua.translate import Translation
 from greensip.errors import ParseError, SetupError, UsageError
+from greensip.transport.base import Listen
+from greensip.transport.endpoint import TRANSPORTS
 from greensip.transport.hep import HepPlace
 
 __all__ = ['OPTIONS', 'SHORT', 'Option', 'Options', 'help_text', 'parse_command_line']
@@ -132,17 +135,26 @@ def payload_types(text: str) -> tuple[int | str, ...]:
 
 
 def listen(text: str) -> str:
-    """``transport:host:port``."""
-    transport, _, address = text.partition(':')
-    transport = transport.lower()
-    if transport not in ('udp', 'tcp', 'tls', 'ws', 'wss'):
-        raise ValueError(f'{text!r} is not transport:host:port')
-    if transport != 'udp':
-        raise ValueError(f'{transport.upper()} is not available yet, only UDP')
-    host, colon, port = address.rpartition(':')
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f'{text!r} is not transport:host:port')
-    return f'{transport}:{address}'
+    """``transport:host:port?option=value&option=value``."""
+    try:
+        place = Listen.parse(text)
+    except UsageError:
+        raise ValueError(f'{text!r} is not transport:host:port') from None
+    if place.transport not in TRANSPORTS:
+        known = ', '.join(TRANSPORTS).lower()
+        raise ValueError(f'{place.transport.lower()} is no transport, they are {known}')
+    # A daemon changes its directory.
+    options = tuple((name, os.path.abspath(value) if name in FILES else value) for name, value in place.options)
+    return str(place._replace(options=options))
+
+
+def websocket(text: str) -> str:
+    """sippy's ``host:port:cert:key``, as the text of a place to listen at."""
+    match = _WSS_SOCKET.fullmatch(text)
+    if match is None:
+        raise ValueError(f'{text!r} is not host:port:cert:key')
+    host, port, *files = match.groups()
+    return ':'.join((host, port, *map(os.path.abspath, files)))
 
 
 def command_socket(text: str) -> str:
@@ -189,6 +201,11 @@ def text_of(option: Option, value: Any) -> str:
     return value.text if hasattr(value, 'text') else str(value)
 
 
+#: options of a place that name files
+FILES = ('cert', 'key', 'ca')
+
+_WSS_SOCKET = re.compile(r'(?P<host>\[[^\]]*\]|[^:]*):(?P<port>[0-9]{1,5}):(?P<cert>[^:]+):(?P<key>.+)')
+
 _LISTEN, _ROUTES, _CALLS, _ACCESS, _RECORDS, _PROCESS, _OBSERVE, _MEDIA, _RADIUS, _LATER = (
     'Where it listens', 'Where calls go', 'What a call may do', 'Who may call', 'Records', 'The process', 'Observing',
     'Media', 'RADIUS (not available yet)', 'Other subjects that come later')
@@ -203,15 +220,19 @@ OPTIONS: tuple[Option, ...] = (
     _sippy('sip_address', _LISTEN, address, '', 'local address for SIP over UDP; *, 0.0.0.0 and :: are all addresses',
            '-l 192.0.2.1'),
     _sippy('sip_port', _LISTEN, number(1, 65535), 5060, 'local UDP port for SIP', '-p 5070'),
-    Option('listen', _LISTEN, listen, (), 'address to listen on, transport:host:port; repeatable',
-           '--listen udp:[::1]:5060', repeats=True),
+    Option('listen', _LISTEN, listen, (), 'further place to listen at and to send from, transport:host:port, the'
+           ' transports being udp, tcp, tls, ws and wss; tls and wss take ?cert=FILE&key=FILE&ca=FILE&verify=peer;'
+           ' repeatable. Without -l and -p it is instead of port 5060 of UDP',
+           "--listen tcp:0.0.0.0:5060 --listen 'tls:[::]:5061?cert=/etc/sip.pem&key=/etc/sip.key'", repeats=True),
+    _sippy('wss_socket', _LISTEN, websocket, None, 'SIP over secure WebSocket, host:port:cert:key, for calls from'
+           ' browsers', '--wss-socket=0.0.0.0:9876:/etc/sip.pem:/etc/sip.key'),
     Option('advertise', _LISTEN, address, '', 'host[:port] written into Via and Contact, behind NAT or on a wildcard'
            ' address',
            '--advertise 203.0.113.9'),
 
     _sippy('static_route', _ROUTES, parse_route, (), 'where calls go, [[cld]@]host[:port][;name=value]...; repeat it to'
            ' try several in that order. Parameters: credit-time expires np_expires nr_expires hs_scodes forward_on_fail'
-           ' auth cli cnam ash rtpp op gt bill-to bill-cli bill-cld',
+           ' auth cli cnam ash rtpp op gt transport bill-to bill-cli bill-cld',
            "-s '10.0.0.5;np_expires=6;hs_scodes=486,603' -s 'backup.example.com;auth=me:secret'", repeats=True),
     Option('script', _ROUTES, script, None, "a linear handler of one's own, file.py:function, called with each"
            ' incoming leg instead of the static routes', '--script my.py:handler'),
@@ -280,7 +301,6 @@ OPTIONS: tuple[Option, ...] = (
 
     _sippy('sip_proxy', _LATER, str, None, 'proxy for REGISTER and SUBSCRIBE', '--sip-proxy=10.0.0.9:5060'),
     _sippy('nat_traversal', _LATER, flag, False, 'answer peers behind NAT where they sent from', '--nat-traversal=off'),
-    _sippy('wss_socket', _LATER, str, None, 'SIP over WebSocket, host:port:cert:key', '--wss-socket=0.0.0.0:9876:c:k'),
     _sippy('ui', _LATER, flag, False, 'web management', '--ui=off'),
     _sippy('uiparams', _LATER, str, None, 'parameters of the web management', '--uiparams=port=5000'),
     _sippy('xmpp_b2bua_id', _LATER, number(0), None, 'identity on the XMPP server', '--xmpp-b2bua-id=1'),
@@ -316,7 +336,6 @@ _NOT_YET = {
     'pre_auth_proc': 'it sets RADIUS attributes, and RADIUS is not available yet',
     'sip_proxy': 'the helper proxy for REGISTER and SUBSCRIBE is not available yet',
     'nat_traversal': 'NAT traversal is not available yet',
-    'wss_socket': 'SIP over WebSocket is not available yet',
     'ui': 'the web management is not available yet',
     'xmpp_b2bua_id': 'XMPP is not available',
     'metrics': 'metrics are not available yet',
@@ -419,13 +438,14 @@ class Options:
             raise SetupError('a static route (-s) is needed when authorisation is off')
         for route in self.static_route:
             if route.host == 'wss-ua':
-                raise SetupError('the route wss-ua needs SIP over WebSocket, which is not available yet')
+                raise SetupError('the route wss-ua needs the helper proxy with which browsers register (sip_proxy),'
+                                 ' which is not available yet')
         if records_wanted and {'acct_enable', 'start_acct_enable'} & self.given.keys():
             raise SetupError('accounting by RADIUS is not available yet: pass --cdr FILE for records in a file,'
                              ' or -A 0')
 
     def listening(self) -> list[str]:
-        """What to listen on, as ``transport:host:port``."""
+        """Where to listen, as ``transport:host:port?option=value``."""
         addresses = list(self.listen)
         if not addresses or {'sip_address', 'sip_port'} & self.given.keys():
             host = self.sip_address
@@ -434,6 +454,11 @@ class Options:
             elif ':' in host and not host.startswith('['):
                 host = f'[{host}]'
             addresses.insert(0, f'udp:{host}:{self.sip_port}')
+        match = _WSS_SOCKET.fullmatch(self.wss_socket or '')
+        if match is not None:
+            files = tuple((name, match[name]) for name in ('cert', 'key'))
+            place = Listen.parse(f"wss:{match['host'] or '*'}:{match['port']}")
+            addresses.append(str(place._replace(options=files)))
         return addresses
 
     def _shown(self, option: Option) -> str:

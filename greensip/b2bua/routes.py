@@ -31,6 +31,9 @@ OWN_HEADERS = frozenset((
     'content-type', 'c', 'record-route', 'route', 'rseq', 'rack', 'session-expires', 'x', 'min-se', 'require',
     'supported', 'k', 'allow'))
 
+#: what ``transport=`` may say
+TRANSPORTS = ('udp', 'tcp', 'tls', 'ws', 'wss')
+
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _HOST = re.compile(r'[A-Za-z0-9_.-]+')
 #: a longer silence is ended by timer B of the INVITE transaction (32 s) anyhow
@@ -42,7 +45,8 @@ class Route:
 
     __slots__ = ('address', 'cld', 'cld_given', 'cli', 'cli_given', 'cnam', 'cnam_given', 'credit_time',
                  'credit_time_given', 'expires', 'forward_on_fail', 'group_timeout', 'headers', 'host', 'np_expires',
-                 'nr_expires', 'op', 'params', 'pass_auth', 'password', 'port', 'rtpp', 'stop_codes', 'text', 'user')
+                 'nr_expires', 'op', 'params', 'pass_auth', 'password', 'port', 'rtpp', 'stop_codes', 'text',
+                 'transport', 'user')
 
     def __init__(self, host: str, port: int | None = None, text: str = '') -> None:
         #: as it was written
@@ -87,6 +91,8 @@ class Route:
         self.op: tuple[str, int | None] | None = None
         #: ``gt=timeout,skip``: seconds after which the next ``skip`` - 1 routes are passed over
         self.group_timeout: tuple[float, int] | None = None
+        #: ``transport=tcp``: how the callee, or its outbound proxy, is reached; ``''`` is for the DNS to say, else UDP
+        self.transport = ''
         #: every other parameter (``bill-to`` ...)
         self.params: dict[str, str] = {}
 
@@ -258,6 +264,13 @@ def _group_timeout(route: Route, value: str) -> None:
     route.group_timeout = seconds, int(skip)
 
 
+def _transport(route: Route, value: str) -> None:
+    name = value.strip().lower()
+    if name not in TRANSPORTS:
+        raise ParseError(f'{value!r} is no transport, they are {", ".join(TRANSPORTS)}', route.text)
+    route.transport = name
+
+
 _READERS: dict[str, Callable[[Route, str], None]] = {
     'credit-time': _credit_time,
     'expires': _expires,
@@ -272,4 +285,5 @@ _READERS: dict[str, Callable[[Route, str], None]] = {
     'rtpp': _rtpp,
     'op': _outbound_proxy,
     'gt': _group_timeout,
+    'transport': _transport,
 }

@@ -27,7 +27,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import gevent
 from gevent.hub import Hub
@@ -46,6 +46,7 @@ from .base import (
     is_keep_alive,
     local_address,
     plain_socket,
+    read_options,
     readable_head,
 )
 from .stun import answer_binding, looks_like_stun
@@ -75,6 +76,9 @@ LARGEST = 65535
 
 READ, WRITE = 1, 2
 
+#: a place has none of its own
+OPTIONS: Mapping[str, Callable[[str], object]] = {}
+
 #: (level, option) by which Linux is asked for ICMP errors; Python has no names for them
 _RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)} if sys.platform == 'linux' else {}
 _EXTENDED_ERROR = struct.Struct('=IBBBBII')
@@ -92,7 +96,8 @@ Target = tuple[str, int] | tuple[str, int, int, int]
 
 
 class UdpTransport(Transport):
-    """One UDP socket.  Raises TransportError if it cannot be bound; a port that is in use is in use.
+    """One UDP socket.  Raises TransportError if it cannot be bound; a port that is in use is in use.  UsageError for
+    options, as it has none.
 
     ``icmp_errors`` off makes an unreachable peer a matter of timers again.
     """
@@ -100,6 +105,7 @@ class UdpTransport(Transport):
     def __init__(self, listen: Listen, receiver: Receiver, *, receive_buffer: int = RECEIVE_BUFFER,
                  send_buffer: int = SEND_BUFFER, icmp_errors: bool = True,
                  socket_type: type[socket.socket] = plain_socket) -> None:
+        read_options(listen, OPTIONS)
         self.receiver = receiver
         self.counters = Counters()
         self.family = socket.AF_INET6 if ':' in listen.host else socket.AF_INET

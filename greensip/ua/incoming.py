@@ -9,6 +9,7 @@ from greensip.dialog.invite_server import ServerInvite
 from greensip.errors import GreensipError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
+from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
 from .leg import SDP, Leg
@@ -24,11 +25,12 @@ __all__ = ['IncomingLeg']
 class IncomingLeg(Leg):
     """A call that came in.  ``ua.accept()`` returns it, the handler of ``ua.serve(handler)`` is called with it."""
 
-    __slots__ = ('_source', '_task', 'taken')
+    __slots__ = ('_task', 'flow', 'taken')
 
     def __init__(self, ua: UserAgent, usage: ServerInvite) -> None:
         super().__init__(ua, usage, manual=ua.manual)
-        self._source = usage.transaction.flow.remote
+        #: the way that the INVITE came
+        self.flow: Flow = usage.transaction.flow
         #: somebody has accepted it, or handles it
         self.taken = False
         #: the handler at work
@@ -59,7 +61,7 @@ class IncomingLeg(Leg):
     @property
     def source(self) -> tuple[str, int]:
         """Address and port that the INVITE came from."""
-        return self._source
+        return self.flow.remote
 
     # -- verbs
 

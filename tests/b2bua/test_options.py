@@ -152,7 +152,10 @@ def test_our_spellings(line: str, attribute: str | None, value: object) -> None:
     ('-c tcp:', "-c: 'tcp:' is not tcp:host:port"),
     ('-c tcp:h:x', "-c: 'tcp:h:x' is not tcp:host:port"),
     ('--listen 127.0.0.1:5060', "--listen: '127.0.0.1:5060' is not transport:host:port"),
-    ('--listen tcp:127.0.0.1:5060', '--listen: TCP is not available yet, only UDP'),
+    ('--listen sctp:127.0.0.1:5060', '--listen: sctp is no transport, they are udp, tcp, tls, ws, wss'),
+    ('--listen tcp:127.0.0.1:x', "--listen: 'tcp:127.0.0.1:x' is not transport:host:port"),
+    ('--wss_socket=a:1:c', "--wss_socket: 'a:1:c' is not host:port:cert:key"),
+    ('-s h;transport=sctp', "-s: 'sctp' is no transport, they are udp, tcp, tls, ws, wss at 0 in 'h;transport=sctp'"),
     ('--pcap -', '--pcap: a capture goes to a file, not to the standard output'),
     ('--hep h:0', "--hep: cannot send to 'h:0': 0 is not a port"),
     ('--hep h?x=1', '--hep: cannot read x=1 of a HEP server: it takes id=NUMBER and password=TEXT'),
@@ -181,8 +184,8 @@ NO_ACCOUNTING = 'RADIUS is not available yet; pass -A 0, or --cdr FILE for recor
     ('-u -s h -x HDR2Xattrs[X]', '--pre-auth-proc: it sets RADIUS attributes, and RADIUS is not available yet'),
     ('-u -s h --sip_proxy=h', '--sip-proxy: the helper proxy for REGISTER and SUBSCRIBE is not available yet'),
     ('-u -s h --nat_traversal=on', '--nat-traversal: NAT traversal is not available yet'),
-    ('-u -s h --wss_socket=a:1:c:k', '--wss-socket: SIP over WebSocket is not available yet'),
-    ('-u -s wss-ua', 'the route wss-ua needs SIP over WebSocket, which is not available yet'),
+    ('-u -s wss-ua', 'the route wss-ua needs the helper proxy with which browsers register (sip_proxy), which is not'
+     ' available yet'),
     ('-u -s h --ui=on', '--ui: the web management is not available yet'),
     ('-u -s h --metrics h:1', '--metrics: metrics are not available yet'),
     ('-u -s h --web h:1', '--web: web pages are not available yet'),
@@ -194,7 +197,7 @@ def test_what_comes_later_is_refused(line: str, sentence: str) -> None:
 
 @pytest.mark.parametrize('line', [
     '-u -s h', '-f -u -s h', '-u -s h -F 0,8,[G722]',
-    '-n h', '-n h --pcap f.pcapng --hep tcp:h:1?id=7',
+    '-n h;transport=tls --listen tls:*:5061 --wss_socket=0.0.0.0:443:c:k', '-n h --pcap f.pcapng --hep tcp:h:1?id=7',
     '--script x.py:h', '-u -s h -A 0 -R /etc/r -M 3', '-u -s h -A 2 --cdr f -R /etc/r',
     '-u -s h --ui=off --nat_traversal=off --workers 1 -D --digest_auth_only=on --uiparams=x',
 ])
@@ -209,16 +212,31 @@ def test_what_runs(line: str) -> None:
     ('-l [::1]', ['udp:[::1]:5060']),
     ('--listen udp:127.0.0.1:5080', ['udp:127.0.0.1:5080']),
     ('--listen udp:127.0.0.1:5080 -p 5061', ['udp:0.0.0.0:5061', 'udp:127.0.0.1:5080']),
+    ('--listen TCP:127.0.0.1 --listen tls:* --listen ws:[::1]', ['tcp:127.0.0.1:5060', 'tls:0.0.0.0:5061',
+                                                                'ws:[::1]:80']),
+    ('--listen tls:[::]:5061?cert=/c&key=/k&verify=peer', ['tls:[::]:5061?cert=/c&key=/k&verify=peer']),
+    ('--wss_socket=0.0.0.0:9876:/c:/k', ['udp:0.0.0.0:5060', 'wss:0.0.0.0:9876?cert=/c&key=/k']),
+    ('--wss_socket=[::1]:9876:/c:/k -p 5061', ['udp:0.0.0.0:5061', 'wss:[::1]:9876?cert=/c&key=/k']),
 ])
 def test_where_it_listens(line: str, addresses: list[str]) -> None:
     assert parse(line).listening() == addresses
+
+
+def test_certificates_are_found_after_a_daemon_has_changed_its_directory(tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = parse('--listen tls:*?cert=c.pem&ca=ca.pem --wss_socket=:443:c.pem:k.pem')
+    monkeypatch.chdir('/')
+    assert options.listening() == [f'tls:0.0.0.0:5061?cert={tmp_path}/c.pem&ca={tmp_path}/ca.pem',
+                                   f'wss:0.0.0.0:443?cert={tmp_path}/c.pem&key={tmp_path}/k.pem']
 
 
 @pytest.mark.parametrize('suffix', ['.ini', '.toml'])
 def test_a_written_file_reads_as_the_same(suffix: str, tmp_path: Path) -> None:
     arguments = ['-f', '-u', '-s', '1@h:5061;ash=X-A%3A%20%25;auth=a:b"\\c', '-s', 'i', '-t', 's/#//g;s/^(.)/\\1/',
                  '-a', '10.0.0.0/8', '-h', 'X-A,X-B', '-k', '3', '-m', '60', '--script', 'a.py:b', '-F', '0,[G722]',
-                 '--listen', 'udp:[::1]:5060', '-l', '127.0.0.1', '--cdr', '-', '--max-duration', '2.5', '-A', '2']
+                 '--listen', 'udp:[::1]:5060', '--listen', 'tls:*:5061?cert=/a%26b',
+                 '--wss_socket', 'h:443:/c:/k', '-l', '127.0.0.1', '--cdr', '-', '--max-duration', '2.5', '-A', '2']
     first = parse(arguments)
     file = str(tmp_path / f'b2bua{suffix}')
     first.write_file(file)
@@ -310,5 +328,5 @@ def test_help_shows_every_option_with_an_example() -> None:
 def test_every_example_is_understood() -> None:
     import shlex
     for option in OPTIONS:
-        if not option.example.startswith(('-C', '--wss')):
+        if not option.example.startswith('-C'):
             parse(shlex.split(option.example))

@@ -12,7 +12,7 @@ import pytest
 from gevent.event import Event
 from gevent.queue import Queue
 
-from greensip.errors import ConnectError, MessageTooBig, TransportError
+from greensip.errors import ConnectError, MessageTooBig, TransportError, UsageError
 from greensip.transaction.flow import Flow, Point
 from greensip.transport.base import Listen, Transport, readable_head
 from greensip.transport.udp import DRAIN, SEND_QUEUE, UdpTransport
@@ -204,6 +204,11 @@ def test_a_port_in_use_is_refused_with_a_sentence(opened: Opened) -> None:
 def test_an_address_of_somebody_else_is_refused(opened: Opened) -> None:
     with pytest.raises(TransportError, match=r'^cannot listen on udp:192\.0\.2\.1:5060: cannot assign'):
         opened('udp:192.0.2.1:5060')
+
+
+def test_options_are_refused(opened: Opened) -> None:
+    with pytest.raises(UsageError, match="udp has no option 'cert', only advertise"):
+        opened('udp:127.0.0.1:0?cert=x')
 
 
 def test_a_closed_port_is_free_at_once(opened: Opened) -> None:
