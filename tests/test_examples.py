@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 from benchmarks import peers
+from benchmarks.certificates import Authority
 
 from greensip import Leg, NotFound, Redirected, RemoteCancel, RemoteHangup, ResponseError, UserAgent
+from greensip.testing import NameServer
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
 NAMES = sorted(path.name for path in EXAMPLES.glob('*.py'))
@@ -103,6 +107,30 @@ def test_call_tells_why_it_failed(start: Start, serve: Serve, free_port: Callabl
     call = start('call', f'sip:bob@127.0.0.1:{port}')
     assert call.wait(20) == 1
     assert 'refused: 302' in call.printed()
+
+
+def test_srv_failover(start: Start) -> None:
+    printed = finished(start('srv_failover', '--calls', '30'))
+    shares = re.search(r'one: (\d+), two: (\d+), three: (\d+)', printed)
+    assert shares is not None and sum(map(int, shares.groups())) == 30 and int(shares[1]) > int(shares[3])
+    assert 'one is gone and two is broken: answered by three' in printed
+    assert 'the next call: answered by three' in printed
+    # one of each kind and name: everything else came from the cache
+    assert 'questions to the name server: 5' in printed
+
+
+def test_srv_failover_with_another_name_server(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    with NameServer() as dns:
+        dns.add(f'_sip._udp.example.com. 60 IN SRV 0 0 {port} host.example.com.', 'host.example.com. 60 IN A 127.0.0.1')
+        wait = gevent.get_hub().threadpool.apply
+        address = '{}:{}'.format(*dns.address)
+        call = start('srv_failover', 'sip:bob@example.com', '--dns', address, '--listen', 'udp:127.0.0.1:0')
+        assert wait(call.wait, (20,)) == 0
+        assert 'answered by greensip' in call.printed()
+        call = start('srv_failover', 'sip:bob@nowhere.example', '--dns', address)
+        assert wait(call.wait, (20,)) == 1
+        assert 'no answer: nowhere.example has no address' in call.printed()
 
 
 @pytest.mark.parametrize(('digits', 'outcome'), [('1234', 'welcome'), ('12#', 'wrong PIN')])
@@ -286,6 +314,29 @@ def test_from_thread(start: Start, serve: Serve) -> None:
     printed = finished(start('from_thread', f'sip:a@127.0.0.1:{port}', f'sip:b@127.0.0.1:{port}'))
     for number, user in enumerate('ab', 1):
         assert f'thread {number}: sip:{user}@127.0.0.1:{port} answered' in printed
+
+
+def test_tls_client(start: Start, free_port: Callable[[], int], tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = authority.sign('server', ['127.0.0.1'])
+    client = authority.sign('client', ['client.example'])
+    port = free_port()
+    answer = start('answer', '--listen',
+                   f'tls:127.0.0.1:{port}?cert={server.cert}&key={server.key}&ca={server.ca}&verify=peer')
+    answer.wait_for_text(f'listening on .*:{port}')
+    files = ['--ca', server.ca, '--cert', client.cert, '--key', client.key]
+    for uri in (f'sips:bob@127.0.0.1:{port}', f'sip:bob@127.0.0.1:{port};transport=tls'):
+        printed = finished(start('tls_client', uri, '--seconds', '0.1', *files))
+        assert 'answered by' in printed
+        assert 'hanging up' in printed
+    # Another name than that of the certificate; a server that the system does not know; no certificate of ours.
+    for uri, more, reason in ((f'sips:bob@localhost:{port}', files, 'has no certificate for localhost'),
+                              (f'sips:bob@127.0.0.1:{port}', [], 'the certificate is not accepted'),
+                              (f'sips:bob@127.0.0.1:{port}', files[:2], 'certificate required')):
+        peer = start('tls_client', uri, *more)
+        assert peer.wait(20) == 1
+        assert 'not to be trusted' in peer.printed()
+        assert reason in peer.printed()
 
 
 def test_readme_shows_a_working_call(serve: Serve, free_port: Callable[[], int], tmp_path: Path) -> None:
