@@ -1,13 +1,23 @@
-"""WebSocket connections without sockets: handshakes and frames as RFC 6455 writes them, octet for octet."""
+"""WebSockets: handshakes and frames as RFC 6455 writes them, octet for octet; and what is different on real sockets."""
 
 from __future__ import annotations
 
+import random
 import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import gevent
 import pytest
+from benchmarks.certificates import Authority
+from gevent import socket
 
-from greensip.errors import ConnectError, ParseError
-from greensip.message import PING, PONG, KeepAlive, Limits, Message
+from greensip.dialog import Core, Event
+from greensip.errors import ConnectError, ParseError, SetupError, TlsError, UsageError
+from greensip.message import PING, PONG, KeepAlive, Limits, Message, Response, parse_message
+from greensip.transaction.flow import Flow, hostport
+from greensip.transport import Endpoint
 from greensip.transport.websocket import Rules, WebSocketChannel
 
 # The example of RFC 6455 1.3 and RFC 7118 4.1.
@@ -374,3 +384,274 @@ def test_a_server_without_the_subprotocol(protocol: bytes) -> None:
     with pytest.raises(ConnectError, match=r'does not speak'):
         client.receive(answer[:start] + protocol + answer[end:])
     assert not client.ready
+
+
+# -- on sockets
+
+class Client:
+    """A WebSocket client that sends what it is told."""
+
+    def __init__(self, port: int, text: bytes = b'') -> None:
+        self.socket = socket.create_connection(('127.0.0.1', port), timeout=5)
+        self.port = self.socket.getsockname()[1]
+        self.data = b''
+        self.socket.sendall(text or request())
+
+    def head(self) -> bytes:
+        """The answer to the handshake."""
+        while b'\r\n\r\n' not in self.data:
+            self._more()
+        head, _, self.data = self.data.partition(b'\r\n\r\n')
+        return head
+
+    def frame(self) -> tuple[int, bytes]:
+        """The next frame."""
+        while len(self.data) < 2 or len(self.data) < self._size():
+            self._more()
+        size = self._size()
+        (found,), self.data = frames(self.data[:size]), self.data[size:]
+        return found
+
+    def _size(self) -> int:
+        size = self.data[1]
+        return size + 2 if size < 126 else struct.unpack('!H', self.data[2:4].ljust(2, b'\xff'))[0] + 4
+
+    def _more(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError(self.data)
+        self.data += data
+
+    def say(self, data: bytes, kind: int = TEXT) -> None:
+        self.socket.sendall(frame(kind, data))
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Server:
+    """An endpoint that listens for WebSockets, and what its core was told."""
+
+    def __init__(self, place: str) -> None:
+        self.endpoint = Endpoint(Core(random=random.Random(7118)), [place])
+        self.events: list[Event] = []
+        self.endpoint.on_event = self.events.append
+        self.endpoint.start()
+        self.port = self.endpoint.points[0].address[1]
+        self.transport: Any = self.endpoint.transports[0]
+
+    def uri(self) -> str:
+        point = self.endpoint.points[0]
+        return f'sip:x@{hostport(*point.address)}{point.contact_params}'
+
+    def until(self, happened: Callable[[], object]) -> None:
+        with gevent.Timeout(5):
+            while not happened():
+                gevent.sleep(0.001)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def serve(place: str = 'ws:127.0.0.1:0') -> Server:
+        servers.append(Server(place))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.endpoint.close()
+
+
+def asking(number: int = 1, method: str = 'OPTIONS', sent_by: str = 'df7jal23ls0d.invalid') -> bytes:
+    """A request of a browser."""
+    return (f'{method} sip:x@example.com SIP/2.0\r\nVia: SIP/2.0/WS {sent_by};branch=z9hG4bK{number}\r\n'
+            f'From: <sip:a@example.com>;tag=1\r\nTo: <sip:x@example.com>\r\nCall-ID: {number}\r\n'
+            f'CSeq: {number} {method}\r\nMax-Forwards: 70\r\n\r\n').encode()
+
+
+def test_a_request_of_a_browser(serve: Callable[..., Server]) -> None:
+    server = serve()
+    client = Client(server.port, request() + frame(TEXT, asking()))
+    assert client.head().startswith(b'HTTP/1.1 101 ')
+    kind, data = client.frame()
+    response = parse_message(data)
+    assert isinstance(response, Response) and (kind, response.code) == (TEXT, 200)
+    assert response.via.received == '127.0.0.1'
+    client.say(b'\r\n\r\n')
+    assert client.frame() == (TEXT, b'\r\n')
+    client.say(b'here', PING_FRAME)
+    assert client.frame() == (PONG_FRAME, b'here')
+    client.say(struct.pack('!H', 1000), CLOSE)
+    assert client.frame() == (CLOSE, struct.pack('!H', 1000))
+    with pytest.raises(EOFError):
+        client.frame()
+    client.close()
+    server.until(lambda: not server.transport.connections and not server.transport.leaving)
+
+
+def test_what_is_no_websocket_is_told_so(serve: Callable[..., Server]) -> None:
+    server = serve('ws:127.0.0.1:0?path=/sip&origin=https://a.example,http://b.example:8080')
+    for text, status in ((request(), b'404'), (request('GET /sip HTTP/1.1'), b'403'),
+                         (request('GET /sip HTTP/1.1', Origin='http://b.example:8080'), b'101'), (asking(), b'400')):
+        client = Client(server.port, text)
+        assert client.head().split()[1] == status
+        if status != b'101':
+            with pytest.raises(EOFError):
+                client.frame()
+        client.close()
+
+
+def test_behind_a_reverse_proxy(serve: Callable[..., Server]) -> None:
+    server = serve('ws:127.0.0.1:0?forwarded=1&per_source=2')
+    flows: list[Flow] = []
+    server.endpoint.taps.append(lambda direction, data, flow, time: flows.append(flow))
+    clients = [Client(server.port, request(X_Forwarded_For=text) + frame(TEXT, asking(number)))
+               for number, text in enumerate(['10.1.1.1, 203.0.113.7', '203.0.113.7', '203.0.113.8'], 1)]
+    for client, host in zip(clients, ['203.0.113.7', '203.0.113.7', '203.0.113.8']):
+        assert client.head().startswith(b'HTTP/1.1 101 ')
+        assert parse_message(client.frame()[1]).via.received == host
+    assert {flow.remote for flow in flows} == {
+        (host, client.port) for client, host in zip(clients, ['203.0.113.7', '203.0.113.7', '203.0.113.8'])}
+    # The proxy's own address does not count any more, theirs do.
+    clients.append(Client(server.port, request(X_Forwarded_For='203.0.113.7') + frame(TEXT, asking(4))))
+    clients[-1].head()
+    kind, payload = clients[-1].frame()
+    assert kind == CLOSE and payload[2:] == b'203.0.113.7 has 2 connections'
+    clients.append(Client(server.port, request(X_Forwarded_For='203.0.113.8') + frame(TEXT, asking(5))))
+    assert clients[-1].head().startswith(b'HTTP/1.1 101 ')
+    for client in clients:
+        client.close()
+    server.until(lambda: not server.transport.connections)
+    assert server.transport._sources == {}
+
+
+def test_nobody_is_believed_unasked(serve: Callable[..., Server]) -> None:
+    client = Client(serve().port, request(X_Forwarded_For='203.0.113.7') + frame(TEXT, asking()))
+    client.head()
+    assert parse_message(client.frame()[1]).via.received == '127.0.0.1'
+    client.close()
+
+
+def test_an_answer_for_a_connection_that_is_gone_goes_nowhere(serve: Callable[..., Server]) -> None:
+    server, listener = serve(), serve()
+    sent_by = hostport(*listener.endpoint.points[0].address)
+    client = Client(server.port, request() + frame(TEXT, asking(1, 'MESSAGE', sent_by)))
+    server.until(lambda: server.events)
+    client.close()
+    server.until(lambda: not server.transport.connections)
+    server.endpoint.core.respond(server.events[0].exchange, 200, server.endpoint.now())
+    server.endpoint.flush()
+    assert server.transport.counters.opened == 0 and server.endpoint.counters.unsent == 1
+    assert not server.transport.connections
+
+
+def test_both_sides_are_pinged(serve: Callable[..., Server]) -> None:
+    server = serve('ws:127.0.0.1:0?keepalive=30')
+    client = Client(server.port)
+    client.head()
+    now = server.transport.now()
+    server.transport.sweep(now + 20)
+    server.transport.sweep(now + 31)
+    assert client.frame() == (PING_FRAME, b'')
+    client.say(b'', PONG_FRAME)
+    server.until(lambda: server.transport.counters.keep_alives)
+    server.transport.sweep(now + 62)
+    assert client.frame() == (PING_FRAME, b'')
+    # Nobody answers this one.
+    server.transport.sweep(server.transport.now() + 100)
+    kind, payload = client.frame()
+    assert (kind, payload[:2]) == (CLOSE, struct.pack('!H', 1001)) and b'does not answer a ping' in payload
+    client.close()
+
+
+def test_octets_are_shown_as_they_came(serve: Callable[..., Server]) -> None:
+    server = serve()
+    seen: list[tuple[str, bytes]] = []
+    server.endpoint.taps.append(lambda direction, data, flow, time: seen.append((direction, data)))
+    text = asking().replace(b'To:', b't :').replace(b'Max-Forwards: 70', b'max-forwards:70')
+    client = Client(server.port, request() + frame(TEXT, b'\r\n\r\n') + frame(TEXT, text[:30], last=False)
+                    + frame(0, text[30:]))
+    client.head()
+    server.until(lambda: len(seen) >= 2)
+    assert seen[0] == ('<', text) and seen[1][0] == '>' and seen[1][1].startswith(b'SIP/2.0 200 ')
+    client.close()
+
+
+def test_the_server_refuses_and_the_request_fails(serve: Callable[..., Server]) -> None:
+    bob, alice = serve('ws:127.0.0.1:0?path=/sip'), serve('ws:127.0.0.1:0?peer_path=/ws')
+    alice.endpoint.core.request('OPTIONS', bob.uri(), alice.endpoint.now(), from_='sip:alice@example.com')
+    alice.endpoint.flush()
+    alice.until(lambda: alice.events)
+    assert str(alice.events[0].error) == 'the server refused the WebSocket with 404'
+    assert isinstance(alice.events[0].error, ConnectError)
+    carol = serve('ws:127.0.0.1:0?peer_path=/sip')
+    carol.endpoint.core.request('OPTIONS', bob.uri(), carol.endpoint.now(), from_='sip:carol@example.com')
+    carol.endpoint.flush()
+    carol.until(lambda: carol.events)
+    assert carol.events[0].code == 200
+
+
+@pytest.mark.parametrize('names, wanted, accepted', [
+    (['phone.example.com'], 'phone.example.com', True), (['*.example.com'], 'phone.example.com', True),
+    (['*.example.com'], 'a.phone.example.com', False), (['*.example.com'], 'example.com', False),
+    (['sip:phone.example.com', 'other.example.com'], 'phone.example.com', False),
+    (['sip:other.example.com', 'phone.example.com'], 'phone.example.com', True),
+    (['other.example.com'], 'phone.example.com', False),
+])
+def test_who_a_server_is(serve: Callable[..., Server], tmp_path: Any, names: list[str], wanted: str,
+                         accepted: bool) -> None:
+    """RFC 7118 9.1: as on the web, and not as RFC 5922 has it."""
+    certificate = Authority(tmp_path).sign('peer', names)
+    bob = serve(f'wss:127.0.0.1:0?cert={certificate.cert}&key={certificate.key}')
+    alice = serve(f'wss:127.0.0.1:0?ca={certificate.ca}')
+    core = alice.endpoint.core
+    flow = Flow(alice.endpoint.points[0], ('127.0.0.1', bob.port), 0, wanted)
+    core.request('OPTIONS', f'sip:{wanted};transport=ws', alice.endpoint.now(), from_='sip:a@example.com', flow=flow)
+    alice.endpoint.flush()
+    alice.until(lambda: alice.events)
+    if accepted:
+        assert alice.events[0].code == 200
+    else:
+        assert isinstance(alice.events[0].error, TlsError)
+
+
+@pytest.mark.parametrize('uri, transports, used', [
+    ('sip:127.0.0.1:9;transport=ws', ['ws', 'wss'], 'WS'), ('sip:127.0.0.1:9;transport=ws', ['wss'], 'WSS'),
+    ('sips:127.0.0.1:9;transport=ws', ['ws', 'wss'], 'WSS'), ('sip:127.0.0.1:9;transport=wss', ['ws', 'wss'], 'WSS'),
+    ('sips:127.0.0.1:9;transport=ws', ['ws'], None),
+])
+def test_which_of_the_two_a_uri_means(uri: str, transports: list[str], used: str | None) -> None:
+    endpoint = Endpoint(Core(random=random.Random(1)), [f'{name}:127.0.0.1:0' for name in transports])
+    try:
+        if used is None:
+            with pytest.raises(ConnectError, match='no listening point for WSS'):
+                endpoint.core.router.route(uri)
+        else:
+            found = endpoint.core.router.route(uri)
+            assert isinstance(found, Flow) and found.point.transport == used
+    finally:
+        endpoint.close()
+
+
+@pytest.mark.parametrize('place, sentence', [
+    ('ws:127.0.0.1:0?path=sip', 'write the path of a URL'), ('ws:127.0.0.1:0?path=/a%20b', 'write the path of a URL'),
+    ('ws:127.0.0.1:0?origin=example.com', 'write scheme, host and port'), ('ws:127.0.0.1:0?cert=x', 'ws has no option'),
+    ('wss:127.0.0.1:0?forwarded=perhaps', 'write 1 or 0'),
+])
+def test_options_that_make_no_sense(place: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Endpoint(Core(random=random.Random(1)), [place])
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'greensip.transport.websocket', None)
+    with pytest.raises(SetupError, match=r"pip install 'greensip\[websocket\]'"):
+        Endpoint(Core(random=random.Random(1)), ['ws:127.0.0.1:0'])
+
+
+def test_the_points_of_websockets(serve: Callable[..., Server]) -> None:
+    for place in ('ws:127.0.0.1:0', 'wss:127.0.0.1:0'):
+        point = serve(place).endpoint.points[0]
+        assert point.reliable and point.one_way and point.contact_params == ';transport=ws'
+        assert point.via_prefix.startswith(f'SIP/2.0/{place.partition(":")[0].upper()} 127.0.0.1:')
