@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ['NameServer']
 
+#: ports that are tried before it is given up to find one that is free for UDP and TCP
+ATTEMPTS = 20
+
 
 class NameServer:
     """Serves what ``add`` was given until it is closed; its greenlets run from the beginning.
@@ -47,14 +50,9 @@ class NameServer:
         self.soa = ''
         self.noise: list[bytes] = []
         self.asked: list[tuple[str, str]] = []
-        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._datagrams.bind(address)
+        self._datagrams, self._streams = bind_both(address)
         #: where it listens
         self.address: tuple[str, int] = self._datagrams.getsockname()
-        self._streams = socket.socket()
-        self._streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._streams.bind(self.address)
-        self._streams.listen()
         self._greenlets = [gevent.spawn(self._serve_datagrams), gevent.spawn(self._serve_streams)]
 
     def __enter__(self) -> Self:
@@ -157,3 +155,22 @@ class NameServer:
             if not lines or lines[0].split()[3] != 'CNAME' or kind == 'CNAME' or not self.follow:
                 return
             name = lines[0].split()[4].lower()
+
+
+def bind_both(address: tuple[str, int]) -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on one port; with port 0 on one that is free for both.  Raises OSError."""
+    for attempt in range(ATTEMPTS):
+        datagrams, streams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+        streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            datagrams.bind(address)
+            streams.bind(datagrams.getsockname())
+            streams.listen()
+        except OSError:
+            datagrams.close()
+            streams.close()
+            if address[1] or attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return datagrams, streams
+    raise AssertionError
