@@ -5,12 +5,15 @@ from __future__ import annotations
 from .base import Counters, Listen, Receiver, Transport
 from .clock import Clock, ClockTimer, RealClock
 from .endpoint import Endpoint, EndpointCounters, Network, Tap
+from .hep import HepTap
+from .keepalive import KeepAlive, KeepAlives
 from .memory import MemoryNetwork, MemoryTransport, Packet, Rule
+from .pcap import PcapTap
 from .resolver import Resolver, StaticResolver, SystemResolver
 from .udp import UdpTransport
 
 __all__ = [
-    'Clock', 'ClockTimer', 'Counters', 'Endpoint', 'EndpointCounters', 'Listen', 'MemoryNetwork', 'MemoryTransport',
-    'Network', 'Packet', 'RealClock', 'Receiver', 'Resolver', 'Rule', 'StaticResolver', 'SystemResolver', 'Tap',
-    'Transport', 'UdpTransport',
+    'Clock', 'ClockTimer', 'Counters', 'Endpoint', 'EndpointCounters', 'HepTap', 'KeepAlive', 'KeepAlives', 'Listen',
+    'MemoryNetwork', 'MemoryTransport', 'Network', 'Packet', 'PcapTap', 'RealClock', 'Receiver', 'Resolver', 'Rule',
+    'StaticResolver', 'SystemResolver', 'Tap', 'Transport', 'UdpTransport',
 ]

@@ -1,8 +1,8 @@
 """Messages as text for logs: credentials masked, nothing in them that could fool a terminal.
 
 What is masked: the password of a URI's user part, what Authorization and Proxy-Authorization prove it with, and the
-keys in session descriptions (RFC 4568 ``a=crypto``, ``k=``).  Nonces, user names and realms stay: a person needs them
-to see why somebody is refused.
+keys in session descriptions (RFC 4568 ``a=crypto``, RFC 8839 ``a=ice-pwd``, ``k=``).  Nonces, user names and realms
+stay: a person needs them to see why somebody is refused.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _PROOF = re.compile(rb'\b((?:response|cnonce|rspauth)\s*=\s*)("[^"]*"?|[^\s,]+)'
 _RSPAUTH = re.compile(rb'^((?:proxy-)?authentication-info[ \t]*:)(.*(?:\r?\n[ \t].*)*)', re.IGNORECASE | re.MULTILINE)
 _USER_PASSWORD = re.compile(rb'\b(sips?:[^\s:@<>"]+):[^\s@<>"/]+@', re.IGNORECASE)
 _CRYPTO = re.compile(rb'^(a=crypto:.*?\binline:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
+_ICE_PASSWORD = re.compile(rb'^(a=ice-pwd:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
 _KEY = re.compile(rb'^(k=[a-z0-9]+:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
 
 
@@ -61,6 +62,7 @@ def masked(data: bytes) -> bytes:
     data = _RSPAUTH.sub(lambda match: match[1] + _PROOF.sub(rb'\1' + MASK, match[2]), data)
     data = _USER_PASSWORD.sub(rb'\1:' + MASK + b'@', data)
     data = _CRYPTO.sub(rb'\1' + MASK, data)
+    data = _ICE_PASSWORD.sub(rb'\1' + MASK, data)
     return _KEY.sub(rb'\1' + MASK, data)
 
 

@@ -322,6 +322,18 @@ def test_without_both_there_are_none(net: Network, call: Callable[..., Any], our
 # -- streams
 
 
+def test_keep_alives_of_a_call_over_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('greensip.transport.keepalive.SHORTEST', 0.01)
+    with (UserAgent('tcp:127.0.0.1:0', watchdog=None, send_keep_alives=True) as alice,
+          UserAgent('tcp:127.0.0.1:0', watchdog=None, expect_keep_alives=1) as bob):
+        bob.serve(lambda leg: (leg.answer(), leg.wait_ended()), background=True)
+        with alice.call(bob.uri, timeout=5), gevent.Timeout(5):
+            counters = bob.endpoint.transports[0].counters
+            while not counters.keep_alives:
+                gevent.sleep(0.01)
+        assert counters.accepted == 1
+
+
 def test_the_peer_of_a_stream_is_pinged_while_there_is_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('greensip.transport.keepalive.PONG_TIME', -0.99)
     failures: list[str] = []

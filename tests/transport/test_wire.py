@@ -24,6 +24,7 @@ DIGEST = (b'Digest username="bob", realm="x", nonce="n1", uri="sip:x", response=
     (b'Contact: "B" <sips:bob:p%40ss@[::1]:5061>', [b'p%40ss'], [b'sips:bob:***@[::1]:5061']),
     (b'a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20', [b'd0Rmdm', b'|2^20'],
      [b'a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:***']),
+    (b'a=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg', [b'asd88'], [b'a=ice-ufrag:8hhY', b'a=ice-pwd:***']),
     (b'k=base64:c2VjcmV0', [b'c2VjcmV0'], [b'k=base64:***']),
 ])
 def test_secrets_are_masked(text: bytes, gone: list[bytes], kept: list[bytes]) -> None:
