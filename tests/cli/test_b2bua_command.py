@@ -16,6 +16,7 @@ from typing import Any
 
 import gevent
 import pytest
+from benchmarks.certificates import Authority
 
 from greensip.errors import ResponseError
 from greensip.ua import UserAgent
@@ -296,6 +297,26 @@ def test_messages_go_to_a_file_and_a_server(running: Any, agents: Any, folder: P
     assert capture.read_bytes().count(b'INVITE sip:1@127.0.0.1') == 2
 
 
+def test_tls_in_udp_out_and_browsers(running: Any, agents: Any, folder: Path, free_port: Any) -> None:
+    """All in one: places beside -l and -p, sippy's option, TLS in the clear in the capture."""
+    made = Authority(folder).issue()
+    capture, tls, wss = folder / 'calls.pcapng', free_port(), free_port()
+    b2bua = running('--listen', f'tls:127.0.0.1:{tls}?cert={made.cert}&key={made.key}', '--pcap', str(capture),
+                    f'--wss_socket=127.0.0.1:{wss}:{made.cert}:{made.key}')
+    agents(b2bua.callee_port, answering)
+    for transport, port in (('tls', tls), ('wss', wss)):
+        with (UserAgent(f'{transport}:127.0.0.1:0?ca={made.ca}', watchdog=None) as caller,
+              caller.call(f'sip:1@127.0.0.1:{port};transport={transport}', sdp=SDP, timeout=5) as leg):
+            assert leg.remote_sdp == SDP
+            line = next(line for line in b2bua.command('l').splitlines() if f' {transport}:127.0.0.1:' in line)
+            assert f' udp:127.0.0.1:{b2bua.callee_port} ' in line
+    until(lambda: len(b2bua.records()) == 2)
+    until(lambda: capture.read_bytes().count(b' BYE\r\n') == 2 * 4)
+    data = capture.read_bytes()
+    assert [data.count(b'Via: SIP/2.0/' + name + b' 127.0.0.1') > 0 for name in (b'TLS', b'WSS', b'UDP')] == [True] * 3
+    assert all(f'listening on {place}' in b2bua.logged() for place in (f'tls:127.0.0.1:{tls}', f'wss:127.0.0.1:{wss}'))
+
+
 def test_usr2_toggles_debug(running: Any, agents: Any) -> None:
     b2bua = running()
     caller = agents()
@@ -311,8 +332,13 @@ def test_usr2_toggles_debug(running: Any, agents: Any) -> None:
 
 def test_a_daemon(folder: Path, free_port: Any, agents: Any) -> None:
     port, callee_port = free_port(), free_port()
+    # Relative names all of them: a daemon's directory is the root.
+    made = Authority(folder).issue()
+    for name, file in (('cert.pem', made.cert), ('key.pem', made.key)):
+        (folder / name).write_bytes(Path(file).read_bytes())
     arguments = ['-l', '127.0.0.1', '-p', str(port), '-u', '-s', f'127.0.0.1:{callee_port}', '-c', 'sock', '-P', 'pid',
-                 '-L', 'log', '--cdr', 'cdr', '-W', 'conf.ini']
+                 '-L', 'log', '--cdr', 'cdr', '-W', 'conf.ini', '--pcap', 'calls.pcap', '--listen',
+                 'tls:127.0.0.1:0?cert=cert.pem&key=key.pem', '--wss-socket', '127.0.0.1:0:cert.pem:key.pem']
     result = start(*arguments, cwd=folder, env={**os.environ, 'PYTHONPATH': os.getcwd()})
     assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
     pid = int((folder / 'pid').read_text())
@@ -329,6 +355,7 @@ def test_a_daemon(folder: Path, free_port: Any, agents: Any) -> None:
     until(lambda: not (folder / 'pid').exists())
     assert 'stopping' in (folder / 'log').read_text()
     assert f'sip_port = {port}' in (folder / 'conf.ini').read_text()
+    assert b'INVITE sip:1@' in (folder / 'calls.pcap').read_bytes()
 
 
 def test_a_script(folder: Path, running: Any, agents: Any) -> None:
