@@ -22,7 +22,7 @@ from greensip.dialog.routing import is_numeric
 from greensip.errors import ConnectError, MessageTooBig, TransportError, UsageError
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
-from .base import Counters, Listen, Receiver, Recent, Transport, is_keep_alive
+from .base import Counters, Listen, Receiver, Recent, Transport, is_keep_alive, read_options
 from .clock import Clock, RealClock
 from .resolver import StaticResolver
 from .stun import answer_binding, looks_like_stun
@@ -148,6 +148,7 @@ class MemoryNetwork:
         """Open a transport.  Raises TransportError if the port is taken."""
         if listen.transport != 'UDP':
             raise UsageError(f'cannot listen on {listen}: the memory network knows UDP only')
+        read_options(listen, {})
         host = listen.host if is_numeric(listen.host) else self.address(listen.host)
         if host in ('0.0.0.0', '::'):
             host = self._new_address(6 if ':' in host else 4)

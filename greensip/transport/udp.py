@@ -106,6 +106,7 @@ class UdpTransport(Transport):
                  send_buffer: int = SEND_BUFFER, icmp_errors: bool = True,
                  socket_type: type[socket.socket] = plain_socket) -> None:
         read_options(listen, OPTIONS)
+        read_options(listen, {})
         self.receiver = receiver
         self.counters = Counters()
         self.family = socket.AF_INET6 if ':' in listen.host else socket.AF_INET
