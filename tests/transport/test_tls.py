@@ -51,8 +51,8 @@ class Rig:
         self.sockets: list[Any] = []
         self.events: list[Event] = []
 
-    def endpoint(self, where: str) -> Endpoint:
-        endpoint = Endpoint(Core(random=random.Random(len(self.endpoints))), [where])
+    def endpoint(self, where: str, kind: type[Endpoint] = Endpoint) -> Endpoint:
+        endpoint = kind(Core(random=random.Random(len(self.endpoints))), [where])
         self.endpoints.append(endpoint)
         endpoint.on_event = self.events.append
         endpoint.start()
@@ -105,20 +105,29 @@ def works(peer: Any, name: bytes = b'works') -> bool:
 # -- who the server is
 
 
+class Recording(Endpoint):
+    """Keeps what could not be sent."""
+
+    failures: list[TransportError]
+
+    def failed(self, flow: Flow, error: TransportError, data: bytes = b'') -> None:
+        self.failures.append(error)
+
+
 class Names:
     """Sends to an address as if a name had led there."""
 
-    def __init__(self, rig: Rig, endpoint: Endpoint) -> None:
+    def __init__(self, rig: Rig, where: str) -> None:
         self.rig = rig
-        self.endpoint = endpoint
+        self.endpoint = rig.endpoint(where, Recording)
         self.failed: list[TransportError] = []
+        self.endpoint.failures = self.failed
 
     def send(self, remote: tuple[str, int], name: str) -> str:
         """'' if it was sent, else why not."""
         transport = self.endpoint.transports[0]
         assert isinstance(transport, TlsTransport)
         self.failed.clear()
-        self.endpoint.failed = lambda flow, error, data=b'': self.failed.append(error)
         before = transport.counters.sent
         transport.send(options(b'x'), Flow(self.endpoint.points[0], remote, 0, name))
         self.rig.until(lambda: self.failed or transport.counters.sent > before)
@@ -148,7 +157,7 @@ def test_the_server_has_to_be_who_the_hop_named(rig: Rig, authority: Authority, 
                                                 names: tuple[str, ...], name: str, good: bool) -> None:
     theirs = authority.sign('theirs', names, 'common.example')
     server = rig.endpoint(place(theirs))
-    client = Names(rig, rig.endpoint(place(ours)))
+    client = Names(rig, place(ours))
     reason = client.send(server.points[0].address, name)
     if good:
         assert reason == ''
@@ -163,19 +172,19 @@ def test_the_server_has_to_be_who_the_hop_named(rig: Rig, authority: Authority, 
 
 def test_another_authority_is_not_believed(rig: Rig, ours: Certificate, tmp_path: Path) -> None:
     server = rig.endpoint(place(Authority(tmp_path, 'another').issue()))
-    client = Names(rig, rig.endpoint(place(ours)))
+    client = Names(rig, place(ours))
     assert 'the certificate is not accepted' in client.send(server.points[0].address, '127.0.0.1')
 
 
 def test_an_expired_certificate_is_not_believed(rig: Rig, authority: Authority, ours: Certificate) -> None:
     server = rig.endpoint(place(authority.sign('expired', ['127.0.0.1'], expired=True)))
-    client = Names(rig, rig.endpoint(place(ours)))
+    client = Names(rig, place(ours))
     assert 'certificate has expired' in client.send(server.points[0].address, '127.0.0.1')
 
 
 def test_whoever_asks_for_it_believes_everybody(rig: Rig, ours: Certificate, tmp_path: Path) -> None:
     server = rig.endpoint(place(Authority(tmp_path, 'another').sign('x', ['other.example'])))
-    client = Names(rig, rig.endpoint(place(ours, '&verify=none')))
+    client = Names(rig, place(ours, '&verify=none'))
     assert client.send(server.points[0].address, 'example.com') == ''
 
 
@@ -183,7 +192,7 @@ def test_one_address_with_two_names_has_two_connections_unless_one_proves_both(r
                                                                               ours: Certificate) -> None:
     """RFC 5923 8.1: reuse "only if ... the URI ... matches one of the identities"."""
     both = rig.endpoint(place(authority.sign('both', ['example.com', 'example.net'])))
-    client = Names(rig, rig.endpoint(place(ours)))
+    client = Names(rig, place(ours))
     address = both.points[0].address
     assert client.send(address, 'example.com') == ''
     assert client.send(address, 'example.net') == ''
@@ -211,7 +220,7 @@ def test_the_server_name_is_in_the_handshake(rig: Rig, ours: Certificate) -> Non
 
     greenlet = gevent.spawn(serve)
     for name in ('localhost', '127.0.0.1'):
-        client = Names(rig, rig.endpoint(place(ours)))
+        client = Names(rig, place(ours))
         assert client.send(listener.getsockname(), name) == ''
     greenlet.join(PATIENCE)
     assert asked == ['localhost', None]
@@ -283,7 +292,7 @@ def test_a_client_with_a_certificate(rig: Rig, authority: Authority, ours: Certi
 
 def test_we_show_ours_when_asked(rig: Rig, ours: Certificate) -> None:
     server = rig.endpoint(place(ours, '&verify=peer'))
-    client = Names(rig, rig.endpoint(place(ours)))
+    client = Names(rig, place(ours))
     assert client.send(server.points[0].address, '127.0.0.1') == ''
     rig.until(lambda: server.counters.messages == 1)
 

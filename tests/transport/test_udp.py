@@ -211,6 +211,12 @@ def test_options_are_refused(opened: Opened) -> None:
         opened('udp:127.0.0.1:0?cert=x')
 
 
+def test_udp_has_no_options(opened: Opened) -> None:
+    with pytest.raises(UsageError, match="udp has no option 'idle', only advertise"):
+        opened('udp:127.0.0.1:0?idle=3')
+    assert opened('udp:127.0.0.1:0?advertise=203.0.113.5:5060').point.sent_by == '203.0.113.5:5060'
+
+
 def test_a_closed_port_is_free_at_once(opened: Opened) -> None:
     transport = opened()
     port = transport.point.address[1]
