@@ -46,6 +46,7 @@ from greensip.errors import (
 )
 from greensip.message import NameAddr, Request, Response, SipUri, TelUri, parse_name_addr, parse_uri
 from greensip.sdp import SessionDescription, make_sdp, parse_sdp
+from greensip.transaction.flow import Flow
 from greensip.transaction.settings import Settings
 from greensip.ua import (
     After,
@@ -68,7 +69,7 @@ from greensip.ua import (
 )
 
 __all__ = [
-    'After', 'Bridge', 'Busy', 'CodecError', 'ConnectError', 'Declined', 'Forbidden', 'GreensipError', 'Hunt',
+    'After', 'Bridge', 'Busy', 'CodecError', 'ConnectError', 'Declined', 'Flow', 'Forbidden', 'GreensipError', 'Hunt',
     'IncomingLeg', 'IncomingRequest', 'Leg', 'LegEnded', 'LegGroup', 'LocalHangup', 'Mailbox', 'MediaError',
     'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed', 'NotAcceptable', 'NotFound', 'Notice',
     'OutgoingLeg', 'ParseError', 'Proxy', 'Redirected', 'RemoteCancel', 'RemoteHangup', 'Replaced', 'Request',

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import peers
 from benchmarks.certificates import Authority
 
-from greensip import Leg, NotFound, Redirected, RemoteCancel, RemoteHangup, ResponseError, UserAgent
+from greensip import Forbidden, Leg, NotFound, Redirected, RemoteCancel, RemoteHangup, ResponseError, UserAgent
 from greensip.testing import NameServer
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
@@ -337,6 +337,34 @@ def test_tls_client(start: Start, free_port: Callable[[], int], tmp_path: Path) 
         assert peer.wait(20) == 1
         assert 'not to be trusted' in peer.printed()
         assert reason in peer.printed()
+
+
+def test_wss_echo(start: Start, free_port: Callable[[], int], tmp_path: Path) -> None:
+    certificate = Authority(tmp_path).sign('echo', ['127.0.0.1'])
+    port = free_port()
+    echo = start('wss_echo', '--listen', f'wss:127.0.0.1:{port}?cert={certificate.cert}&key={certificate.key}')
+    echo.wait_for_text(f'listening on sip:echo@127.0.0.1:{port};transport=ws')
+    server = f'sip:echo@127.0.0.1:{port};transport=ws'
+    me = 'sip:me@echo.invalid'
+    with UserAgent(f'wss:127.0.0.1:0?ca={certificate.ca}', name='me') as phone:
+        with pytest.raises(Forbidden):
+            phone.call(server, from_=me, timeout=10)
+        # Nobody could connect to this Contact; what counts is the connection.
+        contact = '<sip:x@nowhere.invalid;transport=ws>'
+        phone.request('REGISTER', server, from_=me, to=me, contact=contact, timeout=10)
+        with phone.invite(server, from_=me) as ours:
+            theirs = phone.accept(timeout=10)
+            assert theirs.invite.body == ours.invite.body
+            assert str(theirs.invite.uri) == contact.strip('<>')
+            theirs.answer()
+            ours.wait_for('200', timeout=10)
+            ours.hangup()
+            assert isinstance(theirs.wait_ended(timeout=10).error, RemoteHangup)
+        echo.wait_for_text('has hung up')
+        phone.request('REGISTER', server, from_=me, to=me, contact='*', headers={'Expires': '0'}, timeout=10)
+    echo.wait_for_text('is gone')
+    echo.send_signal(signal.SIGINT)
+    finished(echo)
 
 
 def test_readme_shows_a_working_call(serve: Serve, free_port: Callable[[], int], tmp_path: Path) -> None:

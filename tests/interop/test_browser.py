@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
 import pytest
+from benchmarks import peers
+from benchmarks.certificates import Certificate
 
-from greensip import Bridge, IncomingRequest, Leg, LegGroup, NotFound, RemoteHangup, TransportError, UserAgent
-from greensip.transaction.flow import Flow
+from greensip import Bridge, Flow, IncomingRequest, Leg, LegGroup, NotFound, RemoteHangup, TransportError, UserAgent
 
 from .browser import Browser, Page
+
+EXAMPLES = Path(__file__).parents[2] / 'examples'
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">
@@ -47,14 +51,17 @@ function watch(session, originator) {
 
 const media = {mediaConstraints: {audio: true, video: false}, pcConfig: {iceServers: []}};
 
-// Resolves with the packets that have come, once the other side's beeps are heard.
-async function listen() {
+</script>
+"""
+
+#: resolves with the packets that have come on a connection, once the other side's beeps are heard
+HEARD = """async connection => {
     const sound = new Audio();
-    sound.srcObject = new MediaStream(call.connection.getReceivers().map(receiver => receiver.track));
+    sound.srcObject = new MediaStream(connection.getReceivers().map(receiver => receiver.track));
     sound.play();
     let packets = 0, energy = 0;
     for (const end = Date.now() + 20000; Date.now() < end; await new Promise(later => setTimeout(later, 50)))
-        for (const report of (await call.connection.getStats()).values())
+        for (const report of (await connection.getStats()).values())
             if (report.type === 'inbound-rtp') {
                 packets = report.packetsReceived;
                 energy = report.totalAudioEnergy;
@@ -62,9 +69,7 @@ async function listen() {
                     return packets;
             }
     throw new Error(`silence: ${packets} packets, energy ${energy}`);
-}
-</script>
-"""
+}"""
 
 #: what a browser takes for the other side of a call (RFC 8829): its keys are nobody's, so no media will ever flow
 SESSION = """v=0
@@ -221,6 +226,26 @@ def test_it_is_gone(phone: Callable[[str], Page], exchange: Exchange) -> None:
             exchange.ua.options(contact, flow=flow, timeout=5)
 
 
+def test_the_example(browser: Browser, page_file: Path, running: list[peers.Peer], folder: Path,
+                     free_port: Callable[[], int], certificate: Certificate) -> None:
+    """``examples/wss_echo.py``: the page that calls hears itself."""
+    port = free_port()
+    echo = peers.Peer('wss_echo', [sys.executable, '-u', EXAMPLES / 'wss_echo.py', '--listen',
+                                   f'wss:127.0.0.1:{port}?cert={certificate.cert}&key={certificate.key}'], folder)
+    running.append(echo)
+    echo.wait_for_text('listening on')
+    page = browser.page(Path(shutil.copy(EXAMPLES / 'wss_echo.html', folder)).as_uri())
+    page.do(f"element('server').value = 'wss://127.0.0.1:{port}/'")
+    for _ in range(2):
+        page.do("element('call').click()")
+        page.until("element('state').textContent === 'you hear yourself'")
+        page.until("theirs.connection.connectionState === 'connected'")
+        assert page.do(f'({HEARD})(theirs.connection)') > 25
+        page.do("element('hangup').click()")
+        page.until("element('state').textContent === 'the call is over: Terminated'")
+        page.until('theirs.isEnded()')
+
+
 def test_two_browsers_talk_through_a_bridge(phone: Callable[[str], Page], exchange: Exchange) -> None:
     bridged: list[Leg | None] = []
 
@@ -243,7 +268,7 @@ def test_two_browsers_talk_through_a_bridge(phone: Callable[[str], Page], exchan
     bob.do('call.answer(media)')
     for page in (alice, bob):
         page.until("call.connection && call.connection.connectionState === 'connected'")
-        assert page.do('listen()') > 25
+        assert page.do(f'({HEARD})(call.connection)') > 25
     bob.do('call.terminate()')
     alice.until("log.some(line => line.startsWith('ended'))")
     assert happened(alice)[-1] == 'ended by remote: Terminated'
