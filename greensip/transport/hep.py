@@ -121,9 +121,9 @@ def _chunk(kind: int, value: bytes) -> bytes:
 
 
 def _packed(host: str, family: int) -> bytes:
-    """A numeric address as octets; the unspecified one for what is not an address of the family."""
+    """A numeric address as octets, without its zone; the unspecified one for what is not an address of the family."""
     try:
-        return socket.inet_pton(socket.AF_INET6 if family == _IPV6 else socket.AF_INET, host)
+        return socket.inet_pton(socket.AF_INET6 if family == _IPV6 else socket.AF_INET, host.partition('%')[0])
     except OSError:
         return bytes(16 if family == _IPV6 else 4)
 

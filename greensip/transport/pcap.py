@@ -61,9 +61,9 @@ _INBOUND, _OUTBOUND = 1, 2
 
 
 def _packed(host: str) -> bytes:
-    """A numeric address as octets; the unspecified one for what is not an address."""
+    """A numeric address as octets, without its zone; the unspecified one for what is not an address."""
     try:
-        return socket.inet_pton(socket.AF_INET6 if ':' in host else socket.AF_INET, host)
+        return socket.inet_pton(socket.AF_INET6 if ':' in host else socket.AF_INET, host.partition('%')[0])
     except OSError:
         return bytes(4)
 

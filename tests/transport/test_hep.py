@@ -62,6 +62,12 @@ def test_a_packet_over_ipv6_and_a_stream() -> None:
     assert socket.inet_ntop(socket.AF_INET6, found[6]) == '2001:db8::1'
 
 
+@pytest.mark.parametrize(('host', 'shown'), [('fe80::1%eth0', 'fe80::1'), ('sip.example.com', '::')])
+def test_addresses_that_are_none(host: str, shown: str) -> None:
+    found = chunks(hep_packet(INVITE, FLOW6, (host, 5060), FLOW6.remote, 1.0))
+    assert socket.inet_ntop(socket.AF_INET6, found[5]) == shown
+
+
 @pytest.mark.parametrize(('data', 'call_id'), [
     (b'BYE sip:b SIP/2.0\r\ni:  compact\r\n\r\n', b'compact'),
     (b'BYE sip:b SIP/2.0\r\nCALL-ID\t: upper \r\n\r\n', b'upper'),

@@ -214,6 +214,11 @@ def test_a_wildcard_address_is_not_shown() -> None:
     assert endpoints('<', Flow(face, seen.remote)) == (seen.remote, ('192.0.2.7', 5060))
 
 
+def test_the_zone_of_a_link_local_address_is_left_out() -> None:
+    packet = udp_packet(b'x', ('fe80::1%eth0', 5060), ('fe80::2', 5060))
+    assert packet[8:40] == bytes.fromhex('fe80' + '00' * 13 + '01' + 'fe80' + '00' * 13 + '02')
+
+
 def test_a_name_that_is_advertised_is_no_address() -> None:
     """It cannot be written as one; the packet is whole all the same."""
     packet = udp_packet(b'hello', ('sip.example.com', 5060), ('2001:db8::1', 5060))
