@@ -83,6 +83,8 @@ SWEEP = 1.0
 LINGER = 3.0
 #: seconds for the answer to a ping (RFC 5626 4.4.1)
 PONG_TIME = 10.0
+#: pings of one reading that are answered
+PONGS = 4
 #: seconds that the system tries to deliver octets, a little less than 64*T1, and after how long a silent peer is probed
 DELIVERY = 25.0
 PROBE = 300
@@ -441,9 +443,10 @@ class Connection:
             self._end()
 
     def _answer_pings(self, count: int) -> None:
-        """RFC 5626 4.4.1: one CRLF for each double one."""
+        """RFC 5626 4.4.1: one CRLF for each double one, but none for those that come in heaps."""
         try:
-            self._write(self.channel.pack(b'\r\n' * count if count < 8 else b'\r\n'))
+            for _ in range(min(count, PONGS)):
+                self._write(self.channel.pack(b'\r\n'))
         except TransportError as error:
             log.debug('! %s', error)
 
