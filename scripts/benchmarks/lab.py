@@ -131,6 +131,7 @@ loadmodule "usrloc.so"
 loadmodule "registrar.so"
 {web}
 modparam("rr", "enable_full_lr", 1)
+modparam("nathelper|registrar", "received_avp", "$avp(RECEIVED)")
 
 request_route {{
     if (method == "CANCEL") {{
@@ -138,7 +139,7 @@ request_route {{
         exit;
     }}
     # RFC 7118: a client of WebSocket cannot be connected to, only the connection it made leads to it.
-    if (proto == WS || proto == WSS) {{ force_rport(); add_contact_alias(); }}
+    if (proto == WS && method != "REGISTER") {{ force_rport(); add_contact_alias(); }}
     if (has_totag()) {{
         if (loose_route()) {{
             if ($du == "") {{ handle_ruri_alias(); }}
@@ -153,17 +154,22 @@ request_route {{
         exit;
     }}
     if (method == "REGISTER") {{
+        # Who registers is called where the REGISTER came from (RFC 5626).
+        fix_nated_register();
         save("location");
         exit;
     }}
     record_route();
     if (lookup("location")) {{
-        handle_ruri_alias();
         t_relay();
         exit;
     }}
     $du = "{next_hop}";
     t_relay();
+}}
+
+onreply_route {{
+    if (proto == WS) {{ add_contact_alias(); }}
 }}
 '''
 

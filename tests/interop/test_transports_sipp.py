@@ -12,19 +12,19 @@ from benchmarks.certificates import Certificate
 
 from greensip import IncomingLeg, UserAgent
 from greensip.transaction.flow import Flow
-from greensip.transport.endpoint import TRANSPORTS
 
 from .conftest import aside
 from .sipp_ladder import write_scenario
 
 CALLS = 200
-TOKENS = {'udp': 'UDP', 'tcp': 'TCP', 'tls': 'TLS', 'ws': 'WS', 'wss': 'WSS'}
+#: what Contact says; RFC 7118 5.2.1 knows no other word for WSS
+PARAMETERS = {'tcp': 'tcp', 'tls': 'tls', 'ws': 'ws', 'wss': 'ws'}
 
 OFFER = ('v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n')
 LARGE = ''.join(f'a=x-attribute-of-no-meaning:{number:05d}\r\n' for number in range(1200)) + 'a=the-last\r\n'
 
 
-@pytest.fixture(params=[name for name in TOKENS if name.upper() in TRANSPORTS])
+@pytest.fixture(params=['udp', 'tcp', 'tls', 'ws', 'wss'])
 def transport(request: pytest.FixtureRequest, needs: Callable[..., None]) -> str:
     """A transport that the installed SIPp knows."""
     needs('sipp')
@@ -86,13 +86,13 @@ def test_we_call_it(transport: str, place: Callable[..., str], certificate: Cert
     assert kept == (0 if transport == 'udp' else 1)
     assert len(sent) == 3 * CALLS   # INVITE, ACK, BYE: nothing twice
     for message in sent:
-        assert b'Via: SIP/2.0/%s 127.0.0.1:' % TOKENS[transport].encode() in message
+        assert b'Via: SIP/2.0/%s 127.0.0.1:' % transport.upper().encode() in message
         if message.startswith(b'INVITE') and transport != 'udp':
-            assert b';transport=%s>' % transport.encode() in message.partition(b'Contact: ')[2].partition(b'\r\n')[0]
+            contact = message.partition(b'Contact: ')[2].partition(b'\r\n')[0]
+            assert contact.endswith(b';transport=%s>' % PARAMETERS[transport].encode())
 
 
-@pytest.mark.parametrize('transport', [name for name in ('tcp', 'tls', 'ws', 'wss') if name.upper() in TRANSPORTS],
-                         indirect=True)
+@pytest.mark.parametrize('transport', ['tcp', 'tls', 'ws', 'wss'], indirect=True)
 def test_large_messages(transport: str, place: Callable[..., str], certificate: Certificate,
                         running: list[peers.Peer], folder: Path, free_port: Callable[..., int]) -> None:
     port = free_port()

@@ -23,7 +23,6 @@ from greensip import ConnectError, GreensipError, ResponseError, TransportError,
 from greensip.dialog import REQUEST, Core
 from greensip.message import Limits
 from greensip.transport import Endpoint
-from greensip.transport.endpoint import TRANSPORTS
 from greensip.transport.entropy import Entropy
 
 HOST = '127.0.0.1'
@@ -40,7 +39,7 @@ UPGRADE = (b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnecti
 #: what a connection begins with that never comes to its first message; for TLS half of a ClientHello of 508 octets
 HALVES = {'tcp': HALF, 'tls': b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03' + bytes(32), 'ws': UPGRADE[:90]}
 
-transports = pytest.mark.parametrize('transport', [name for name in BOUNDS if name.upper() in TRANSPORTS])
+transports = pytest.mark.parametrize('transport', BOUNDS)
 
 
 @pytest.fixture(scope='module', autouse=True)
