@@ -12,6 +12,8 @@ import gevent
 import pytest
 from benchmarks.certificates import Authority
 from gevent import socket
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greensip.dialog import Core, Event
 from greensip.errors import ConnectError, ParseError, SetupError, TlsError, UsageError
@@ -384,6 +386,60 @@ def test_a_server_without_the_subprotocol(protocol: bytes) -> None:
     with pytest.raises(ConnectError, match=r'does not speak'):
         client.receive(answer[:start] + protocol + answer[end:])
     assert not client.ready
+
+
+# -- whatever comes
+
+PIECES = st.lists(st.one_of(
+    st.binary(max_size=40),
+    st.builds(frame, st.integers(0, 15), st.binary(max_size=130), last=st.booleans(),
+              mask=st.sampled_from([b'\x12\x34\x56\x78', None])),
+    st.sampled_from([frame(TEXT, OPTIONS), frame(BYTES, BINARY), frame(CLOSE, b'\x03\xe8'), frame(PING_FRAME, b'')]),
+), max_size=6)
+
+
+@given(PIECES, st.booleans())
+def test_a_server_bears_whatever_comes(pieces: list[bytes], shaken: bool) -> None:
+    server = opened() if shaken else WebSocketChannel()
+    for piece in pieces:
+        items = server.receive(piece)
+        assert not (server.ended and server.receive(piece))
+        assert all(isinstance(item, Message | ParseError | KeepAlive) for item in items)
+        assert isinstance(server.take_outgoing(), bytes)
+    server.close()
+    server.take_outgoing()
+    assert server.ended
+
+
+@given(st.dictionaries(st.sampled_from([*HANDSHAKE, 'X-Forwarded-For']), st.binary(max_size=30), max_size=3),
+       st.binary(max_size=12))
+def test_a_server_bears_whatever_asks(changes: dict[str, bytes], target: bytes) -> None:
+    fields = {name: value.encode() for name, value in HANDSHAKE.items()} | changes
+    server = WebSocketChannel(None, Rules(path='/', origins=('http://www.example.com',), forwarded=True))
+    server.receive(b'GET /' + target + b' HTTP/1.1\r\n')
+    for name, value in fields.items():
+        server.receive(name.encode() + b': ' + value + b'\r\n')
+    server.receive(b'\r\n')
+    assert server.ready != bool(server.ended) or b'\n' in target + b''.join(changes.values())
+    assert server.take_outgoing().startswith(b'HTTP/1.1 ') or not server.ended
+
+
+@given(st.binary(max_size=60), st.sampled_from([b'', b'HTTP/1.1 101 Switching Protocols\r\n', b'HTTP/1.1 200 OK\r\n']),
+       st.sampled_from([b'', b'Sec-WebSocket-Protocol: ', b'Sec-WebSocket-Accept: ', b'Connection: ']))
+def test_a_client_bears_whatever_comes(data: bytes, status: bytes, name: bytes) -> None:
+    client = WebSocketChannel('h')
+    try:
+        client.receive(status + name + data + b'\r\n\r\n')
+    except ConnectError:
+        assert client.ended
+
+
+@given(PIECES)
+def test_a_client_bears_whatever_a_server_says(pieces: list[bytes]) -> None:
+    client, _ = connected()
+    for piece in pieces:
+        client.receive(piece)
+    assert isinstance(client.take_outgoing(), bytes)
 
 
 # -- on sockets
