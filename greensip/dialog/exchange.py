@@ -149,6 +149,7 @@ class ClientRequest:
             found = self.core.router.route(self.envelope.next_uri, self.point)
         except (TransportError, ParseError) as error:
             if not self._ask_for_number():
+                self.flow = None
                 self.on_failure(error, now)
             return
         if isinstance(found, Hop):
@@ -161,6 +162,8 @@ class ClientRequest:
     def located(self, flows: Sequence[Flow], error: TransportError | None, now: float) -> None:
         """The servers are known, or there are none."""
         if not flows:
+            # Nothing was sent, so nothing is to be avoided, even if an earlier attempt was.
+            self.flow = None
             self.on_failure(error or TransportError(f'no way to reach {self.envelope.next_uri}'), now)
             return
         if self.dialog is not None:

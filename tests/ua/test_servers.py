@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gevent.socket
 import pytest
+from gevent.event import Event as GeventEvent
 
 from greensip.errors import ResolveError, TransactionTimeout, Unavailable, UsageError
 from greensip.testing import NameServer
+from greensip.testing.nameserver import bind_both
+from greensip.transport import StaticResolver
 from greensip.ua.agent import UserAgent
 
 from .conftest import SDP, answering
@@ -160,8 +163,10 @@ LARGE = SDP + b'a=x-filler:' + b'0' * 1300 + b'\r\n'
 
 
 def test_a_large_request_goes_by_tcp_where_there_is_tcp():
-    with UserAgent('udp:127.0.0.1:0', name='alice') as probe:
-        port = probe.points[0].address[1]
+    sockets = bind_both(('127.0.0.1', 0))
+    port = sockets[0].getsockname()[1]
+    for free in sockets:
+        free.close()
     with UserAgent(f'udp:127.0.0.1:{port}', f'tcp:127.0.0.1:{port}', name='bob') as bob, \
             UserAgent('udp:127.0.0.1:0', 'tcp:127.0.0.1:0', name='alice') as alice:
         bob.serve(answering, background=True)
@@ -190,3 +195,33 @@ def test_a_large_message_to_a_silent_port_ends():
             assert b'SIP/2.0/UDP' in sink.recv(4096)
         finally:
             sink.close()
+
+
+def test_a_response_over_tcp_takes_the_way_of_the_sent_by():
+    """RFC 3263 5: the connection is gone, nobody is at the address of the request; the name says who stands in."""
+    (udp, elsewhere), resolver = bind_both(('127.0.0.1', 0)), StaticResolver({'pc.example.com': ['127.0.0.2']})
+    udp.close()
+    port = elsewhere.getsockname()[1]
+    elsewhere.close()
+    spare = gevent.socket.socket()
+    spare.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_REUSEADDR, 1)
+    spare.bind(('127.0.0.2', port))
+    spare.listen()
+    with spare, UserAgent('tcp:127.0.0.1:0', name='bob', resolver=resolver) as bob, gevent.Timeout(10):
+        gone = GeventEvent()
+        bob.serve(lambda leg: gone.wait() and leg.reject(486), background=True)
+        text = (f'INVITE sip:bob@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP pc.example.com:{port};branch=z9hG4bKx\r\n'
+                'From: <sip:a@a>;tag=1\r\nTo: <sip:bob@b>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n'
+                'Contact: <sip:a@pc.example.com>\r\nContent-Length: 0\r\n\r\n')
+        with gevent.socket.create_connection(bob.points[0].address) as caller:
+            caller.sendall(text.encode())
+            while not bob.core.layer.servers:
+                gevent.sleep(0.01)
+        while bob.endpoint.transports[0].connections:
+            gevent.sleep(0.01)
+        gone.set()
+        stream, _ = spare.accept()
+        with stream:
+            data = b''
+            while b'SIP/2.0 486 ' not in data:
+                data += stream.recv(4096)
