@@ -4,8 +4,8 @@
 sent-by of the top Via is asked where else its client, or one that stands in for it, may be: an address is tried as it
 is, the addresses of a name with a port in turn, the servers of a name without one by their SRV records.
 
-Over streams that is for INVITE: the transaction of another request ends with its response (17.2.2), so that nobody is left
-to ask what becomes of it.
+Over streams that is for INVITE: the transaction of another request ends with its response (17.2.2), so that nobody is
+left to ask what becomes of it.
 """
 
 from __future__ import annotations
