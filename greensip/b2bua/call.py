@@ -314,6 +314,7 @@ class Call:
             'name': self.name,
             'cld': self.cld,
             'source': hostport(*caller.source),
+            'transport': caller.flow.point.transport.lower(),
             'setup': round(wall + began, 3),
             'ringing': None if ringing is None else round(wall + ringing, 3),
             'answered': None if answered is None else round(wall + answered, 3),
@@ -321,6 +322,7 @@ class Call:
             'cli_out': cli,
             'cld_out': cld,
             'call_id_out': call_id,
+            'transport_out': transport_of(callee),
         }
         if event == 'stop':
             record['ended'] = round(wall + now, 3)
@@ -367,6 +369,13 @@ def leg_state(leg: IncomingLeg | OutgoingLeg) -> str:
 def address_of(flow: Flow | None) -> str:
     """Transport and address of a peer; ``N/A`` while its name is being looked up."""
     return f'{flow.point.transport.lower()}:{hostport(*flow.remote)}' if flow is not None else 'N/A'
+
+
+def transport_of(leg: OutgoingLeg | None) -> str | None:
+    """The transport by which a leg's INVITE went, once that is known."""
+    usage: Any = leg.usage if leg is not None else None
+    flow = usage.invite.flow if usage is not None else None
+    return flow.point.transport.lower() if flow is not None else None
 
 
 def printable(text: str | None) -> str:

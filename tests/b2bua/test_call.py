@@ -101,6 +101,7 @@ def test_a_call_and_its_record(rig: Any) -> None:
     assert (record['cli'], record['name'], record['cld'], record['call_id']) == ('4711', 'Alice', '123', 'c1@x')
     assert (record['cli_out'], record['cld_out'], record['call_id_out']) == ('4711', '123', 'c1@x-b2b_1')
     assert record['source'] == f'{rig.net.address("caller")}:5060'
+    assert (record['transport'], record['transport_out']) == ('udp', 'udp')
     assert record['route'] == f'{rig.net.address("bob")}:5060'
     assert record['ringing'] - record['setup'] == pytest.approx(0.02, abs=0.002)
     assert record['answered'] - record['setup'] == pytest.approx(2.02, abs=0.002)

@@ -126,6 +126,7 @@ def test_every_transport_to_every_transport(site: Site, inward: str, outward: st
     record, = site.records()
     assert (record['code'], record['released_by'], record['route']) == (
         200, 'callee', point(callee, outward).sent_by)
+    assert (record['transport'], record['transport_out']) == (inward, outward)
 
 
 @pytest.mark.parametrize('hosts', [('127.0.0.1', '[::1]'), ('[::1]', '127.0.0.1')])
