@@ -10,10 +10,10 @@ A record of a call has these members; times are seconds since 1970, what is not 
     number          counts the calls of the program from 1
     call_id         the caller's Call-ID
     cli name cld    number and name of the caller, number that was dialled (after the translation on the way in)
-    source          address and port that the INVITE came from
+    source transport                address and port that the INVITE came from, and udp, tcp, tls, ws or wss
     setup ringing answered          when the INVITE came, when it first rang, when it was answered
-    route           host and port of the route that was tried last, and what was sent there:
-    cli_out cld_out call_id_out
+    route           host and port of the route that was tried last, and what was sent there, by what:
+    cli_out cld_out call_id_out transport_out
     bill_to bill_cli bill_cld       of that route, if it has them
     ended duration  when it was over, and for how many seconds it was answered
     code reason     the final status and its phrase; the peer's Reason for a call that was answered
