@@ -30,10 +30,10 @@ PAGE = """<!doctype html>
 const log = [];
 let phone, call;
 
-function start(server, user) {
+function start(server, user, register = true) {
     JsSIP.debug.enable('JsSIP:*');
     phone = new JsSIP.UA({sockets: [new JsSIP.WebSocketInterface(server)], uri: `sip:${user}@example.com`,
-                          register_expires: 300});
+                          register, register_expires: 300});
     for (const name of ['connected', 'disconnected', 'registered', 'unregistered', 'registrationFailed'])
         phone.on(name, () => log.push(name));
     phone.on('newRTCSession', event => watch(event.session, event.originator));
@@ -224,6 +224,37 @@ def test_it_is_gone(phone: Callable[[str], Page], exchange: Exchange) -> None:
     with gevent.Timeout(20), pytest.raises(TransportError, match=r'closed|broken pipe|reset'):
         while True:
             exchange.ua.options(contact, flow=flow, timeout=5)
+
+
+@pytest.mark.parametrize('who', ['the browser', 'the callee'])
+def test_it_calls_through_the_b2bua(browser: Browser, page_file: Path, running: list[peers.Peer], folder: Path,
+                                    free_port: Callable[[], int], certificate: Certificate, who: str) -> None:
+    """``greensip-b2bua --wss-socket``: from a browser to a UDP callee, and both hang-ups."""
+    secure = free_port()
+    with UserAgent('udp:127.0.0.1:0', name='callee', watchdog=None) as callee:
+        b2bua = peers.Peer('greensip-b2bua', [
+            sys.executable, '-m', 'greensip.cli.b2bua', '-f', '-u', '-c', folder / 'socket', '-l', '127.0.0.1',
+            '-p', str(free_port()), f'--wss-socket=127.0.0.1:{secure}:{certificate.cert}:{certificate.key}',
+            '-s', callee.points[0].sent_by], folder)
+        running.append(b2bua)
+        b2bua.wait_for_text(f'listening on wss:127.0.0.1:{secure}')
+        alice = browser.page(page_file.as_uri())
+        alice.do(f"start('wss://127.0.0.1:{secure}/', 'alice', false)")
+        alice.until("log.includes('connected')")
+        alice.do("void phone.call('sip:123@example.com', media)")
+        leg = callee.accept(timeout=20)
+        assert leg.to.uri.user == '123' and b'UDP/TLS/RTP/SAVPF' in leg.invite.body
+        leg.ring()
+        leg.answer(session('passive'))
+        leg.wait_for('ACK', timeout=20)
+        alice.until("log.includes('confirmed by local')")
+        if who == 'the browser':
+            alice.do('call.terminate()')
+            assert isinstance(leg.wait_ended(timeout=20).error, RemoteHangup)
+        else:
+            leg.hangup()
+        alice.until("log.some(line => line.startsWith('ended'))")
+        assert happened(alice)[-1] == f"ended by {'local' if who == 'the browser' else 'remote'}: Terminated"
 
 
 def test_the_example(browser: Browser, page_file: Path, running: list[peers.Peer], folder: Path,
