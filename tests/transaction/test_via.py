@@ -6,7 +6,7 @@ import pytest
 
 from greensip.message import Request, make_response, parse_message
 from greensip.transaction import Flow, Point
-from greensip.transaction.via import response_flow, stamp
+from greensip.transaction.via import answer_keep, response_flow, stamp
 
 UDP = Point('UDP', ('192.0.2.1', 5060))
 UDP6 = Point('UDP', ('2001:db8::1', 5060))
@@ -117,3 +117,21 @@ def test_a_response_can_be_stamped_in_place_of_its_request() -> None:
     flow = Flow(UDP, ('192.0.2.9', 4711))
     stamp(response, flow)
     assert response.get('Via') == 'SIP/2.0/UDP 10.0.0.1;rport=4711;received=192.0.2.9'
+
+
+@pytest.mark.parametrize(('vias', 'expected'), [
+    # RFC 6223 4.4: who offers it is told how often; whatever else the Via says stays
+    (['h;branch=z9hG4bK1;keep'], ['h;branch=z9hG4bK1;keep=30']),
+    (['h;keep;branch=z9hG4bK1;rport'], ['h;keep=30;branch=z9hG4bK1;rport']),
+    (['h;KEEP'], ['h;keep=30']),
+    # not offered, or answered already
+    (['h;branch=z9hG4bKkeep'], ['h;branch=z9hG4bKkeep']), (['h;keeper'], ['h;keeper']),
+    (['h;keep=10'], ['h;keep=10']), (['h;keep='], ['h;keep=']),
+    # only the neighbour is answered
+    (['p;keep', 'h;keep'], ['p;keep=30', 'h;keep']), (['p, SIP/2.0/UDP h;keep'], ['p, SIP/2.0/UDP h;keep']),
+    (['p;keep, SIP/2.0/UDP h;keep'], ['p;keep=30', 'h;keep']),
+])
+def test_keep(vias: list[str], expected: list[str]) -> None:
+    request = with_vias(*(f'SIP/2.0/UDP {via}' for via in vias))
+    answer_keep(request, 30)
+    assert request.get_all('Via') == [f'SIP/2.0/UDP {via}' for via in expected]
