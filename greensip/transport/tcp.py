@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address
 
 from .base import Listen, Receiver
@@ -10,6 +11,7 @@ from .stream import Channel, PlainChannel, StreamTransport
 __all__ = ['TcpTransport']
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TcpTransport(StreamTransport):
     """A TCP socket that listens, and the connections that are opened to it and by it.
 

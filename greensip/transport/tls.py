@@ -20,6 +20,7 @@ from typing import Any
 from greensip.errors import ParseError, TlsError, UsageError
 from greensip.message import SipUri, parse_uri
 from greensip.message.framing import Framed
+from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address
 
 from .base import Listen, Receiver, failure, read_text
@@ -170,6 +171,7 @@ class TlsChannel:
         self._inner.eof()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TlsTransport(StreamTransport):
     """A socket that listens for TLS, and the connections that are opened to it and by it.
 
@@ -349,4 +351,6 @@ def explain(error: ssl.SSLError) -> str:
     """What OpenSSL says, for a sentence."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f'the certificate is not accepted: {error.verify_message}'
-    return (error.reason or str(error)).lower().replace('_', ' ')
+    # OpenSSL has none for a file in which it finds nothing of use.
+    reason: str | None = getattr(error, 'reason', None)
+    return reason.lower().replace('_', ' ') if reason else 'no certificate or key in PEM format'

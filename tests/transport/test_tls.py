@@ -342,6 +342,9 @@ def test_new_files_are_for_new_connections(rig: Rig, authority: Authority, tmp_p
             (tmp_path / 'new').write_bytes(source.read_bytes())
             os.replace(tmp_path / 'new', tmp_path / target)
 
+    def a_second_later() -> None:
+        transport._looked -= 1.0
+
     def subject(peer: Any) -> str:
         return peer.getpeercert()['subjectAltName'][0][1]
 
@@ -349,27 +352,25 @@ def test_new_files_are_for_new_connections(rig: Rig, authority: Authority, tmp_p
     server = rig.endpoint(place(Certificate(tmp_path / 'c.pem', tmp_path / 'k.pem', authority.file)))
     transport = server.transports[0]
     assert isinstance(transport, TlsTransport)
-    now = [1000.0]
-    transport.now = lambda: now[0]
     trust = trusting(Certificate(tmp_path, tmp_path, authority.file))
     old = rig.connect(server, trust)
     assert works(old) and subject(old) == 'first.example'
     install('second')
     # They are not looked at for each connection.
     assert subject(rig.connect(server, trust)) == 'first.example'
-    now[0] += 1.0
+    a_second_later()
     assert subject(rig.connect(server, trust)) == 'second.example'
     assert works(old, b'again')
     # Half of a change changes nothing.
     (tmp_path / 'c.pem').write_text('not a certificate')
-    now[0] += 1.0
+    a_second_later()
     assert subject(rig.connect(server, trust)) == 'second.example'
 
 
 @pytest.mark.parametrize(('options', 'part'), [
     ('?cert=/nowhere/c.pem', '/nowhere/c.pem cannot be used: no such file or directory'),
-    ('?cert={cert}', 'cannot be used'),
-    ('?cert={cert}&key={ca}', 'cannot be used'),
+    ('?cert={cert}', 'cannot be used: no certificate or key in PEM format'),
+    ('?cert={cert}&key={ca}', 'cannot be used: no certificate or key in PEM format'),
     ('?cert={cert}&key={key}&ca=/nowhere', '/nowhere cannot be used: no such file'),
 ])
 def test_files_that_cannot_be_used_are_a_sentence(ours: Certificate, options: str, part: str) -> None:
