@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from benchmarks import peers
 
-from .torture import Prober, cases, expected, is_good, provoke
+from .torture import Prober, cases, expected, is_good, provoke, provoke_streams
 
 ANSWER = Path(__file__).parents[1] / 'examples' / 'answer.py'
 OFFER = (b'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8\r\n'
@@ -38,12 +38,13 @@ class Element:
 def element(request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[..., int]) -> Iterator[Element]:
     with peers.stopped_at_end([]) as running:
         port = free_port()
-        answer = peers.Peer('answer', [sys.executable, ANSWER, '--listen', f'udp:127.0.0.1:{port}'], tmp_path)
+        answer = peers.Peer('answer', [sys.executable, ANSWER, '--listen', f'udp:127.0.0.1:{port}', '--listen',
+                                       f'tcp:127.0.0.1:{port}'], tmp_path)
         running.append(answer)
         answer.wait_for_port(port)
         if request.param == 'b2bua':
             service = free_port()
-            running.append(peers.greensip(service, port, tmp_path))
+            running.append(peers.greensip(service, port, tmp_path, '--listen', f'tcp:127.0.0.1:{service}'))
             port = service
         yield Element(request.param, port, running[-1])
         for peer in running:
@@ -52,10 +53,19 @@ def element(request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[
 
 
 def test_rfc_4475(element: Element) -> None:
-    sent = cases()
+    sent = cases('UDP', 'SCTP', 'UNKNOWN')
     statuses = provoke(element.port, sent, wait=2.0)
     wrong = [f'{case["file"]}: {statuses[case["file"]] or "nothing"}, expected {expected(case, element.role)}'
              for case in sent if not is_good(expected(case, element.role), statuses[case['file']])]
+    assert wrong == []
+    assert element.is_sound(), element.process.printed()
+
+
+def test_rfc_4475_over_connections(element: Element) -> None:
+    sent = cases('TCP', 'TLS')
+    outcomes = provoke_streams(element.port, sent, wait=2.0)
+    wrong = [f'{case["file"]}: {outcomes[case["file"]]}, expected {expected(case, element.role)}'
+             for case in sent if not is_good(expected(case, element.role), *outcomes[case['file']])]
     assert wrong == []
     assert element.is_sound(), element.process.printed()
 

@@ -17,15 +17,16 @@ from typing import Any
 
 DATA = Path(__file__).parent / 'data' / 'rfc4475'
 _STATUS = re.compile(rb'\ASIP/2\.0 (\d{3}) ')
+_STATUSES = re.compile(rb'(?:\A|\r\n)SIP/2\.0 (\d{3}) ')
 _UNFOLD = re.compile(rb'\r\n[ \t]+')
 _TOP_VIA = re.compile(rb'(?im)^(?:via|v)[ \t]*:[ \t]*SIP[ \t]*/[^/]+/[ \t]*\w+[ \t]+(?:\[[^]]*\]|[^\s;:,]+)[ \t]*'
                       rb'(?::[ \t]*(\d+))?')
 
 
-def cases(transport: str = 'UDP') -> list[dict[str, Any]]:
-    """What the RFC collected, as far as it travels over the transport."""
+def cases(*transports: str) -> list[dict[str, Any]]:
+    """What the RFC collected, as far as it travels over the transports."""
     expectations = json.loads((DATA / 'expect.json').read_text(encoding='utf-8'))
-    return [case for case in expectations['cases'] if case.get('transport', 'UDP') == transport]
+    return [case for case in expectations['cases'] if case.get('transport', 'UDP') in transports]
 
 
 def field(message: bytes, name: str, compact: str) -> bytes:
@@ -53,10 +54,13 @@ def expected(case: dict[str, Any], role: str) -> list[str]:
     return list(roles[chosen]) + list(roles.get('tolerated', []))
 
 
-def is_good(wanted: list[str], statuses: list[int]) -> bool:
-    """Does what came back fit one of the expectations?  The first final response counts, else the first of all."""
+def is_good(wanted: list[str], statuses: list[int], closed: bool = False) -> bool:
+    """Does what came back fit one of the expectations?  The first final response counts, else the first of all.
+
+    ``closed`` is whether the element has closed the connection.
+    """
     if not statuses:
-        return bool({'drop', 'accepted-by-parser'} & set(wanted))
+        return bool({'drop', 'accepted-by-parser'} & set(wanted)) or (closed and 'close' in wanted)
     status = next((status for status in statuses if status >= 200), statuses[0])
     return (str(status) in wanted or ('any-but-400' in wanted and status != 400)
             or ('any-but-400-483' in wanted and status not in (400, 483)))
@@ -87,6 +91,32 @@ def provoke(port: int, case_list: list[dict[str, Any]], wait: float) -> dict[str
         for sock in sockets:
             sock.close()
     return statuses
+
+
+def provoke_streams(port: int, case_list: list[dict[str, Any]], wait: float) -> dict[str, tuple[list[int], bool]]:
+    """Send each case on a TCP connection of its own; by file the statuses, and whether that was closed."""
+    streams: dict[socket.socket, str] = {}
+    received: dict[str, bytes] = {}
+    closed: set[str] = set()
+    try:
+        for number, case in enumerate(case_list):
+            stream = socket.create_connection(('127.0.0.1', port), 5.0, source_address=(f'127.44.76.{number + 1}', 0))
+            streams[stream] = case['file']
+            received[case['file']] = b''
+            stream.sendall((DATA / case['file']).read_bytes())
+        end = time.monotonic() + wait
+        while (left := end - time.monotonic()) > 0:
+            waiting = [stream for stream, file in streams.items() if file not in closed]
+            for stream in select.select(waiting, [], [], left)[0]:
+                data = stream.recv(65535)
+                received[streams[stream]] += data
+                if not data:
+                    closed.add(streams[stream])
+    finally:
+        for stream in streams:
+            stream.close()
+    return {file: ([int(status) for status in _STATUSES.findall(data)], file in closed)
+            for file, data in received.items()}
 
 
 class Prober:
