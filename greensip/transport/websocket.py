@@ -104,7 +104,8 @@ class Refusal(NamedTuple):
 class WebSocketChannel:
     """One WebSocket connection, without its socket.
 
-    ``host`` is None for a server; for a client it is the host, and port, that the handshake asks for.
+    ``host`` is None for a server; for a client it is the host, and port, that the handshake asks for.  Raises
+    ConnectError if it is no host name.
     """
 
     __slots__ = ('_frames', '_handshake', '_http', '_limits', '_message', '_outgoing', '_partial', '_rules',
@@ -130,8 +131,11 @@ class WebSocketChannel:
             self._http = h11.Connection(h11.SERVER)
         else:
             self._handshake = H11Handshake(ConnectionType.CLIENT)
-            self._outgoing += self._handshake.send(Request(
-                host=host, target=rules.peer_path, subprotocols=[SUBPROTOCOL]))
+            try:
+                self._outgoing += self._handshake.send(Request(
+                    host=host, target=rules.peer_path, subprotocols=[SUBPROTOCOL]))
+            except UnicodeError:
+                raise ConnectError(f'cannot connect to {host}: that is no host name') from None
 
     @property
     def ready(self) -> bool:
@@ -394,7 +398,10 @@ def judge(request: h11.Request, rules: Rules) -> Refusal | None:
     for name, value in request.headers:
         fields.setdefault(name, []).append(value)
     # 4.2.1, 1.: the request; 4.2.2, 4.: the resource
-    path = urlsplit(request.target.decode('ascii', 'replace')).path or '/'
+    try:
+        path = urlsplit(request.target.decode('ascii', 'replace')).path or '/'
+    except ValueError:
+        return Refusal(400, 'the path cannot be read')
     if rules.path is not None and path != rules.path:
         return Refusal(404, f'there is nothing at {path[:100]}')
     if request.method != b'GET':

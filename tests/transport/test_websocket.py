@@ -136,6 +136,8 @@ def test_handshakes_that_are_accepted(text: bytes) -> None:
     (request(Sec_WebSocket_Protocol=None), 400, b''),
     (request(Sec_WebSocket_Protocol='chat, sips, SIP'), 400, b''),
     (request(Host=None), 400, b''),
+    (request('GET //[ HTTP/1.1'), 400, b''),
+    (request('GET http://[::1 HTTP/1.1'), 400, b''),
     (b'OPTIONS sip:b@h SIP/2.0\r\nCall-ID: x\r\n\r\n', 400, b''),
     (b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400, b''),
     (b'GET / HTTP/1.1\r\nHost: a\r\nX: ' + b'x' * 20000, 431, b''),
@@ -329,6 +331,12 @@ def test_a_client_asks_for_the_subprotocol() -> None:
             'Sec-WebSocket-Protocol: sip'} <= set(fields)
     assert any(field.startswith('Sec-WebSocket-Key: ') for field in fields)
     assert not any('xtensions' in field for field in fields)
+
+
+@pytest.mark.parametrize('host', ['a' * 64 + '.example.com', 'a..example.com'])
+def test_a_client_for_what_is_no_host_name(host: str) -> None:
+    with pytest.raises(ConnectError, match='no host name'):
+        WebSocketChannel(host)
 
 
 def test_client_and_server() -> None:
