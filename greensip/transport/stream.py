@@ -747,6 +747,8 @@ class StreamTransport(Transport):
         self.readers = Readers()
         self.view = memoryview(bytearray(RECEIVE))
         self._ways: dict[Any, Connection] = {}
+        #: the connections of an address, where it matters who is there
+        self._at: dict[Address, list[Connection]] = {}
         self._sources: dict[str, int] = {}
         self.family = socket.AF_INET6 if ':' in listen.host else socket.AF_INET
         self._listening = listening
@@ -953,8 +955,12 @@ class StreamTransport(Transport):
                 raise ConnectError(f'cannot send to {hostport(*remote)}: the connection is closed')
             # 18.2.2: the connection of the request is gone.
             remote, name = self.way_back(data, flow)
-        for connection in self.connections.values():
-            if any(way[0] == remote for way in connection.ways) and self.proves(connection, name):
+        way = self._ways.get(self._way(remote, name))
+        if way is not None:
+            return way
+        for connection in self._at.get(remote, ()):
+            # RFC 5923 8.1: it leads there on account of another name.
+            if self.proves(connection, name):
                 self.lead(connection, remote, name)
                 return connection
         return self._connect(flow.point, remote, name)
@@ -1012,6 +1018,10 @@ class StreamTransport(Transport):
             return
         connection.ways.append((remote, name))
         self._ways[self._way(remote, name)] = connection
+        if self.secure:
+            there = self._at.setdefault(remote, [])
+            if connection not in there:
+                there.append(connection)
 
     def _way(self, remote: Address, name: str) -> Any:
         return (remote, name) if self.secure else remote
@@ -1041,6 +1051,11 @@ class StreamTransport(Transport):
             way = self._way(remote, name)
             if self._ways.get(way) is connection:
                 del self._ways[way]
+            there = self._at.get(remote)
+            if there is not None and connection in there:
+                there.remove(connection)
+                if not there:
+                    del self._at[remote]
         self._uncount(connection)
 
     def recount(self, connection: Connection, source: str) -> None:

@@ -74,8 +74,10 @@ STAGES: dict[str, tuple[str, bool]] = {
     'tcp': ('tcp:127.0.0.1:0', False),
     'tcp on IPv6': ('tcp:[::1]:0', False),
     'tcp on any address': ('tcp:0.0.0.0:0', False),
+    'tcp on any address, IPv6': ('tcp:[::]:0', False),
     'tls': ('tls:127.0.0.1:0', False),
     'tls on IPv6': ('tls:[::1]:0', False),
+    'tls on any address': ('tls:0.0.0.0:0', False),
     'ws': ('ws:127.0.0.1:0', False),
     'ws on IPv6': ('ws:[::1]:0', False),
     'wss': ('wss:127.0.0.1:0', False),
@@ -109,7 +111,7 @@ def stage(request: pytest.FixtureRequest, certificate: Certificate) -> Iterator[
 
 def reachable(stage: Stage, endpoint: Endpoint) -> str:
     """Its URI; one that listens on every address is on this machine."""
-    return stage.uri(endpoint).replace('0.0.0.0', '127.0.0.1')
+    return stage.uri(endpoint).replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]')
 
 
 def test_a_request_and_its_answer(stage: Stage) -> None:
