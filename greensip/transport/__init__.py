@@ -10,10 +10,14 @@ from .keepalive import KeepAlive, KeepAlives
 from .memory import MemoryNetwork, MemoryTransport, Packet, Rule
 from .pcap import PcapTap
 from .resolver import Resolver, StaticResolver, SystemResolver
+from .stream import Channel, Connection, PlainChannel, StreamTransport
+from .tcp import TcpTransport
+from .tls import TlsChannel, TlsTransport
 from .udp import UdpTransport
 
 __all__ = [
-    'Clock', 'ClockTimer', 'Counters', 'Endpoint', 'EndpointCounters', 'HepTap', 'KeepAlive', 'KeepAlives', 'Listen',
-    'MemoryNetwork', 'MemoryTransport', 'Network', 'Packet', 'PcapTap', 'RealClock', 'Receiver', 'Resolver', 'Rule',
-    'StaticResolver', 'SystemResolver', 'Tap', 'Transport', 'UdpTransport',
+    'Channel', 'Clock', 'ClockTimer', 'Connection', 'Counters', 'Endpoint', 'EndpointCounters', 'HepTap', 'KeepAlive',
+    'KeepAlives', 'Listen', 'MemoryNetwork', 'MemoryTransport', 'Network', 'Packet', 'PcapTap', 'PlainChannel',
+    'RealClock', 'Receiver', 'Resolver', 'Rule', 'StaticResolver', 'StreamTransport', 'SystemResolver', 'Tap',
+    'TcpTransport', 'TlsChannel', 'TlsTransport', 'Transport', 'UdpTransport',
 ]
