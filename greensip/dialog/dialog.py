@@ -162,6 +162,26 @@ class Dialog:
             self.flow = flow
             self.others = ()
 
+    def lead(self, flows: Sequence[Flow]) -> Flow:
+        """Our requests go to the first of ``flows``, and to the others when it fails; gives the first.
+
+        Over streams the way that the dialog began on counts as well.  Where it leads to the same place it is the first:
+        who is there has proved to be whom we called, and need not prove the address in his Contact, for which few have
+        a certificate (RFC 5922 knows domains only).  Where it does not it is the last: a client of TLS seldom has a
+        certificate with which it could be connected to.
+        """
+        home = self.home
+        if home is not None and home.point.reliable:
+            transport = home.point.transport
+            flows = [
+                home if flow.remote == home.remote and flow.point.transport == transport else flow for flow in flows
+            ]
+            if home not in flows:
+                flows.append(home)
+        self.others = flows[1:]
+        self.flow = flows[0]
+        return flows[0]
+
     def refresh(self, message: Request | Response) -> None:
         """A target refresh: only the Contact counts, the route set stays (12.2.1.2, 12.2.2)."""
         contact = message.contact

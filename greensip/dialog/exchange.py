@@ -156,7 +156,7 @@ class ClientRequest:
             self.core.look_up(found, self.point, self)
             return
         if self.dialog is not None:
-            self.dialog.flow = found
+            found = self.dialog.lead([found])
         self.send(found, now)
 
     def located(self, flows: Sequence[Flow], error: TransportError | None, now: float) -> None:
@@ -166,12 +166,12 @@ class ClientRequest:
             self.flow = None
             self.on_failure(error or TransportError(f'no way to reach {self.envelope.next_uri}'), now)
             return
+        flow = flows[0]
         if self.dialog is not None:
-            self.dialog.flow = flows[0]
-            self.dialog.others = flows[1:]
+            flow = self.dialog.lead(flows)
         else:
             self.others = flows[1:]
-        self.send(flows[0], now)
+        self.send(flow, now)
 
     def _ask_for_number(self) -> bool:
         """RFC 6116: a telephone number that has no route has SIP addresses perhaps; False if that is not asked."""
@@ -273,8 +273,12 @@ class ClientRequest:
         others = self._next_servers
         if not (others or self._is_named) or (self.heard and isinstance(error, TransactionTimeout)):
             return False
-        self._avoid(flow, response, now)
         dialog = self.dialog
+        if dialog is not None and others and others[0] == dialog.home and response is not None:
+            # It has answered; the way back to it is for when it cannot be reached.
+            return False
+        if self._is_named:
+            self._avoid(flow, response, now)
         if dialog is not None:
             # Without another one its next request looks for servers again.
             dialog.flow = others[0] if others else None
@@ -564,7 +568,7 @@ class InviteRequest(ClientRequest):
             if isinstance(found, Hop):
                 self.core.look_up(found, dialog.point, Acknowledgement(self, dialog, headers, body, content_type))
                 return
-            flow = dialog.flow = found
+            flow = dialog.lead([found])
         self.send_ack(dialog, flow, headers, body, content_type)
 
     def send_ack(self, dialog: Dialog, flow: Flow, headers: Fields, body: bytes, content_type: str | None) -> None:
@@ -609,9 +613,7 @@ class Acknowledgement:
         if not flows:
             dialog.usage.on_unreachable(dialog, error or TransportError('no way to send the ACK'), now)
             return
-        dialog.flow = flows[0]
-        dialog.others = flows[1:]
-        self.invite.send_ack(dialog, flows[0], self.headers, self.body, self.content_type)
+        self.invite.send_ack(dialog, dialog.lead(flows), self.headers, self.body, self.content_type)
 
 
 def size_of(request: Request) -> int:

@@ -41,8 +41,8 @@ ORDINARY = ('UDP', 'TCP', 'TLS')
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _ESCAPE = re.compile(r'\\(\d{3}|.)')
-#: a group that is repeated as a whole: nobody needs it, and it can be made to take for ever
-_COSTLY = re.compile(r'\)[*+?{]')
+#: a group that is repeated as a whole, or many things that are: nobody needs it, and it can be made to take for ever
+_COSTLY = re.compile(r'\)[*+?{]|(?:[*+?{][^*+?{]*){7}')
 
 
 class RandomBits(Protocol):

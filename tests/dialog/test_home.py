@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from greensip.dialog import FAILED
+from greensip.dialog import ENDED, FAILED
+from greensip.dialog.routing import Target
 from greensip.errors import ConnectError
 from greensip.message import Request, parse_message
 from greensip.transaction.flow import Flow, Point
@@ -139,3 +140,72 @@ def test_a_request_over_a_given_flow(bob: Party) -> None:
     event, = bob.core.events
     assert event.kind == FAILED and isinstance(event.error, ConnectError)
     assert sent(bob) == []
+
+
+# Over streams: where the dialog began
+
+
+@pytest.fixture
+def tls(bob: Party) -> Point:
+    point = Point('TLS', ('127.0.0.1', 5061), reliable=True, secure=True)
+    bob.core.points.append(point)
+    return point
+
+
+def called(bob: Party, contact: str) -> tuple[Request, Flow]:
+    """Bob calls sips:a@example.com, found at 192.0.2.7:5061, which answers with ``contact``; the ACK."""
+    usage = bob.core.invite('sips:a@example.com', 0.0, from_='sips:bob@127.0.0.1', body=SDP)
+    bob.core.located(bob.core.lookups.popleft(), [Target('TLS', '192.0.2.7', 5061)], None, 0.0)
+    (request, flow), = sent(bob)
+    assert flow.name == 'example.com'
+    lines = [f'{name}: {text}' for name, text in request.fields if name in ('Via', 'From', 'Call-ID', 'CSeq')]
+    text = '\r\n'.join(['SIP/2.0 200 OK', *lines, f'To: {request.get("To")};tag=a', f'Contact: <{contact}>', '', ''])
+    bob.core.receive(parse_message(text.encode()), flow, 0.0)
+    ack, = sent(bob)
+    assert usage.state == 'confirmed'
+    return ack
+
+
+def test_who_proved_its_domain_need_not_prove_the_address_in_its_contact(bob: Party, tls: Point) -> None:
+    ack, flow = called(bob, 'sips:a@192.0.2.7:5061')
+    assert ack.method == 'ACK' and flow == Flow(tls, ('192.0.2.7', 5061), 0, 'example.com')
+    assert hang_up(bob)[1] == flow
+
+
+def test_somebody_else_has_to(bob: Party, tls: Point) -> None:
+    _, flow = called(bob, 'sips:a@192.0.2.8:5061')
+    assert flow == Flow(tls, ('192.0.2.8', 5061), 0, '192.0.2.8')
+
+
+def client(bob: Party, tls: Point) -> Flow:
+    """A client of TLS has called bob; where from."""
+    def says(method: str, tag: str = '') -> bytes:
+        data = invite('sips:x@192.0.2.7:5061', method=method, to_tag=tag)
+        return data.replace(b'/WS x.invalid', b'/TLS 192.0.2.7:5061')
+
+    home = Flow(tls, PEER, 17)
+    tag = answered(bob, says('INVITE'), home)
+    bob.core.receive(parse_message(says('ACK', tag)), home, 0.0)
+    return home
+
+
+def test_a_client_that_cannot_be_connected_to_is_reached_over_its_connection(bob: Party, tls: Point) -> None:
+    home = client(bob, tls)
+    bye, flow = hang_up(bob)
+    assert flow == Flow(tls, ('192.0.2.7', 5061), 0, '192.0.2.7')
+    bob.core.transport_failed(flow, ConnectError('no certificate for 192.0.2.7'), 0.0)
+    (again, way), = sent(bob)
+    assert (again.method, way) == ('BYE', home) and again.branch != bye.branch
+    # When that is gone too, it is over.
+    bob.core.transport_failed(home, ConnectError('gone'), 0.0)
+    assert sent(bob) == []
+    assert bob.core.events[-1].kind == ENDED
+
+
+def test_what_it_answers_is_its_answer(bob: Party, tls: Point) -> None:
+    client(bob, tls)
+    bye, flow = hang_up(bob)
+    lines = [f'{name}: {text}' for name, text in bye.fields if name in ('Via', 'From', 'To', 'Call-ID', 'CSeq')]
+    bob.core.receive(parse_message('\r\n'.join(['SIP/2.0 503 No', *lines, '', '']).encode()), flow, 0.0)
+    assert sent(bob) == []
+    assert bob.core.events[-1].kind == ENDED

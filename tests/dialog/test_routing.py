@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greensip.dialog.routing import MAX_HOPS, Router, is_numeric, next_hop, route_request
+from greensip.dialog.routing import MAX_HOPS, Router, Target, is_numeric, next_hop, route_request
 from greensip.errors import ConnectError, ParseError
 from greensip.transaction.flow import Flow, Hop, Point
 
@@ -77,6 +77,48 @@ def test_points_are_chosen_by_transport_and_family() -> None:
     assert router.route('sip:b@example.com') == Hop('example.com', None, None)
     with pytest.raises(ConnectError, match='no listening point for TLS over IPv4'):
         router.route('sips:b@192.0.2.1')
+
+
+@pytest.mark.parametrize(
+    'uri,hop',
+    [
+        # RFC 3261 26.2.2: sips means TLS, whatever transport is named
+        ('sips:bob@example.com;transport=tcp', Hop('example.com', None, 'TLS', True)),
+        ('sips:bob@example.com;transport=tls', Hop('example.com', None, 'TLS', True)),
+        ('sips:bob@example.com;transport=ws', Hop('example.com', None, 'WSS', True)),
+        ('sip:bob@example.com;transport=tls', Hop('example.com', None, 'TLS')),
+        # RFC 5922 4: the certificate is to show the domain of the URI
+        ('sips:bob@example.com;maddr=192.0.2.1', Hop('192.0.2.1', None, None, True, 'example.com')),
+    ],
+)
+def test_secure_hops(uri: str, hop: Hop) -> None:
+    assert next_hop(uri) == hop
+
+
+def test_sips_goes_over_nothing_else() -> None:
+    with pytest.raises(ConnectError, match='sips does not go over UDP'):
+        next_hop('sips:bob@example.com;transport=udp')
+
+
+def test_what_a_secure_server_has_to_prove() -> None:
+    """RFC 5922 4: the domain of the URI, not the name that an SRV record leads to."""
+    router = Router()
+    tls = Point('TLS', ('127.0.0.1', 5061), reliable=True, secure=True)
+    router.points += [tls, Point('UDP', ('127.0.0.1', 5060))]
+    found = router.flow(Hop('example.com', None, None, True), Target('TLS', '192.0.2.1', 5066))
+    assert found == Flow(tls, ('192.0.2.1', 5066), 0, 'example.com')
+    assert router.route('sips:b@example.com;maddr=192.0.2.1') == Flow(tls, ('192.0.2.1', 5061), 0, 'example.com')
+    assert router.flow(Hop('example.com', None, None), Target('UDP', '192.0.2.1', 5060)).name == ''
+    with pytest.raises(ConnectError, match='no listening point for TCP over IPv4 to reach'):
+        router.flow(Hop('example.com', None, None), Target('TCP', '192.0.2.1', 5060))
+
+
+def test_our_transports_the_preferred_one_first() -> None:
+    router = Router()
+    tls = Point('TLS', ('127.0.0.1', 5061), reliable=True, secure=True)
+    router.points += [tls, Point('TCP', ('127.0.0.1', 5060), reliable=True), Point('UDP', ('::1', 5060))]
+    assert router.transports() == ['UDP', 'TCP', 'TLS']
+    assert router.transports(tls) == ['TLS', 'UDP', 'TCP']
 
 
 def test_a_user_agent_that_has_no_udp_uses_what_it_has() -> None:

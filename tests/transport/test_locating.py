@@ -12,7 +12,7 @@ from gevent import socket
 
 from greensip.dialog import Core
 from greensip.dialog.routing import Target, next_hop
-from greensip.errors import ConnectError, ResolveError
+from greensip.errors import ConnectError, ResolveError, TransportError
 from greensip.testing import NameServer, VirtualClock
 from greensip.transaction.flow import Hop
 from greensip.transport import Endpoint, StaticResolver, SystemResolver
@@ -243,9 +243,33 @@ def test_the_name_of_a_number() -> None:
 
 @pytest.mark.parametrize('regexp', [
     '', '!', '!^.*$!', '!(!sip:x@y!', '!^9!sip:x@y!', r'!^.*$!sip:\\1@y!', '!^.*$!mailto:x@y!', '!^.*$!sip:x@y!g',
-    'a^.*$asip:x@ya', '!^((1*)*)*x$!sip:x@y!'])
+    'a^.*$asip:x@ya', '!^((1*)*)*x$!sip:x@y!',
+    '!' + '.*' * 60 + 'x!sip:x@y!'])
 def test_regular_expressions_that_give_nothing(regexp: str) -> None:
     assert rewritten(regexp.replace('\\\\', '\\'), '+15551234') is None
+
+
+def test_whatever_the_dns_says() -> None:
+    """Servers, or a TransportError; and no time is lost."""
+    draw = random.Random(7)
+    pieces = ['0', '65536', '-1', '10', '.', '"', '""', '"s"', '"a"', '"u"', '"SIP+D2U"', '"E2U+sip"', '\\', '\\300',
+              '_sip._udp.example.com', 'udp.example.com.', '10.0.0.5', '::1', '"!^.*$!sip:x@y!"',
+              '"!(.+)+$!sip:\\\\1@y!"', 'x' * 300]
+    number = '4.3.2.1.5.5.5.1.e164.arpa'
+    names = [('example.com', 'NAPTR'), (number, 'NAPTR'), *SRV]
+    outcomes: Counter[bool] = Counter()
+    for _ in range(3000):
+        records = {name: [' '.join(draw.choices(pieces, k=draw.choice((4, 6, 6, 7)))) for _ in range(draw.randrange(4))]
+                   for name in names}
+        resolver = StaticResolver(NAMES, records=records, random=draw)
+        for ask, question in ((resolver.locate, (next_hop('sip:b@example.com'), draw.choice((ALL, UDP)), [4])),
+                              (resolver.enum, ('+15551234', 'e164.arpa'))):
+            try:
+                assert ask(*question)
+                outcomes[True] += 1
+            except TransportError:
+                outcomes[False] += 1
+    assert outcomes[True] and outcomes[False]
 
 
 # A real DNS server

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import gevent.socket
 import pytest
+from benchmarks.certificates import Authority
 from gevent.event import Event as GeventEvent
 
-from greensip.errors import ResolveError, TransactionTimeout, Unavailable, UsageError
+from greensip.errors import ResolveError, TlsError, TransactionTimeout, Unavailable, UsageError
 from greensip.testing import NameServer
 from greensip.testing.nameserver import bind_both
 from greensip.transport import StaticResolver
@@ -157,6 +160,31 @@ def test_a_silent_name_server_holds_up_nobody_else():
                 assert waiting.state == 'calling'
             with pytest.raises(ResolveError, match='no answer from'):
                 waiting.wait_for('200', timeout=5)
+
+
+@pytest.mark.parametrize('uri', ['sips:bob@example.com', 'sip:bob@example.com;transport=tls', 'sip:bob@example.com'])
+def test_a_tls_server_proves_the_domain_and_not_the_name_that_the_dns_says(tmp_path, uri):
+    """RFC 5922 4, RFC 3263 4.1: whoever forges an SRV record has no certificate for the domain."""
+    authority = Authority(tmp_path)
+    good = authority.sign('good', ['sip:example.com'])
+    other = authority.sign('other', ['host.example.net', 'sip:host.example.net', '127.0.0.1'])
+    with NameServer() as dns, ExitStack() as stack:
+        servers = [stack.enter_context(UserAgent(f'tls:127.0.0.1:0?cert={shown.cert}&key={shown.key}', name=name))
+                   for shown, name in ((other, 'mallory'), (good, 'bob'))]
+        dns.add('example.com. 60 IN NAPTR 1 1 "s" "SIPS+D2T" "" _sips._tcp.example.com.',
+                *(f'_sips._tcp.example.com. 60 IN SRV {number} 0 {server.points[0].address[1]} host.example.net.'
+                  for number, server in enumerate(servers)), 'host.example.net. 60 IN A 127.0.0.1')
+        alice = stack.enter_context(UserAgent(f'tls:127.0.0.1:0?ca={good.ca}', 'udp:127.0.0.1:0', name='alice',
+                                              resolver=dns.resolver()))
+        for server in servers:
+            server.serve(answering, background=True)
+        with alice.call(uri, sdp=SDP, timeout=5) as leg:
+            assert leg.invite.via.transport == 'TLS'
+            assert [len(server.legs) for server in servers] == [0, 1]
+        del dns.records['_sips._tcp.example.com.', 'SRV'][1]
+        fresh = stack.enter_context(UserAgent(f'tls:127.0.0.1:0?ca={good.ca}', name='carol', resolver=dns.resolver()))
+        with fresh.invite(uri, sdp=SDP) as leg, pytest.raises(TlsError, match='certificate'):
+            leg.wait_for('200', timeout=5)
 
 
 LARGE = SDP + b'a=x-filler:' + b'0' * 1300 + b'\r\n'
