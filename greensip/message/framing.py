@@ -70,6 +70,10 @@ class StreamFramer:
         """
         out: list[Framed] = []
         if self.error is None:
+            if not self._buffer and self._item is None:
+                data = self._take_whole(data, out)
+                if not data:
+                    return out
             self._buffer += data
             try:
                 while self._take(out):
@@ -82,6 +86,36 @@ class StreamFramer:
         if self.error is not None:
             raise self.error
         return out
+
+    def _take_whole(self, data: bytes, out: list[Framed]) -> bytes:
+        """Take the messages at the beginning that are whole and in order; the rest is for a closer look.
+
+        Most octets come as one message: so it costs little more than a datagram, half of what the buffer takes.
+        """
+        limits = self._limits
+        start = 0
+        while start < len(data):
+            end = data.find(b'\r\n\r\n', start)
+            if end < 0 or end - start > limits.head or data[start] == 13:
+                break
+            lines = split_head(data[start:end])
+            if lines is None:
+                break
+            try:
+                message = parse_head(lines, limits)
+                size = content_length(message)
+            except ParseError:
+                break
+            stop = end + 4 + (size or 0)
+            if size is None or size > limits.message or stop > len(data):
+                break
+            message.body = data[end + 4:stop]
+            out.append(message)
+            if self.octets is not None:
+                self.octets.append(data[start:stop])
+            self._pong = False
+            start = stop
+        return data[start:] if start else data
 
     def _take(self, out: list[Framed]) -> bool:
         """Take one thing from the buffer; False when it needs more octets."""

@@ -98,6 +98,10 @@ def _cut(message: Message, body: bytes) -> bytes:
 
 def content_length(message: Message) -> int | None:
     """The Content-Length, None if it is missing.  ParseError if it is broken or given twice with two meanings."""
+    keys = message._keys
+    if keys and keys[-1] == CONTENT_LENGTH and keys.index(CONTENT_LENGTH) == len(keys) - 1:
+        # It mostly is the last field.
+        return parse_number(message._texts[-1], what='Content-Length')
     sizes = {parse_number(text, what='Content-Length') for text in message.get_all(CONTENT_LENGTH)}
     if len(sizes) > 1:
         raise ParseError('two different Content-Length')
