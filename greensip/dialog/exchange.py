@@ -274,8 +274,8 @@ class ClientRequest:
         if not (others or self._is_named) or (self.heard and isinstance(error, TransactionTimeout)):
             return False
         dialog = self.dialog
-        if dialog is not None and others and others[0] == dialog.home and response is not None:
-            # It has answered; the way back to it is for when it cannot be reached.
+        if dialog is not None and others and others[0] == dialog.home and not isinstance(error, TransportError):
+            # The way back is for a peer that cannot be reached, not for one that says no, or nothing.
             return False
         if self._is_named:
             self._avoid(flow, response, now)

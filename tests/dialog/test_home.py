@@ -209,3 +209,11 @@ def test_what_it_answers_is_its_answer(bob: Party, tls: Point) -> None:
     bob.core.receive(parse_message('\r\n'.join(['SIP/2.0 503 No', *lines, '', '']).encode()), flow, 0.0)
     assert sent(bob) == []
     assert bob.core.events[-1].kind == ENDED
+
+
+def test_nor_is_silence_a_reason_to_go_back(bob: Party, tls: Point) -> None:
+    client(bob, tls)
+    hang_up(bob)
+    bob.core.handle_timers(33.0)
+    assert sent(bob) == []
+    assert bob.core.events[-1].kind == ENDED
