@@ -196,6 +196,8 @@ class ClientRequest:
                 log.debug('! ENUM: cannot send to %s: %s', uri, trouble)
                 continue
             self.envelope.uri = self.envelope.next_uri = plain_uri(uri)
+            # Credentials are made for one Request-URI.
+            self._auth = ()
             self.start(now)
             return
         self.on_failure(error or TransportError(f'no way to reach {self.envelope.uri}'), now)

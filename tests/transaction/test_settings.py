@@ -33,7 +33,7 @@ def test_all_follow_t1_but_d() -> None:
 
 @pytest.mark.parametrize('wrong', [
     {'t1': 0}, {'t1': -1.0}, {'t2': 0.1}, {'t4': -1}, {'trying_delay': -0.1}, {'timer_c': 0}, {'timer_d': -1},
-    {'max_transactions': 0}, {'retry_after': -1},
+    {'max_transactions': 0}, {'retry_after': -1}, {'avoid_time': -1}, {'patience': 0}, {'tcp_above': -1},
 ])
 def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
