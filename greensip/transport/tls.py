@@ -176,9 +176,9 @@ class TlsTransport(StreamTransport):
     """A socket that listens for TLS, and the connections that are opened to it and by it.
 
     The options of its place are ``TLS_OPTIONS``.  ``verify`` is ``server`` unless said otherwise; ``peer`` demands a
-    certificate of clients too, ``optional`` asks for one, ``none`` believes everybody.  Without ``cert`` it only
-    connects: its port is taken, but nobody listens there.  The files may be changed at any time: new connections take
-    what they then hold.  Raises TlsError if they cannot be used.
+    certificate of clients too, ``optional`` (and ``alias``) asks for one, ``none`` believes everybody.  Without ``cert``
+    it only connects: its port is taken, but nobody listens there.  The files may be changed at any time: new
+    connections take what they then hold.  Raises TlsError if they cannot be used.
     """
 
     def __init__(self, listen: Listen, receiver: Receiver, token: str = 'TLS',
@@ -221,8 +221,11 @@ class TlsTransport(StreamTransport):
         # RFC 5922 has its own rules for names: ``established``.
         client.check_hostname = False
         client.verify_mode = ssl.CERT_NONE if self.verify == 'none' else ssl.CERT_REQUIRED
-        if self.verify in ('peer', 'optional'):
-            server.verify_mode = ssl.CERT_REQUIRED if self.verify == 'peer' else ssl.CERT_OPTIONAL
+        if self.verify == 'peer':
+            server.verify_mode = ssl.CERT_REQUIRED
+        elif self.verify == 'optional' or (self.alias and self.verify == 'server'):
+            # RFC 5923 9.2: who is to have aliases is asked for a certificate.
+            server.verify_mode = ssl.CERT_OPTIONAL
         for context in (server, client):
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             path = self.ca

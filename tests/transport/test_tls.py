@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -308,13 +310,15 @@ def test_a_phone_without_certificate_is_reached_where_it_comes_from(rig: Rig, ou
 # -- reuse
 
 
-@pytest.mark.parametrize(('names', 'shown', 'reused'), [
-    (['example.com'], True, True), (['other.example'], True, False), (['example.com'], False, False),
+@pytest.mark.parametrize(('names', 'shown', 'verify', 'reused'), [
+    (['example.com'], True, '', True), (['example.com'], True, '&verify=peer', True),
+    (['other.example'], True, '', False), (['example.com'], False, '', False),
+    (['example.com'], True, '&verify=none', False),
 ])
 def test_alias_is_for_the_names_that_were_proved(rig: Rig, authority: Authority, ours: Certificate, names: list[str],
-                                                 shown: bool, reused: bool) -> None:
+                                                 shown: bool, verify: str, reused: bool) -> None:
     """RFC 5923 8.2, 9.2: a client that has shown a certificate gets what is for its names, nobody else."""
-    server = rig.endpoint(place(ours, '&verify=optional&alias'))
+    server = rig.endpoint(place(ours, f'&alias{verify}'))
     peer = rig.connect(server, trusting(ours, authority.sign('client', names) if shown else None))
     peer.sendall(options(b'x', 7777))
     assert peer.recv(65536).startswith(b'SIP/2.0 200')
@@ -469,6 +473,21 @@ def test_goodbye_is_said_and_heard(rig: Rig, ours: Certificate) -> None:
     count = len(server.transports[0].connections)
     peer.unwrap()
     rig.until(lambda: len(server.transports[0].connections) == count - 1)
+
+
+@pytest.mark.parametrize('when', ['before', 'after'])
+def test_monkey_patching_changes_nothing(ours: Certificate, when: str) -> None:
+    """gevent puts an SSLContext of its own in the place of the system's."""
+    patch = 'from gevent import monkey; monkey.patch_all()'
+    program = '\n'.join([patch if when == 'before' else '', 'from greensip import UserAgent', patch, f"""
+place = {place(ours)!r}
+with UserAgent(place) as a, UserAgent(place) as b:
+    b.serve(lambda leg: (leg.answer(), leg.wait_ended(timeout=5)), background=True)
+    with a.call(b.uri, timeout=5) as leg:
+        print(leg.state)
+"""])
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=30)
+    assert done.stdout == 'confirmed\n', done.stderr
 
 
 # -- the channel alone
