@@ -176,8 +176,8 @@ class TlsTransport(StreamTransport):
     """A socket that listens for TLS, and the connections that are opened to it and by it.
 
     The options of its place are ``TLS_OPTIONS``.  ``verify`` is ``server`` unless said otherwise; ``peer`` demands a
-    certificate of clients too, ``optional`` (and ``alias``) asks for one, ``none`` believes everybody.  Without ``cert``
-    it only connects: its port is taken, but nobody listens there.  The files may be changed at any time: new
+    certificate of clients too, ``optional`` (and ``alias``) asks for one, ``none`` believes everybody.  Without
+    ``cert`` it only connects: its port is taken, but nobody listens there.  The files may be changed at any time: new
     connections take what they then hold.  Raises TlsError if they cannot be used.
     """
 
