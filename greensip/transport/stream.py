@@ -63,14 +63,14 @@ from .base import (
     readable_head,
 )
 
-__all__ = ['OPTIONS', 'Channel', 'Connection', 'PlainChannel', 'Readers', 'StreamTransport']
+__all__ = ['DRAIN', 'OPTIONS', 'Channel', 'Connection', 'PlainChannel', 'Readers', 'StreamTransport']
 
 log = logging.getLogger('greensip.transport')
 
 #: octets that are read at once; the buffer is shared by all connections of a transport
 RECEIVE = 65536
-#: times that a connection is read before others get their turn
-DRAIN = 4
+#: messages of one connection that are handled before others get their turn
+DRAIN = 32
 #: connections that are accepted before others get their turn
 ACCEPT = 32
 #: connections that may wait to be accepted
@@ -370,40 +370,36 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            for _ in range(DRAIN):
-                if not self._receive():
-                    break
+            self._receive()
         finally:
             self._reading = False
             if not self.closed and not self._watching:
                 self._watching = True
                 self.read_watcher.start(self._readable)
 
-    def _receive(self) -> bool:
-        """Read once, and hand on what that completes; whether there may be more at once."""
+    def _receive(self) -> None:
+        """Read once, and hand on what that completes; if there is more, the hub says so again."""
         if self.closed:
-            return False
+            return
         transport = self.transport
         view = transport.view
         try:
             size = self.socket.recv_into(view)
         except BlockingIOError:
-            return False
+            return
         except OSError as error:
             transport.counters.errors += 1
             self.fail(failure(ConnectError, f'the connection to {self.where} broke', error))
-            return False
+            return
         if self.closing:
             if not size:
                 self.discard()
-            return size == RECEIVE
-        if not size:
+        elif size:
+            self._stirred = True
+            self._take(bytes(view[:size]))
+        else:
             self.channel.eof()
             self.fail(ConnectError(f'{self.where} closed the connection'))
-            return False
-        self._stirred = True
-        self._take(bytes(view[:size]))
-        return size == RECEIVE
 
     def _take(self, data: bytes) -> None:
         transport = self.transport
@@ -435,6 +431,8 @@ class Connection:
                 if transport.alias and isinstance(item, Request):
                     transport.note_alias(self, item)
                 transport.receiver.arrived(item, self.flow, octets[index] if index < len(octets) else b'')
+                if index % DRAIN == DRAIN - 1:
+                    gevent.sleep(0)
                 if self.closed or self.closing:
                     return
             if pongs:

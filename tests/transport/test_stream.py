@@ -17,7 +17,7 @@ from greensip.dialog import FAILED, INCOMING, REQUEST, RESPONSE, Core, Event
 from greensip.errors import ConnectError, TransportError, UsageError
 from greensip.transaction.flow import Flow, hostport
 from greensip.transport import Endpoint
-from greensip.transport.stream import Connection, Readers, StreamTransport, source_of
+from greensip.transport.stream import DRAIN, Connection, Readers, StreamTransport, source_of
 
 PATIENCE = 5.0
 
@@ -275,6 +275,25 @@ def test_a_handler_that_waits_holds_up_its_own_connection_only(rig: Rig) -> None
     gevent.sleep(0.02)
     rig.hold.set()
     assert [read_message(first).partition(b'Call-ID: ')[2][:4] for _ in range(3)] == [b'slow', b'late', b'last']
+
+
+def test_a_flood_leaves_others_their_turn(rig: Rig) -> None:
+    first = GeventEvent()
+    seen: list[int] = []
+
+    def handler() -> None:
+        first.wait()
+        seen.append(rig.transport.counters.received)
+
+    rig.endpoint.on_event = lambda event: first.set()
+    greenlet = gevent.spawn(handler)
+    gevent.sleep(0)
+    peer = rig.connect()
+    message = options(b'%d').replace(b'OPTIONS', b'MESSAGE')
+    peer.sendall(b''.join(message % (number, number) for number in range(150)))
+    greenlet.join()
+    assert seen[0] <= DRAIN
+    rig.until(lambda: rig.transport.counters.received == 150)
 
 
 def test_what_a_handler_raises_costs_one_message(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
