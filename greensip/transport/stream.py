@@ -348,6 +348,7 @@ class Connection:
         if not self.open and channel.ready:
             self.open = True
             self._since = self.transport.now()
+            log.debug('= %r is open', self)
             self.transport.established(self)
             waiting = self._waiting
             self._queued = 0
@@ -598,6 +599,7 @@ class Connection:
     def fail(self, error: TransportError) -> None:
         """The connection is lost: tell those who wait for something on it."""
         if not self.closed:
+            log.debug('= %r is over: %s', self, error)
             self.discard()
             self._tell(error)
 
@@ -612,6 +614,7 @@ class Connection:
         if self.connecting:
             self.fail(error)
             return
+        log.debug('= %r ends: %s', self, error)
         self.closing = True
         self._since = self.transport.now()
         self.transport.forget(self)

@@ -129,8 +129,9 @@ class UserAgent(Engine):
             with ua.invite('sip:bob@127.0.0.1:5080') as leg:
                 leg.wait_for('200', timeout=20)
 
-    ``listen`` are places such as ``'udp:127.0.0.1:5060'``; port 0, and no place at all, take a free one.  Raises
-    TransportError when one can't be had.
+    ``listen`` are places such as ``'udp:127.0.0.1:5060'`` or ``'tls:0.0.0.0:5061?cert=cert.pem&key=key.pem'``, see
+    "Transports" in the README; port 0, and no place at all, take a free one.  Raises TransportError when one can't be
+    had, UsageError for options that it does not have.
 
     ``name``: the user part of our own address, as it stands in a URI (RFC 3261 25.1 user); UsageError otherwise.
     ``user_agent``: the text of User-Agent and Server.
