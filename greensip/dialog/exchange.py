@@ -207,7 +207,7 @@ class ClientRequest:
         core = self.core
         self.flow = flow
         request = self.request = self.compose(flow.point)
-        if by_size and len(core.points) > 1 and not flow.point.reliable:
+        if by_size and len(core.router.points) > 1 and not flow.point.reliable:
             flow = self._fitting(request, flow, now)
         self.transaction = core.layer.request(request, flow, now, self)
         if core.settings.patience is not None and self._next_servers:
