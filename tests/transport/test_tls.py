@@ -20,7 +20,7 @@ from gevent import ssl as green_ssl
 from greensip.dialog import INCOMING, Core, Event
 from greensip.errors import TlsError, TransportError, UsageError
 from greensip.transaction.flow import Flow, hostport
-from greensip.transport import Endpoint
+from greensip.transport import Endpoint, StaticResolver
 from greensip.transport.stream import PlainChannel
 from greensip.transport.tls import TlsChannel, TlsTransport, identities
 
@@ -226,6 +226,28 @@ def test_the_server_name_is_in_the_handshake(rig: Rig, ours: Certificate) -> Non
         assert client.send(listener.getsockname(), name) == ''
     greenlet.join(PATIENCE)
     assert asked == ['localhost', None]
+
+
+@pytest.mark.parametrize(('names', 'good'), [(['example.com'], True), (['sip1.example.net'], False)])
+def test_what_the_dns_says_proves_nothing(rig: Rig, authority: Authority, ours: Certificate, names: list[str],
+                                          good: bool) -> None:
+    """RFC 5922 4: the domain of the URI, whatever SRV leads to; a DNS that lies leads to nobody."""
+    server = rig.endpoint(place(authority.sign('theirs', names)))
+    resolver = StaticResolver({'sip1.example.net': ['127.0.0.1']}, records={
+        ('_sips._tcp.example.com', 'SRV'): [f'0 0 {server.points[0].address[1]} sip1.example.net']})
+    client = Endpoint(Core(random=random.Random(7)), [place(ours)], resolver=resolver)
+    rig.endpoints.append(client)
+    client.on_event = rig.events.append
+    client.start()
+    client.core.request('OPTIONS', 'sips:bob@example.com', client.now(), from_='sips:a@example.org')
+    client.flush()
+    rig.until(lambda: rig.events)
+    if good:
+        assert rig.events[0].code == 200
+    else:
+        assert isinstance(rig.events[0].error, TlsError)
+        assert 'has no certificate for example.com: it is for sip1.example.net' in str(rig.events[0].error)
+        assert server.counters.messages == 0
 
 
 def test_a_name_that_no_handshake_can_carry(rig: Rig, ours: Certificate) -> None:
