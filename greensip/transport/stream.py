@@ -458,6 +458,8 @@ class Connection:
         except TransportError as error:
             self._refused(error)
         else:
+            if not self.open:
+                self.transport.counters.refused += 1
             self.finish(ConnectError(f'the connection to {self.where} is closed: {self.channel.ended}'))
 
     def _broken(self, error: ParseError) -> None:
