@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import peers
@@ -32,7 +32,10 @@ def testing() -> Path | None:
 
 
 def sipp(transport: str) -> list[str | Path]:
-    """The command of a SIPp that knows the transport.  Raises PeerError when none is installed."""
+    """The command of a SIPp that knows the transport, or, given ``'*'``, all of them.
+
+    Raises PeerError when none is installed.
+    """
     if transport in ('udp', 'tcp'):
         return [need('sipp')]
     folder = testing()
@@ -55,10 +58,10 @@ def sipp_options(transport: str, certificate: Certificate | None = None) -> list
 
 
 def callers(transport: str, target: int, port: int, folder: Path, *, certificate: Certificate | None = None,
-            **options: object) -> Sipp:
+            program: Sequence[str | Path] = (), **options: object) -> Sipp:
     """``peers.callers`` over a transport."""
-    return peers.callers(target, port, folder, options=sipp_options(transport, certificate), program=sipp(transport),
-                         **options)
+    return peers.callers(target, port, folder, options=sipp_options(transport, certificate),
+                         program=program or sipp(transport), **options)
 
 
 def answerers(transport: str, port: int, folder: Path, *, certificate: Certificate | None = None,

@@ -62,7 +62,7 @@ def measure(transport: str, caller: str, options: argparse.Namespace, folder: Pa
     def calling(name: str, calls: int, rate: float) -> peers.Peer:
         if caller == 'sipp':
             return lab.callers(transport, target, port(), folder, calls=calls, rate=rate, certificate=certificate,
-                               name=name)
+                               name=name, program=sipp(transport))
         return lab.Phone(folder, 'call', f'sip:x@{peers.HOST}:{target};transport={transport}',
                          place(transport, certificate), '--rate', str(rate), '--calls', str(calls), name=name,
                          env={'PYTHONPATH': str(peers.BUILD), 'PYTHONSAFEPATH': '1'} if not options.plain else None)
@@ -95,10 +95,18 @@ def measure(transport: str, caller: str, options: argparse.Namespace, folder: Pa
     figures.cpu.append(cpu / max(completed, 1))
 
 
+def sipp(transport: str) -> list[str | Path]:
+    """One SIPp for all transports, or else one that knows this one.  Raises PeerError when there is none."""
+    try:
+        return lab.sipp('*')
+    except peers.PeerError:
+        return lab.sipp(transport)
+
+
 def callers_of(transport: str) -> list[str]:
     """Who can call over it."""
     try:
-        lab.sipp(transport)
+        sipp(transport)
     except peers.PeerError:
         return ['greensip']
     return ['sipp', 'greensip']
