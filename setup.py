@@ -15,9 +15,9 @@ HERE = Path(__file__).parent
 
 #: what is compiled with mypyc, from the same text: all that a call passes through
 COMPILED = ('fsm.py', 'message/*.py', 'sdp/*.py', 'transaction/*.py', 'dialog/*.py', 'transport/base.py',
-            'transport/clock.py', 'transport/endpoint.py', 'transport/stream.py', 'transport/tcp.py',
-            'transport/tls.py', 'transport/udp.py', 'transport/wire.py', 'ua/*.py', 'b2bua/app.py', 'b2bua/call.py',
-            'b2bua/hunt.py', 'b2bua/routes.py', 'b2bua/translate.py')
+            'transport/channel.py', 'transport/clock.py', 'transport/connection.py', 'transport/endpoint.py',
+            'transport/stream.py', 'transport/tcp.py', 'transport/tls.py', 'transport/udp.py', 'transport/wire.py',
+            'ua/*.py', 'b2bua/app.py', 'b2bua/call.py', 'b2bua/hunt.py', 'b2bua/routes.py', 'b2bua/translate.py')
 #: but for what mypyc cannot do: classes with two built-in bases, with greenlet for a base, with weak references
 NOT_COMPILED = ('__init__.py', 'engine.py', 'later.py', 'watchdog.py', 'workers.py')
 

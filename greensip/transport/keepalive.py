@@ -25,8 +25,9 @@ from greensip.transaction.flow import Address, Flow, hostport
 
 from .base import Transport
 from .clock import ClockTimer
+from .connection import PONG_TIME
 from .endpoint import Endpoint
-from .stream import PONG_TIME, StreamTransport
+from .stream import StreamTransport
 from .stun import binding_request, read_answer
 
 __all__ = ['DATAGRAM_INTERVAL', 'STREAM_INTERVAL', 'KeepAlive', 'KeepAlives']

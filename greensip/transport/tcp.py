@@ -6,7 +6,8 @@ from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address
 
 from .base import Listen, Receiver
-from .stream import Channel, PlainChannel, StreamTransport
+from .channel import Channel, PlainChannel
+from .stream import StreamTransport
 
 __all__ = ['TcpTransport']
 

@@ -24,7 +24,9 @@ from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address
 
 from .base import Listen, Receiver, failure, read_text
-from .stream import OPTIONS, Channel, Connection, PlainChannel, StreamTransport
+from .channel import Channel, PlainChannel
+from .connection import Connection
+from .stream import OPTIONS, StreamTransport
 
 __all__ = ['TLS_OPTIONS', 'TlsChannel', 'TlsTransport', 'identities']
 

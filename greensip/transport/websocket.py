@@ -48,7 +48,9 @@ from greensip.message.framing import Framed
 from greensip.transaction.flow import Address, Flow, hostport
 
 from .base import DEFAULT_PORTS, Listen, Receiver, read_switch
-from .stream import OPTIONS, Channel, Connection, StreamTransport, source_of
+from .channel import Channel
+from .connection import Connection
+from .stream import OPTIONS, StreamTransport, source_of
 from .tls import TLS_OPTIONS, TlsChannel, TlsTransport, identities, plain_name
 
 __all__ = ['SUBPROTOCOL', 'WS_OPTIONS', 'Rules', 'WebSocketChannel', 'WsTransport', 'WssTransport']

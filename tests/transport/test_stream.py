@@ -17,7 +17,8 @@ from greensip.dialog import FAILED, INCOMING, REQUEST, RESPONSE, Core, Event
 from greensip.errors import ConnectError, TransportError, UsageError
 from greensip.transaction.flow import Flow, hostport
 from greensip.transport import Endpoint
-from greensip.transport.stream import DRAIN, Connection, Readers, StreamTransport, source_of
+from greensip.transport.connection import DRAIN, Connection
+from greensip.transport.stream import Readers, StreamTransport, source_of
 
 PATIENCE = 5.0
 

@@ -21,7 +21,7 @@ from greensip.dialog import INCOMING, Core, Event
 from greensip.errors import TlsError, TransportError, UsageError
 from greensip.transaction.flow import Flow, hostport
 from greensip.transport import Endpoint, StaticResolver
-from greensip.transport.stream import PlainChannel
+from greensip.transport.channel import PlainChannel
 from greensip.transport.tls import TlsChannel, TlsTransport, identities
 
 PATIENCE = 5.0
