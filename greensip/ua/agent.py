@@ -129,9 +129,9 @@ class UserAgent(Engine):
             with ua.invite('sip:bob@127.0.0.1:5080') as leg:
                 leg.wait_for('200', timeout=20)
 
-    ``listen`` are places such as ``'udp:127.0.0.1:5060'`` or ``'tls:0.0.0.0:5061?cert=cert.pem&key=key.pem'``, see
-    "Transports" in the README; port 0, and no place at all, take a free one.  Raises TransportError when one can't be
-    had, UsageError for options that it does not have.
+    ``places`` are such as ``'udp:127.0.0.1:5060'`` or ``'tls:0.0.0.0:5061?cert=cert.pem&key=key.pem'`` ("Transports" in
+    the README); a list of them is given as ``listen=``.  Port 0, and no place at all, take a free one.  Raises
+    TransportError when one can't be had, UsageError for options that it does not have.
 
     ``name``: the user part of our own address, as it stands in a URI (RFC 3261 25.1 user); UsageError otherwise.
     ``user_agent``: the text of User-Agent and Server.
@@ -152,7 +152,7 @@ class UserAgent(Engine):
     ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
 
-    def __init__(self, *listen: Any, name: str = 'greensip', user_agent: str = 'greensip',
+    def __init__(self, *places: Any, listen: Sequence[Any] = (), name: str = 'greensip', user_agent: str = 'greensip',
                  codecs: Sequence[Any] = DEFAULT_CODECS, timeouts: Settings | Mapping[str, Any] | None = None,
                  network: Any = None, clock: Clock | None = None, resolver: Any = None, random: Any = None,
                  advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = (),
@@ -169,7 +169,8 @@ class UserAgent(Engine):
                        keep=expect_keep_alives, enum=enum,
                        route=[loose_route(outbound_proxy)] if outbound_proxy is not None else ())
         self.core = core
-        self.endpoint = Endpoint(core, listen or ('udp:0.0.0.0:0',), clock=clock, network=network, resolver=resolver,
+        wanted = [*places, *([listen] if isinstance(listen, str) else listen)]
+        self.endpoint = Endpoint(core, wanted or ('udp:0.0.0.0:0',), clock=clock, network=network, resolver=resolver,
                                  advertised=advertised)
         self.traces: Traces | None = None
         if pcap is not None or hep is not None:

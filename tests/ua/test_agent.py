@@ -30,6 +30,17 @@ from .conftest import SDP, answering
 
 # -- accept
 
+@pytest.mark.parametrize(('places', 'listen', 'heard'), [
+    ((), (), ['UDP']),
+    ((), 'tcp:127.0.0.1:0', ['TCP']),
+    ((), ['udp:127.0.0.1:0', 'tcp:[::1]:0'], ['UDP', 'TCP']),
+    (('tcp:127.0.0.1:0',), ['udp:127.0.0.1:0'], ['TCP', 'UDP']),
+])
+def test_places_are_given_singly_or_as_a_list(places, listen, heard):
+    with UserAgent(*places, listen=listen) as ua:
+        assert [point.transport for point in ua.points] == heard
+
+
 def test_accept_returns_the_calls_in_order(alice, bob, net, to_bob):
     first, second = alice.invite(to_bob), alice.invite(to_bob)
     legs = [bob.accept(timeout=5), bob.accept(timeout=5)]
