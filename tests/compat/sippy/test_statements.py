@@ -26,14 +26,23 @@ def load() -> ModuleType:
 STATEMENTS = load()
 
 
-@cache
-def outcomes(how: str) -> dict[str, str]:
-    """What came out of every check."""
-    done = subprocess.run([sys.executable, str(PROGRAM), how], capture_output=True, text=True, timeout=400,
+#: how often stock sippy is asked: its threads race, so it does not always do what it nearly always does
+ATTEMPTS = 3
+
+
+def run(how: str, *names: str) -> dict[str, str]:
+    """What comes out of every check, or of those that are named."""
+    done = subprocess.run([sys.executable, str(PROGRAM), how, *names], capture_output=True, text=True, timeout=400,
                           stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, done.stderr
     result: dict[str, str] = json.loads(done.stdout)
     return result
+
+
+@cache
+def outcomes(how: str) -> dict[str, str]:
+    """What came out of every check."""
+    return run(how)
 
 
 @pytest.mark.usefixtures('needs_sippy')
@@ -41,8 +50,12 @@ def outcomes(how: str) -> dict[str, str]:
 @pytest.mark.parametrize('name', STATEMENTS.CHECKS)
 def test_statement(name: str, how: str) -> None:
     expected = getattr(STATEMENTS.CHECKS[name], how)
-    if expected != STATEMENTS.OPEN:
-        assert outcomes(how)[name] == expected
+    if expected == STATEMENTS.OPEN:
+        return
+    seen = [outcomes(how)[name]]
+    while how == 'stock' and seen[-1] != expected and len(seen) < ATTEMPTS:
+        seen.append(run(how, name)[name])
+    assert seen[-1] == expected, seen
 
 
 def test_where_the_shim_differs() -> None:
