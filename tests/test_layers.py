@@ -15,7 +15,7 @@ RANKS = {
     'native': -1,
     'errors': 0, 'fsm': 0,
     'message': 1, 'sdp': 1, 'rtp': 1,
-    'transaction': 2,
+    'transaction': 2, 'body': 2,
     'dialog': 3,
     'transport': 4, 'media': 4,
     'ua': 5,
