@@ -242,7 +242,7 @@ class B2bua:
 
 def _open(options: Options, **common: Any) -> UserAgent:
     """The user agent; SetupError if its addresses cannot be had."""
-    common |= {'pcap': options.pcap, 'hep': options.hep}
+    common |= {'pcap': options.pcap, 'hep': options.hep, 'supported': ()}
     try:
         places = [_shown(Listen.parse(place), options.advertise) for place in options.listening()]
         if options.allowed_pts:
