@@ -44,6 +44,7 @@ from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import SDP, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
+from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
 from .way_back import WayBack
 
@@ -117,6 +118,8 @@ class Core:
         #: the longest time between two keep-alives in seconds, 0 for any, None for no answer
         self.offers_keep = False
         self.keep: int | None = None
+        #: the dialogs of calls that ended lately, where Replaces or Join may name them
+        self.ended: EndedDialogs | None = None
         self._contacts: dict[Point, str] = {}
         self._secure_contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
@@ -140,6 +143,10 @@ class Core:
         self.layer.keep = self.keep
         self._methods = frozenset(self.allow)
         self._extensions = frozenset(tag.lower() for tag in self.supported)
+        if not self._extensions.isdisjoint(('replaces', 'join')):
+            self.ended = self.ended or EndedDialogs(self.settings.timer_h)
+        else:
+            self.ended = None
         self._contacts.clear()
         self._secure_contacts.clear()
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
@@ -153,6 +160,10 @@ class Core:
         self._any_request_fields: Fields = agent
         self._capabilities = [*allow, *supported]
         self._server = server
+
+    def supports(self, tag: str) -> bool:
+        """Whether an option tag, in small letters, is one of ours."""
+        return tag in self._extensions
 
     @property
     def points(self) -> list[Point]:
@@ -478,7 +489,14 @@ class Core:
             return
         # 8.2.5 processing the request
         if method == 'INVITE':
-            self.events.append(Event(INCOMING, ServerInvite(self, transaction, request), request, now))
+            match = find_match(self, request, now) if self.ended is not None else None
+            if isinstance(match, int):
+                self._refuse(transaction, match, now)
+            else:
+                self.events.append(Event(INCOMING, ServerInvite(self, transaction, request, match), request, now))
+        elif self.ended is not None and (request.has('Replaces') or request.has('Join')):
+            # RFC 3891 3, RFC 3911 4: only an INVITE can do that
+            self._refuse(transaction, 400, now)
         elif method == 'OPTIONS' and self.options_code is not None:
             self._answer_options(transaction, now)
         else:

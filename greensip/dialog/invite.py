@@ -109,7 +109,7 @@ def send_bye(usage: InviteUsage, now: float, fields: Fields = (), error: Excepti
     """15.1.1.  The peer's open INVITE is answered too, since nobody else will do that any more."""
     usage.refuse_open_invite(now)
     usage.abandon_invites(now)
-    usage.ended_by = error or LocalHangup()
+    usage.ended_by = error or usage.ended_by or LocalHangup()
     usage.in_dialog('BYE', fields).start(now)
 
 
@@ -521,6 +521,8 @@ class InviteUsage(Machine):
         core = self.core
         for dialog in self.dialogs.values():
             core.dialogs.pop(dialog.id, None)
+            if core.ended is not None:
+                core.ended.add(dialog.id, now)
             # No circles: what is over is freed at once, not when the collector comes round.
             dialog.usage = NOBODY
         self.stop_repeating()
@@ -528,7 +530,7 @@ class InviteUsage(Machine):
             # Nobody will acknowledge it any more, so a repetition is turned down like that of another fork.
             self.unacked.acks.clear()
         core.usages.discard(self)
-        core.events.append(Event(ENDED, self, None, now, 0, None, error))
+        core.events.append(Event(ENDED, self, None, now, 0, None, self.ended_by or error))
 
     def add_dialog(self, dialog: Dialog) -> None:
         self.dialogs[dialog.remote_tag] = dialog
@@ -595,6 +597,9 @@ class InviteUsage(Machine):
         inviting, self.inviting = self.inviting, None
         if inviting is not None:
             inviting.cancel(now)
+
+    def forget_match(self) -> None:
+        """Whom this call replaced itself is of no interest any more when it is replaced in its turn."""
 
     def local_tag(self) -> str:
         return self.dialog.local_tag if self.dialog is not None else ''

@@ -36,6 +36,7 @@ from .routing import is_sips
 
 if TYPE_CHECKING:
     from .core import Core
+    from .replaces import Match
 
 __all__ = ['ServerInvite']
 
@@ -52,6 +53,8 @@ def respond_success(usage: ServerInvite, response: Response, now: float) -> None
     if usage.dialog is not None:
         usage.dialog.confirmed = True
     usage.send_success(usage.invited, response, now)
+    if usage.match is not None:
+        usage.match.accepted(now)
 
 
 def refuse(usage: ServerInvite, response: Response, now: float) -> None:
@@ -99,7 +102,7 @@ def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) ->
 class ServerInvite(InviteUsage):
     """The callee's half: 13.3 and 9.2."""
 
-    __slots__ = ('_request', 'bye_fields', 'tag', 'transaction')
+    __slots__ = ('_request', 'bye_fields', 'match', 'tag', 'transaction')
 
     role = 'uas'
     initial = INCOMING
@@ -131,13 +134,17 @@ class ServerInvite(InviteUsage):
         *SHARED_ROWS,
     )
 
-    def __init__(self, core: Core, transaction: ServerTransaction, request: Request) -> None:
+    def __init__(
+        self, core: Core, transaction: ServerTransaction, request: Request, match: Match | None = None
+    ) -> None:
         super().__init__(core, request.call_id)
         self._request = request
         self.transaction = transaction
         self.invited = transaction
         self.tag = core.new_tag()
         self.bye_fields: Fields = ()
+        #: the call that it is to replace or to join (RFC 3891, RFC 3911)
+        self.match = match
         transaction.user = self
         self.take_remote_sdp(request)
 
@@ -147,6 +154,9 @@ class ServerInvite(InviteUsage):
 
     def local_tag(self) -> str:
         return self.tag
+
+    def forget_match(self) -> None:
+        self.match = None
 
     def respond(
         self,

@@ -63,7 +63,7 @@ PATIENCE = 30.0
 ELSEWHERE = '192.0.2.1'
 
 #: option tags that every user agent supports (RFC 3261 19.2), each added with the code that honours it
-SUPPORTED: tuple[str, ...] = ()
+SUPPORTED: tuple[str, ...] = ('replaces',)
 
 WORDS.add('call')
 
@@ -142,7 +142,8 @@ class UserAgent(Engine):
     RFC 3261, ``Settings`` or a mapping such as ``{'t1': 0.1}``.
     ``network``, ``clock``, ``resolver``, ``random`` replace those of the system, for tests.
     ``advertised``: host and port that peers are told.  ``allow``: further methods inside and outside of calls.
-    ``supported``: the option tags; ``SUPPORTED`` without it, ``(*SUPPORTED, 'join')`` for more.  ``manual``: the methods that handlers of incoming calls answer themselves.
+    ``supported``: the option tags; ``SUPPORTED`` without it, ``(*SUPPORTED, 'join')`` for more.
+    ``manual``: the methods that handlers of incoming calls answer themselves.
     ``watchdog``: seconds for which a script may hold the hub without being told off; None for any time.
     ``keep_responses=False``: legs remember their latest response only.
     ``send_keep_alives``: offer to keep the flows of our calls alive, and do so where the peer wants it (RFC 6223).
@@ -158,8 +159,9 @@ class UserAgent(Engine):
     def __init__(self, *places: Any, listen: Sequence[Any] = (), name: str = 'greensip', user_agent: str = 'greensip',
                  codecs: Sequence[Any] = DEFAULT_CODECS, timeouts: Settings | Mapping[str, Any] | None = None,
                  network: Any = None, clock: Clock | None = None, resolver: Any = None, random: Any = None,
-                 advertised: tuple[str, int] | None = None, allow: Sequence[str] = (), supported: Sequence[str] = SUPPORTED,
-                 manual: Sequence[str] = (), watchdog: float | None = 0.1, keep_responses: bool = True,
+                 advertised: tuple[str, int] | None = None, allow: Sequence[str] = (),
+                 supported: Sequence[str] = SUPPORTED, manual: Sequence[str] = (),
+                 watchdog: float | None = 0.1, keep_responses: bool = True,
                  send_keep_alives: bool = False, expect_keep_alives: int | None = None,
                  outbound_proxy: Uri | str | None = None, enum: str = '',
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
