@@ -57,17 +57,29 @@ def check_request(request: Request) -> None:
 
 
 def check_response(response: Response) -> None:
-    """The same for a response; one that fails is dropped (RFC 3261 18.1.2, 8.1.3.3)."""
+    """The same for a response; one that fails is dropped (RFC 3261 18.1.2, 8.1.3.3).
+
+    A Contact that cannot be read is as good as none: it goes, and leaves what the response says otherwise.
+    """
     try:
-        first, _ = _check_common(response)
+        first, cseq = _check_common(response)
         if response.code < 300:
-            if RECORD_ROUTE in first:
+            if RECORD_ROUTE in first and cseq.method == 'INVITE':
                 _ = response.record_routes
-            if CONTACT in first and response.contact is STAR:
-                raise ParseError('Contact: * is for REGISTER')
+            if CONTACT in first and cseq.method in CONTACT_METHODS and cseq.method != 'REGISTER':
+                drop_broken_contact(response)
     except ParseError as error:
         error.message = response
         raise
+
+
+def drop_broken_contact(response: Response) -> None:
+    try:
+        readable = response.contact is not STAR
+    except ParseError:
+        readable = False
+    if not readable:
+        response.remove(CONTACT)
 
 
 def _check_common(message: Message) -> tuple[dict[str, str], CSeq]:
