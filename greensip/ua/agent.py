@@ -44,6 +44,7 @@ from .pattern import WORDS
 from .reply import Reply, wait_reply
 from .session import inactive_offer
 from .threads import ThreadBound
+from .transfer import naming_fields
 from .watchdog import Watchdog, watch_hub
 from .workers import Task
 
@@ -265,7 +266,8 @@ class UserAgent(Engine):
                content_type: str | None = None, route: Sequence[str] | str = (), follow: int = 0,
                strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | None = None,
                credentials: Any = None, call_id: str | None = None, contact: str | None = None,
-               max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None) -> OutgoingLeg:
+               max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None,
+               replaces: Any = None, joins: Any = None) -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
@@ -275,7 +277,8 @@ class UserAgent(Engine):
         methods inside the dialog, to be answered with ``leg.respond()``.  ``progress_to``: an incoming leg that gets
         our provisional responses.  ``credentials``: user and password for 401 and 407.  ``flow``: where to send it,
         whatever ``uri`` and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as
-        a browser.
+        a browser.  ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
+        with him, or the text of Replaces as he has told it; ``joins``: the one that it is to be joined with (RFC 3911).
 
         Raises UsageError or ParseError for arguments that make no request, WrongState when closed, WrongThread.
         Whatever happens to the INVITE is seen by waiting.
@@ -295,9 +298,12 @@ class UserAgent(Engine):
             data, kind = inactive_offer(host, self.codecs, self.core.random), SDP
         else:
             data, kind = body_of(sdp, content_type, SDP)
+        pairs = fields_of(headers)
+        if replaces is not None or joins is not None:
+            pairs = [*pairs, *naming_fields(replaces, joins)]
         options: dict[str, Any] = {
             'from_': from_ if from_ is not None else self._own_address(target, routes, flow), 'to': to,
-            'headers': fields_of(headers), 'body': data, 'content_type': kind,
+            'headers': pairs, 'body': data, 'content_type': kind,
             'route': _routes(routes) if routes else (), 'point': point, 'flow': flow, 'credentials': credentials,
             'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
         }

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.invite_server import ServerInvite
-from greensip.errors import GreensipError, ResponseError, UsageError, WrongState
+from greensip.errors import GreensipError, MediaError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
 from .leg import SDP, Leg
-from .session import inactive_answer, inactive_offer
+from .session import answer_again, inactive_answer, inactive_offer
 
 if TYPE_CHECKING:
     from .agent import UserAgent
@@ -63,6 +63,31 @@ class IncomingLeg(Leg):
         """Address and port that the INVITE came from."""
         return self.flow.remote
 
+    @property
+    def replaces(self) -> Leg | None:
+        """Our call that this one is to take the place of (RFC 3891), or None.
+
+        ``answer()`` does that: the other one ends with Replaced, and without ``sdp`` its session is gone on with.
+        ``reject()`` leaves it as it is.  Who may do that is for the script to decide: whoever knows the dialog can ask,
+        and ``headers.get('Referred-By')`` is what he says of it.
+        """
+        return self._named('replaces')
+
+    @property
+    def joins(self) -> Leg | None:
+        """Our call that this one is to be joined with (RFC 3911), or None.
+
+        The script mixes them; if it cannot, it answers with ``reject(488)``.  Only a user agent with ``join`` among its
+        ``supported`` option tags is asked for that.
+        """
+        return self._named('join')
+
+    def _named(self, kind: str) -> Leg | None:
+        usage: Any = self.usage
+        match = usage.match
+        owner: Leg | None = match.owner if match is not None and match.kind == kind else None
+        return owner
+
     # -- verbs
 
     def ring(self, code: int = 180, *, headers: Extra = None) -> None:
@@ -103,6 +128,29 @@ class IncomingLeg(Leg):
             data, kind = self._own_description(), SDP
         self._send(code, reason, headers, data, kind, like)
         self._answered = self.ua.clock.now()
+        usage: Any = self.usage
+        if usage.match is not None:
+            replaced = self.replaces
+            if replaced is not None and replaced.usage.ended_by is not None:
+                replaced.interrupt()
+
+    def replace(self, other: Leg) -> None:
+        self.check()
+        if other is not self and self.usage.state in ('incoming', 'early'):
+            other.check()
+            self.answer(self._description_of(other))
+        super().replace(other)
+
+    def _description_of(self, other: Leg) -> bytes | None:
+        """What we say to the new peer to go on with the session of another call; None if that cannot be."""
+        local = other._before_hold or other.local_sdp
+        offer = self.offer
+        if not offer or not local:
+            return local or None
+        try:
+            return answer_again(offer, local, False)
+        except MediaError:
+            return None
 
     def _own_description(self) -> bytes:
         """What we say when the script says nothing."""
@@ -111,6 +159,11 @@ class IncomingLeg(Leg):
         if usage.local_sdp:
             local: bytes = usage.local_sdp
             return local
+        if usage.match is not None:
+            replaced = self.replaces
+            found = self._description_of(replaced) if replaced is not None else None
+            if found is not None:
+                return found
         host = usage.transaction.flow.point.advertised[0]
         offer = self.offer
         if offer:

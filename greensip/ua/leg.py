@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.invite import InviteUsage, sdp_of
+from greensip.dialog.replaces import give_way
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, parse_name_addr
 from greensip.native import mypyc_attr
@@ -46,7 +47,7 @@ STATES = {
 #: what a leg will have one day, and what it needs
 LATER = {
     'audio': 'media', 'send_dtmf': 'media', 'transfer': 'transfer (REFER)', 'transfer_to': 'transfer (REFER)',
-    'replace': 'transfer (Replaces)', 'subscribe': 'subscriptions', 'notify': 'subscriptions', 'prack': 'PRACK',
+    'subscribe': 'subscriptions', 'notify': 'subscriptions', 'prack': 'PRACK',
 }
 
 
@@ -207,6 +208,12 @@ class Leg(Mailbox):
         return self.usage.remote_sdp
 
     @property
+    def remote_target(self) -> str:
+        """The URI that requests inside the dialog go to: the peer's Contact (RFC 3261 12); empty without a dialog."""
+        dialog = self.usage.dialog
+        return dialog.remote_target if dialog is not None else ''
+
+    @property
     def peer_name(self) -> str:
         """Who is on the other side, for texts."""
         try:
@@ -363,6 +370,24 @@ class Leg(Mailbox):
         """End the call because another one was answered first; the Reason says so (RFC 3326 2)."""
         self.ua.check_thread()
         self._close(480, 'SIP;cause=200;text="Call completed elsewhere"')
+
+    def replace(self, other: Leg) -> None:
+        """Take the place of ``other``, which ends with Replaced: a BYE, or a CANCEL if we are its caller.
+
+        A leg that came in and is not answered yet is answered first, going on with the session of ``other``.  Does not
+        block.  Raises WrongState when ``other`` is over.
+        """
+        self.check()
+        other.check()
+        if other is self:
+            raise UsageError('a leg cannot replace itself')
+        if not give_way(other.usage, self.ua.clock.now()):
+            raise WrongState(f'no call to replace: it is {other.usage.state}')
+        other.interrupt()
+        self.ua.endpoint.flush()
+
+    def _farewell(self) -> Exception:
+        return self.usage.ended_by or super()._farewell()
 
     def abort(self, error: BaseException) -> None:
         """End the call because its script failed with ``error``: an unanswered caller gets its status, or a 500."""

@@ -239,8 +239,12 @@ class Mailbox(ThreadBound):
                 return
         self._remember(event)
 
+    def _farewell(self) -> Exception:
+        """Why we are ending it, before that is told."""
+        return LocalHangup()
+
     def interrupt(self) -> None:
-        """We end the leg ourselves: wake those who wait on it with LocalHangup, not only when the peer has agreed."""
+        """We end the leg ourselves: wake those who wait on it, not only when the peer has agreed."""
         for _, gate in self._gates:
             gate.interrupted = self
             gate.wake()
@@ -476,7 +480,7 @@ def _interrupt(watches: Sequence[Watch], leg: Mailbox, errors: list[Exception] |
     for watch in tuple(watches):
         if watch.leg is not leg or leg.ended:
             continue
-        error = LocalHangup()
+        error = leg._farewell()
         notice = Notice('ended', time=leg._engine.clock.now(), leg=leg, error=error)
         if watch.matcher.matches(notice):
             watch.event = notice
