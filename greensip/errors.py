@@ -19,6 +19,8 @@
      |   |  RequestTerminated (487), TooBrief (423), ServerFailure (5xx)
      +- LegEnded                        a call that is over: .reason
      |   +- RemoteHangup, RemoteCancel, Replaced, SessionExpired, MediaTimeout, LocalHangup
+     +- SubscriptionEnded               a subscription that is over: .reason, .retry_after       481
+     |   +- Unsubscribed                we ended it ourselves
      +- MediaError                                                                              488
      |   +- NegotiationFailed, CodecError, SrtpError
      +- UnexpectedMessage               strict scripts only
@@ -35,9 +37,9 @@ __all__ = [
     'LocalHangup', 'MediaError', 'MediaTimeout', 'MessageTooBig', 'NegotiationFailed',
     'NotAcceptable', 'NotFound', 'ParseError', 'Redirected', 'RemoteCancel', 'RemoteHangup',
     'Replaced', 'RequestTerminated', 'ResolveError', 'ResponseError', 'ServerFailure',
-    'SessionExpired', 'SetupError', 'SrtpError', 'TlsError', 'TooBrief', 'TransactionTimeout', 'TransportError',
-    'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'UsageError', 'WaitTimeout', 'WrongState',
-    'WrongThread', 'response_error',
+    'SessionExpired', 'SetupError', 'SrtpError', 'SubscriptionEnded', 'TlsError', 'TooBrief', 'TransactionTimeout',
+    'TransportError', 'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'Unsubscribed', 'UsageError', 'WaitTimeout',
+    'WrongState', 'WrongThread', 'response_error',
 ]
 
 
@@ -254,6 +256,32 @@ class LocalHangup(LegEnded):
     """We ended the call ourselves."""
 
     text = 'we hung up'
+
+
+class SubscriptionEnded(GreensipError):
+    """A subscription is over (RFC 6665).
+
+    ``reason`` is the word of the last NOTIFY's Subscription-State, such as ``rejected`` or ``noresource``; None if it
+    had none.  ``retry_after``: seconds before which it makes no sense to ask again, or None.
+    """
+
+    status = 481
+    text: ClassVar[str] = 'the subscription has ended'
+
+    def __init__(self, reason: str | None = None, retry_after: int | None = None, message: Any = None) -> None:
+        super().__init__(reason, retry_after, message)
+        self.reason = reason
+        self.retry_after = retry_after
+        self.message = message
+
+    def __str__(self) -> str:
+        return f'{self.text} ({self.reason})' if self.reason else self.text
+
+
+class Unsubscribed(SubscriptionEnded):
+    """We ended the subscription ourselves."""
+
+    text = 'we ended the subscription'
 
 
 class MediaError(GreensipError):

@@ -11,6 +11,9 @@ from .invite import InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .routing import Lookup, Router, route_request
+from .subscription import Subscription, status_of
+from .subscription_client import ClientSubscription
+from .subscription_server import ServerSubscription
 
 __all__ = [
     'ENDED',
@@ -21,6 +24,7 @@ __all__ = [
     'RESPONSE',
     'ClientInvite',
     'ClientRequest',
+    'ClientSubscription',
     'Core',
     'Dialog',
     'DialogId',
@@ -32,6 +36,9 @@ __all__ = [
     'Random',
     'Router',
     'ServerInvite',
+    'ServerSubscription',
+    'Subscription',
     'name_addr_text',
     'route_request',
+    'status_of',
 ]

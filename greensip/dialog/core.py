@@ -46,6 +46,9 @@ from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
+from .subscription import EVENT_METHODS, Subscriptions
+from .subscription_client import ClientSubscription, Destination
+from .subscription_server import ServerSubscription
 from .way_back import WayBack
 
 __all__ = ['Core', 'Random', 'name_addr_text']
@@ -103,6 +106,8 @@ class Core:
         #: calls that are not over, and the dialogs by which requests find them
         self.usages: set[InviteUsage] = set()
         self.dialogs: dict[DialogId, Dialog] = {}
+        #: subscriptions that are not over (RFC 6665)
+        self.subscriptions = Subscriptions(self)
         #: what we understand (8.2.1, 8.2.2.3, 8.2.3); change them with ``configure``
         self.allow: Sequence[str] = ('INVITE', 'ACK', 'CANCEL', 'BYE', 'OPTIONS', 'INFO', 'UPDATE', 'MESSAGE')
         self.supported: Sequence[str] = ()
@@ -243,7 +248,12 @@ class Core:
 
     def counts(self) -> dict[str, int]:
         """How many of each thing live; all zero when nothing is going on."""
-        return {'calls': len(self.usages), 'dialogs': len(self.dialogs), 'transactions': len(self.layer)}
+        return {
+            'calls': len(self.usages),
+            'dialogs': len(self.dialogs),
+            'subscriptions': len(self.subscriptions),
+            'transactions': len(self.layer),
+        }
 
     # -- the verbs
 
@@ -348,6 +358,164 @@ class Core:
         exchange.flow = flow
         exchange.start(now)
         return exchange
+
+    def subscribe(
+        self,
+        uri: Uri | str,
+        package: str,
+        now: float,
+        *,
+        from_: NameAddr | Uri | str = '',
+        to: NameAddr | Uri | str | None = None,
+        expires: int = 3600,
+        accept: Sequence[str] = (),
+        event_id: str | None = None,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        route: Sequence[str] = (),
+        credentials: Any = None,
+        contact: str | None = None,
+        point: Point | None = None,
+        flow: Flow | None = None,
+        within: InviteUsage | None = None,
+        call_id: str | None = None,
+        from_tag: str | None = None,
+        accept_forks: bool = False,
+        resubscribe: bool = False,
+        manual: bool = False,
+    ) -> ClientSubscription:
+        """Subscribe to ``package`` of ``uri`` (RFC 6665 4.1).  It is refreshed by itself until ``unsubscribe``.
+
+        ``package`` is the Event's text without its id.  ``expires`` in seconds, 0 fetches the state once.
+        ``within``: a call in whose dialog it takes place; ``uri`` and ``from_`` count for nothing then.
+        ``accept_forks``: other branches of a fork are told as FORKED events whose ``exchange`` is a subscription more.
+        ``resubscribe``: subscribe anew when the notifier ends it for a reason that allows that (4.1.3).
+        ``manual``: the program answers the NOTIFYs.
+
+        Each NOTIFY is a REQUEST event, answered 200 already; the responses to SUBSCRIBE are RESPONSE events; ENDED is
+        the last one, with SubscriptionEnded, the ResponseError of the refusal, TransactionTimeout or TransportError.
+        Raises UsageError, WrongState, ParseError.
+        """
+        if expires < 0:
+            raise UsageError('a subscription lasts 0 seconds (to fetch the state) or longer')
+        self.check_headers(headers)
+        subscription = ClientSubscription(
+            self,
+            package,
+            event_id,
+            destination=None if within is not None else self._destination(
+                uri, from_, to, route, contact, point, flow, call_id, from_tag
+            ),
+            within=within,
+            expires=expires,
+            accept=accept,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+            digest=DigestClient(credentials) if credentials else None,
+            accept_forks=accept_forks,
+            resubscribe=resubscribe,
+            manual=manual,
+        )
+        self._allow_method('NOTIFY')
+        subscription.start(now)
+        return subscription
+
+    def refer(
+        self,
+        refer_to: NameAddr | Uri | str,
+        now: float,
+        *,
+        within: InviteUsage | None = None,
+        uri: Uri | str = '',
+        from_: NameAddr | Uri | str = '',
+        to: NameAddr | Uri | str | None = None,
+        subscribe: bool = True,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        route: Sequence[str] = (),
+        credentials: Any = None,
+        contact: str | None = None,
+        point: Point | None = None,
+        flow: Flow | None = None,
+        call_id: str | None = None,
+        from_tag: str | None = None,
+        accept_forks: bool = False,
+        manual: bool = False,
+    ) -> ClientSubscription:
+        """Ask a peer to contact ``refer_to`` (RFC 3515): in the dialog of the call ``within``, or at ``uri``.
+
+        The NOTIFYs of its implicit subscription are REQUEST events, as for ``subscribe``; ``status_of(body)`` reads
+        them.  ``subscribe=False`` asks for none (Refer-Sub: false, RFC 4488): if the peer agrees, the RESPONSE event is
+        followed by ENDED with SubscriptionEnded('norefersub').  Raises UsageError, WrongState, ParseError.
+        """
+        if (within is None) == (not uri):
+            raise UsageError('a REFER goes either into a call or to a URI')
+        target = str(refer_to) if isinstance(refer_to, NameAddr) else name_addr_text(refer_to)
+        fields = [*headers] if subscribe else [('Refer-Sub', 'false'), ('Supported', 'norefersub'), *headers]
+        self.check_headers(fields)
+        subscription = ClientSubscription(
+            self,
+            'refer',
+            None,
+            method='REFER',
+            destination=None if within is not None else self._destination(
+                uri, from_, to, route, contact, point, flow, call_id, from_tag
+            ),
+            within=within,
+            headers=fields,
+            body=body,
+            content_type=content_type,
+            digest=DigestClient(credentials) if credentials else None,
+            refer_to=target,
+            accept_forks=accept_forks,
+            manual=manual,
+        )
+        self._allow_method('NOTIFY')
+        subscription.start(now)
+        return subscription
+
+    def incoming_subscription(self, transaction: ServerTransaction, now: float) -> ServerSubscription:
+        """Become the notifier for a SUBSCRIBE or REFER that came as a REQUEST event, inside or outside of a call.
+
+        ``accept``, ``pend`` or ``reject`` must follow.  Raises ParseError, whose ``status`` is how to answer, for a
+        request that asks for nothing that could be granted: without Event (489), with two Refer-To (400) ...
+        """
+        request = transaction.request
+        if request.method not in ('SUBSCRIBE', 'REFER'):
+            raise UsageError(f'{request.method} asks for no subscription')
+        usage = transaction.user
+        dialog = self._dialog_of(request) if request.to_tag else None
+        if request.to_tag and dialog is None:
+            raise WrongState('the dialog of the request is over')
+        if request.method == 'SUBSCRIBE':
+            self._allow_method('SUBSCRIBE')
+        return ServerSubscription(self, transaction, dialog, usage if isinstance(usage, InviteUsage) else None)
+
+    def _destination(
+        self,
+        uri: Uri | str,
+        from_: NameAddr | Uri | str,
+        to: NameAddr | Uri | str | None,
+        route: Sequence[str],
+        contact: str | None,
+        point: Point | None,
+        flow: Flow | None,
+        call_id: str | None,
+        from_tag: str | None,
+    ) -> Destination:
+        if not from_:
+            raise UsageError('who asks? Give from_')
+        # 8.1.2: who is reached over a flow of his own is reached without a proxy.
+        route = route or (self.route if flow is None else ())
+        return Destination(str(uri), from_, to, route, contact, point, flow, call_id, from_tag)
+
+    def _allow_method(self, method: str) -> None:
+        """What we have asked for is taken."""
+        if method not in self._methods:
+            self.configure(allow=[*self.allow, method])
 
     def respond(
         self,
@@ -506,6 +674,12 @@ class Core:
         """12.2.2."""
         dialog = self._dialog_of(request)
         if dialog is None:
+            # RFC 6665 4.4.1: a NOTIFY makes the dialog of the subscription that was asked for.
+            if request.method == 'NOTIFY' and self.subscriptions.awaited:
+                if not self._understands(transaction, request, now):
+                    return
+                if self.subscriptions.on_first_notify(transaction, request, now):
+                    return
             self._refuse(transaction, 481, now)
             return
         if not dialog.in_order(request):
@@ -517,7 +691,9 @@ class Core:
             return
         if request.method == 'OPTIONS' and self.options_code is not None:
             self._answer_options(transaction, now)
-        else:
+        elif request.method not in EVENT_METHODS or not self.subscriptions.on_request(
+            dialog, transaction, request, now
+        ):
             dialog.usage.on_request(transaction, request, now)
 
     def _on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:

@@ -525,6 +525,8 @@ class InviteUsage(Machine):
                 core.ended.add(dialog.id, now)
             # No circles: what is over is freed at once, not when the collector comes round.
             dialog.usage = NOBODY
+        if core.subscriptions.sharing:
+            core.subscriptions.on_call_ended(self.dialogs.values())
         self.stop_repeating()
         if self.unacked is not None:
             # Nobody will acknowledge it any more, so a repetition is turned down like that of another fork.

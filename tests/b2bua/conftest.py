@@ -136,10 +136,10 @@ class Rig:
             assert made.calls == {}
             # Once closed it has no time left in which its transactions could end.
             transactions = len(made.ua.core.layer) if made.stopping else 0
-            assert made.ua.core.counts() == {'calls': 0, 'dialogs': 0, 'transactions': transactions}
+            assert made.ua.core.counts() == {'calls': 0, 'dialogs': 0, 'subscriptions': 0, 'transactions': transactions}
             assert made.ua.legs == []
         for agent in self.agents:
-            assert agent.core.counts() == {'calls': 0, 'dialogs': 0, 'transactions': 0}
+            assert agent.core.counts() == {'calls': 0, 'dialogs': 0, 'subscriptions': 0, 'transactions': 0}
 
     def records(self) -> list[dict[str, Any]]:
         """Close the B2BUA, and read the records that it wrote."""

@@ -1,0 +1,796 @@
+"""The subscriber's half of a subscription: RFC 6665 4.1; the issuer of a REFER: RFC 3515 2.4.4, RFC 4488, RFC 7647.
+
+The SUBSCRIBE goes out, and timer N runs; the first NOTIFY makes the dialog, which may be before the 200 to the
+SUBSCRIBE.  NOTIFYs from other branches of a fork make subscriptions of their own, if those are wanted (4.1.4).  It is
+refreshed before it expires.  When the notifier ends it, what follows is decided by its reason.
+
+    init --SUBSCRIBE--> notify_wait --NOTIFY pending--> pending --NOTIFY active--> active
+      --NOTIFY terminated--> terminated
+
+Two states are added to the RFC's figure: ``unsubscribing`` (our SUBSCRIBE with ``Expires: 0`` is out, the last NOTIFY
+still to come) and ``waiting`` (to subscribe anew, the arrow "Retry-after expires" of the figure).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greensip.errors import (
+    ParseError,
+    ResponseError,
+    SubscriptionEnded,
+    TransactionTimeout,
+    Unsubscribed,
+    UsageError,
+    WrongState,
+    response_error,
+)
+from greensip.fsm import Row
+from greensip.message import EventValue, Request, Response, SubscriptionState
+from greensip.transaction.flow import Flow, Point
+from greensip.transaction.layer import ServerTransaction
+from greensip.transaction.timers import Timer
+
+from .dialog import Dialog
+from .event import FAILED, FORKED, Event
+from .exchange import ClientRequest, Fields
+from .invite import CLOSING, InviteUsage
+from .invite import TERMINATED as CALL_TERMINATED
+from .subscription import FATAL, Subscription, event_of
+
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = [
+    'ACTIVE',
+    'INIT',
+    'NOTIFY_WAIT',
+    'PENDING',
+    'TERMINATED',
+    'UNSUBSCRIBING',
+    'WAITING',
+    'ClientSubscription',
+    'Destination',
+    'refresh_delay',
+    'retry_delay',
+]
+
+INIT = 'init'
+NOTIFY_WAIT = 'notify_wait'  # the SUBSCRIBE is out, no NOTIFY has come
+PENDING = 'pending'  # the notifier does not know yet whether we may
+ACTIVE = 'active'
+UNSUBSCRIBING = 'unsubscribing'  # our last SUBSCRIBE is out, the last NOTIFY is still to come
+WAITING = 'waiting'  # to subscribe anew
+TERMINATED = 'terminated'
+
+#: so often a 423 is believed in a row
+MAX_TOO_BRIEF = 3
+#: a subscription that lasted so many seconds was a success: the next one is not put off
+LASTING = 60.0
+#: seconds, the longest time between attempts to subscribe anew unless the notifier asks for more, and then too
+LONGEST_WAIT = 300.0
+LONGEST_RETRY_AFTER = 86400.0
+#: seconds: no expiry is believed to be later than that
+LONGEST = 2.0**31
+
+
+def refresh_delay(expires: float) -> float:
+    """When a subscription of ``expires`` seconds is refreshed: 90 s before its end, but not before half of it.
+
+    That leaves room for a SUBSCRIBE that runs out (64*T1) and another one.
+    """
+    return max(expires / 2, expires - 90.0)
+
+
+def retry_delay(reason: str | None, retry_after: int | None) -> float | None:
+    """Seconds after which a subscription that the notifier ended is to be begun anew, None for never (4.1.3)."""
+    # rejected: "clients SHOULD NOT attempt to re-subscribe"; noresource: there is nothing; invariant: it never changes
+    if reason in ('rejected', 'noresource', 'invariant'):
+        return None
+    # deactivated, timeout: at once; "retry-after" has no meaning
+    if reason in ('deactivated', 'timeout'):
+        return 0.0
+    # probation: later; giveup, none, or a word that we do not know: when retry-after says so
+    wait = 60.0 if reason == 'probation' else 0.0
+    return min(float(retry_after), LONGEST_RETRY_AFTER) if retry_after is not None else wait
+
+
+class Destination:
+    """Where the SUBSCRIBE of a new subscription goes, kept to subscribe anew (8.1.1)."""
+
+    __slots__ = ('call_id', 'contact', 'flow', 'from_', 'from_tag', 'point', 'route', 'to', 'uri')
+
+    def __init__(
+        self,
+        uri: str,
+        from_: Any,
+        to: Any = None,
+        route: Sequence[str] = (),
+        contact: str | None = None,
+        point: Point | None = None,
+        flow: Flow | None = None,
+        call_id: str | None = None,
+        from_tag: str | None = None,
+    ) -> None:
+        self.uri = uri
+        self.from_ = from_
+        self.to = to
+        self.route = route
+        self.contact = contact
+        self.point = point
+        self.flow = flow
+        #: those of the first attempt only
+        self.call_id = call_id
+        self.from_tag = from_tag
+
+
+# What the arrows do.  Actions get the subscription and what came with the event.
+
+
+def subscribe(sub: ClientSubscription, now: float) -> None:
+    """4.1.2.1, or RFC 3515 2.4.1."""
+    sub.begin(now)
+
+
+def establish(sub: ClientSubscription, now: float) -> None:
+    """4.1.2: a new subscription."""
+    if sub.since is None:
+        sub.since = now
+
+
+def refused(sub: ClientSubscription, error: Exception, now: float) -> None:
+    """4.1.2.1: no subscription has been created."""
+    sub.finish(error, now)
+
+
+def gone(sub: ClientSubscription, error: Exception, now: float) -> None:
+    """4.1.2.2: the notifier knows nothing of it any more, or has never answered."""
+    sub.finish(error, now)
+
+
+def ended_by_notifier(sub: ClientSubscription, error: Exception, now: float) -> None:
+    sub.finish(error, now)
+
+
+def subscribe_later(sub: ClientSubscription, delay: float, now: float) -> None:
+    """4.1.3, 4.4.2: a new subscription on a new dialog."""
+    sub.put_off(delay, now)
+
+
+def send_unsubscribe(sub: ClientSubscription, now: float) -> None:
+    """4.1.2.3."""
+    sub.update(0, now)
+
+
+def abandon(sub: ClientSubscription, now: float) -> None:
+    """Nobody is interested any more: NOTIFYs that still come get a 481, which ends them (4.2.2)."""
+    sub.finish(Unsubscribed(), now)
+
+
+def unsubscribed(sub: ClientSubscription, error: Exception, now: float) -> None:
+    reason = error.reason if isinstance(error, SubscriptionEnded) else None
+    sub.finish(Unsubscribed(reason), now)
+
+
+class ClientSubscription(Subscription):
+    """The subscriber's half: 4.1.  Made by ``core.subscribe`` and ``core.refer``."""
+
+    __slots__ = (
+        '_expiry',
+        '_refresh',
+        '_retry',
+        '_timer_n',
+        '_window',
+        'accept',
+        'accept_forks',
+        'asked',
+        'attempts',
+        'body',
+        'content_type',
+        'destination',
+        'digest',
+        'error',
+        'exchange',
+        'expires',
+        'forks',
+        'headers',
+        'held',
+        'key',
+        'manual',
+        'method',
+        'refer_to',
+        'refresh_at',
+        'resubscribe',
+        'since',
+        'too_brief',
+        'within',
+    )
+
+    role = 'subscriber'
+    initial = INIT
+    rows = (
+        # the figure of 4.1.2
+        Row(INIT, 'subscribe', NOTIFY_WAIT, subscribe),
+        Row(NOTIFY_WAIT, 'NOTIFY active', ACTIVE, establish),
+        Row(NOTIFY_WAIT, 'NOTIFY pending', PENDING, establish),
+        Row(NOTIFY_WAIT, 'NOTIFY terminated', TERMINATED, ended_by_notifier),
+        Row(NOTIFY_WAIT, 'refused', TERMINATED, refused),
+        Row(NOTIFY_WAIT, 'timer N', TERMINATED, gone),
+        Row(PENDING, 'NOTIFY active', ACTIVE),
+        Row(PENDING, 'NOTIFY pending', PENDING),
+        Row(PENDING, 'NOTIFY terminated', TERMINATED, ended_by_notifier),
+        Row(PENDING, 'gone', TERMINATED, gone),
+        Row(PENDING, 'timer N', TERMINATED, gone),
+        Row(PENDING, 'expired', TERMINATED, gone),
+        Row(ACTIVE, 'NOTIFY active', ACTIVE),
+        Row(ACTIVE, 'NOTIFY pending', PENDING),
+        Row(ACTIVE, 'NOTIFY terminated', TERMINATED, ended_by_notifier),
+        Row(ACTIVE, 'gone', TERMINATED, gone),
+        Row(ACTIVE, 'timer N', TERMINATED, gone),
+        Row(ACTIVE, 'expired', TERMINATED, gone),
+        # "Retry-after expires": where a new subscription is wanted
+        Row(NOTIFY_WAIT, 'again', WAITING, subscribe_later),
+        Row(PENDING, 'again', WAITING, subscribe_later),
+        Row(ACTIVE, 'again', WAITING, subscribe_later),
+        Row(WAITING, 'subscribe', NOTIFY_WAIT, subscribe),
+        Row(WAITING, 'unsubscribe', TERMINATED, abandon),
+        # 4.1.2.3
+        Row(NOTIFY_WAIT, 'unsubscribe', TERMINATED, abandon),
+        Row(PENDING, 'unsubscribe', UNSUBSCRIBING, send_unsubscribe),
+        Row(ACTIVE, 'unsubscribe', UNSUBSCRIBING, send_unsubscribe),
+        Row(UNSUBSCRIBING, 'NOTIFY active', UNSUBSCRIBING),
+        Row(UNSUBSCRIBING, 'NOTIFY pending', UNSUBSCRIBING),
+        Row(UNSUBSCRIBING, 'NOTIFY terminated', TERMINATED, unsubscribed),
+        Row(UNSUBSCRIBING, 'gone', TERMINATED, unsubscribed),
+        Row(UNSUBSCRIBING, 'failed', TERMINATED, unsubscribed),
+        Row(UNSUBSCRIBING, 'timer N', TERMINATED, unsubscribed),
+        Row(UNSUBSCRIBING, 'expired', TERMINATED, unsubscribed),
+        # Not in the figure: nobody wants to know any more, and nobody is told
+        Row(PENDING, 'abandon', TERMINATED, abandon),
+        Row(ACTIVE, 'abandon', TERMINATED, abandon),
+        Row(UNSUBSCRIBING, 'abandon', TERMINATED, abandon),
+        # RFC 4488: no subscription, as we asked
+        Row(NOTIFY_WAIT, 'no subscription', TERMINATED, refused),
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        package: str,
+        event_id: str | None = None,
+        *,
+        method: str = 'SUBSCRIBE',
+        destination: Destination | None = None,
+        within: InviteUsage | None = None,
+        expires: int = 3600,
+        accept: Sequence[str] = (),
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        digest: Any = None,
+        refer_to: str = '',
+        accept_forks: bool = False,
+        resubscribe: bool = False,
+        manual: bool = False,
+    ) -> None:
+        super().__init__(core, package, event_id)
+        if (destination is None) == (within is None):
+            raise UsageError('a subscription is begun either inside a call or outside')
+        if within is not None and (within.dialog is None or within.state in (CLOSING, CALL_TERMINATED)):
+            raise WrongState(f'no dialog to send {method} in: the call is {within.state}')
+        #: SUBSCRIBE, or REFER, which only begins it
+        self.method = method
+        self.destination = destination
+        #: the call whose dialog it shares
+        self.within = within
+        #: what is asked for, in seconds; 0 fetches the state once (4.4.3)
+        self.expires = expires
+        self.accept = accept
+        self.headers = headers
+        self.body = body
+        self.content_type = content_type
+        self.digest = digest
+        self.refer_to = refer_to
+        #: whether other branches of a fork make subscriptions of their own (4.1.4)
+        self.accept_forks = accept_forks
+        #: whether it is begun anew when the notifier ends it for a reason that allows that
+        self.resubscribe = resubscribe and method == 'SUBSCRIBE' and within is None
+        #: NOTIFYs are answered by the program
+        self.manual = manual
+        #: the latest SUBSCRIBE or REFER
+        self.exchange: ClientRequest | None = None
+        #: what that one asked for
+        self.asked = expires
+        #: a SUBSCRIBE that waits for the answer to the one before: its Expires
+        self.held: int | None = None
+        #: the key by which the NOTIFY that makes the dialog is found
+        self.key: tuple[str, str] | None = None
+        #: when it became a subscription, and how often it was begun since that went well
+        self.since: float | None = None
+        self.attempts = 0
+        #: how many other branches of the fork have answered
+        self.forks = 0
+        self.too_brief = 0
+        self.refresh_at = 0.0
+        self.error: Exception | None = None
+        self._timer_n: Timer | None = None
+        self._expiry: Timer | None = None
+        self._refresh: Timer | None = None
+        self._retry: Timer | None = None
+        self._window: Timer | None = None
+        core.subscriptions.living.add(self)
+
+    # -- the user's verbs
+
+    @property
+    def request(self) -> Request | None:
+        """The latest SUBSCRIBE or REFER; None while its next hop is being looked up."""
+        return self.exchange.request if self.exchange is not None else None
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID."""
+        if self.exchange is None:
+            return self.dialog.call_id if self.dialog is not None else ''
+        return self.exchange.envelope.call_id
+
+    def start(self, now: float) -> None:
+        """Send the request that begins it."""
+        try:
+            done = self.fire('subscribe', now)
+        except Exception:
+            # What was to be sent makes no request.
+            self.core.subscriptions.living.discard(self)
+            self.over = True
+            raise
+        if not done:
+            raise WrongState(f'the subscription is {self.state}')
+
+    def refresh(self, now: float, expires: int | None = None) -> None:
+        """4.1.2.2: ask for ``expires`` seconds from now, and for the present state; what was asked for last if None.
+
+        It is also refreshed by itself before it expires.
+        """
+        if self.state not in (PENDING, ACTIVE):
+            raise WrongState(f'no subscription to refresh: it is {self.state}')
+        if expires is not None:
+            if expires <= 0:
+                raise UsageError('refresh needs a positive time: unsubscribe() ends a subscription')
+            self.expires = expires
+        self.update(self.expires, now)
+
+    def unsubscribe(self, now: float) -> None:
+        """4.1.2.3: end it.  Before its first NOTIFY it is over at once, and that one gets a 481."""
+        if not self.fire('unsubscribe', now):
+            raise WrongState(f'cannot unsubscribe: the subscription is {self.state}')
+
+    def abandon(self, now: float) -> None:
+        """End it without a word: the next NOTIFY gets a 481, which ends it for the notifier too (4.2.2)."""
+        if not self.over and not self.fire('abandon', now):
+            self.fire('unsubscribe', now)
+
+    def close(self, now: float) -> None:
+        """Unsubscribe, if that makes sense; what REFER began is abandoned, as few take a SUBSCRIBE for that."""
+        if self.over:
+            return
+        if self.method == 'REFER':
+            self.abandon(now)
+        else:
+            self.fire('unsubscribe', now)
+
+    # -- the requests
+
+    def begin(self, now: float) -> None:
+        """The SUBSCRIBE or REFER that begins it."""
+        core, destination, within = self.core, self.destination, self.within
+        self.attempts += 1
+        self.too_brief = 0
+        self.since = None
+        self.held = None
+        self.asked = self.expires
+        fields = self._fields(self.expires)
+        if within is not None:
+            dialog = within.dialog
+            assert dialog is not None
+            self.join(dialog)
+            exchange = self._inside(fields, dialog, self.body)
+        else:
+            assert destination is not None
+            digest = self.digest
+            envelope = core._outside(
+                destination.uri,
+                destination.from_,
+                destination.to,
+                destination.call_id or core.new_call_id(),
+                self.headers,
+                destination.route,
+                destination.from_tag,
+                1,
+            )
+            destination.call_id = destination.from_tag = None
+            flow = destination.flow
+            exchange = ClientRequest(
+                core,
+                self.method,
+                self,
+                envelope,
+                fields,
+                self.body,
+                self.content_type,
+                destination.contact,
+                flow.point if flow is not None else destination.point,
+                digest=digest,
+            )
+            exchange.flow = flow
+            tag = envelope.from_.rpartition(';tag=')[2]
+            self.key = (envelope.call_id, tag)
+            core.subscriptions.awaited[self.key] = self
+        self._send(exchange, now)
+
+    def update(self, expires: int, now: float) -> None:
+        """A SUBSCRIBE in the subscription's dialog; one at a time."""
+        if self.exchange is not None and not self.exchange.done:
+            self.held = expires
+            return
+        dialog = self.dialog
+        assert dialog is not None
+        self.asked = expires
+        self.held = None
+        self._send(self._inside(self._fields(expires, refresh=True), dialog, b'', 'SUBSCRIBE'), now)
+
+    def _inside(self, fields: Fields, dialog: Dialog, body: bytes, method: str = '') -> ClientRequest:
+        digest = self.within.digest() if self.within is not None and self.digest is None else self.digest
+        method = method or self.method
+        return ClientRequest(
+            self.core,
+            method,
+            self,
+            dialog.envelope(),
+            fields,
+            body,
+            self.content_type if body else None,
+            dialog.contact,
+            dialog.point,
+            dialog,
+            digest,
+        )
+
+    def _fields(self, expires: int, *, refresh: bool = False) -> Fields:
+        if self.method == 'REFER' and not refresh:
+            return [('Refer-To', self.refer_to), *self.headers]
+        fields = [('Event', self.event), ('Expires', str(expires))]
+        if self.accept:
+            fields.append(('Accept', ', '.join(self.accept)))
+        if self.method != 'REFER':
+            fields.extend(self.headers)
+        return fields
+
+    def _send(self, exchange: ClientRequest, now: float) -> None:
+        self.exchange = exchange
+        self._stop(self._timer_n)
+        # 4.1.2.4: timer N
+        self._timer_n = self.core.timers.add(self.core.settings.transaction_time, now, self, 'N')
+        exchange.start(now)
+
+    # -- what comes in
+
+    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        """A response to our SUBSCRIBE or REFER."""
+        code = response.code
+        if code < 200 or exchange is not self.exchange or self.over:
+            return
+        if code == 423 and self._asks_longer(exchange, response, now):
+            return
+        self.tell(response, now, exchange)
+        if code < 300:
+            self._accepted(exchange, response, now)
+        else:
+            self._failed(response_error(code, response.reason, response), code in FATAL, now)
+        if self.held is not None and not self.over and self.exchange is exchange and self.dialog is not None:
+            self.update(self.held, now)
+
+    def _accepted(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        """4.1.2.1: a NOTIFY will be sent immediately.  Any 2xx counts as 200 (RFC 6665 8.3.1, RFC 7647 5)."""
+        self.too_brief = 0
+        if exchange.dialog is not None:
+            exchange.dialog.refresh(response)
+        if exchange.method == 'REFER':
+            value = response.value('Refer-Sub')
+            if value is not None and value.value.lower() == 'false' and self._suppresses():
+                self.fire('no subscription', SubscriptionEnded('norefersub', message=response), now)
+            return
+        if response.code == 204:
+            # RFC 5839: no NOTIFY will follow.
+            self._stop(self._timer_n)
+            self._timer_n = None
+        granted = response.expires
+        # 4.2.1.1: "the server MAY shorten the interval but MUST NOT lengthen it"
+        expires = self.asked if granted is None else min(granted, self.asked)
+        if expires > 0 and self.state != UNSUBSCRIBING:
+            self._lasts(expires, now)
+
+    def _suppresses(self) -> bool:
+        """RFC 4488 4: whether we asked that there be no subscription."""
+        return any(
+            name.lower() == 'refer-sub' and text.strip().lower().startswith('false') for name, text in self.headers
+        )
+
+    def _asks_longer(self, exchange: ClientRequest, response: Response, now: float) -> bool:
+        """21.4.17: ask again for the time that the notifier wants at least; False if that is hopeless."""
+        least = response.value('Min-Expires')
+        if least is None or least <= self.asked or self.asked == 0 or self.too_brief >= MAX_TOO_BRIEF:
+            return False
+        self.too_brief += 1
+        self.expires = self.asked = least
+        exchange.headers = [(name, str(least) if name == 'Expires' else text) for name, text in exchange.headers]
+        exchange.done = False
+        exchange.response = None
+        exchange.next_attempt(now)
+        return True
+
+    def _failed(self, error: Exception, fatal: bool, now: float) -> None:
+        """4.1.2.1, 4.1.2.2: what a failure means depends on how far the subscription is."""
+        self._stop(self._timer_n)
+        self._timer_n = None
+        if self.state == NOTIFY_WAIT:
+            self._end('refused', error, now)
+        elif self.state == UNSUBSCRIBING:
+            # Where the last SUBSCRIBE is still to go, it was only the one before.
+            if fatal or self.held is None:
+                self.fire('failed', error, now)
+        elif fatal:
+            self._end('gone', error, now)
+        elif self.expires_at is not None:
+            # It lasts as long as it was to last before; until then we may try again.
+            left = self.expires_at - now
+            self._refresh_in(max(left / 2, 1.0) if left > 2.0 else left + 1.0, now)
+
+    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        """No response to our SUBSCRIBE or REFER."""
+        if exchange is not self.exchange or self.over:
+            return
+        self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
+        if isinstance(error, TransactionTimeout) and self.state in (PENDING, ACTIVE):
+            # "Re-subscription times out" (4.1.2): timer N is due too, unless a NOTIFY has come meanwhile.
+            if self._timer_n is not None:
+                self._end('timer N', error, now)
+        else:
+            self._failed(error, False, now)
+        if self.held is not None and not self.over and self.exchange is exchange and self.dialog is not None:
+            self.update(self.held, now)
+
+    def matches(self, event: EventValue, method: str) -> bool:
+        if method != 'NOTIFY' or event.package != self.package:
+            return False
+        if self.method != 'REFER':
+            return event.id == self.event_id
+        # RFC 3515 2.4.6: for the first REFER of a dialog the id may be missing.
+        return event.id is None or (self.exchange is not None and event.id == self._refer_id())
+
+    def _refer_id(self) -> str:
+        if self.event_id is not None:
+            return self.event_id
+        assert self.exchange is not None
+        return str(self.exchange.envelope.cseq)
+
+    def on_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """4.1.3: a NOTIFY."""
+        state = self._state_of(request)
+        self._note_id(request)
+        if self.manual:
+            transaction.user = self
+            if self.dialog is not None:
+                self.dialog.refresh(request)
+        else:
+            self.respond(transaction, 200, now)
+        self._notified(transaction, request, state, now)
+
+    def _state_of(self, request: Request) -> SubscriptionState:
+        """4.1.3: "NOTIFY requests MUST contain Subscription-State header fields"."""
+        state = request.value('Subscription-State')
+        if not isinstance(state, SubscriptionState):
+            raise ParseError('a NOTIFY without Subscription-State')
+        return state
+
+    def _note_id(self, request: Request) -> None:
+        """RFC 3515 2.4.6: a SUBSCRIBE for what REFER began has the id that the NOTIFYs have."""
+        if self.method == 'REFER' and self.event_id is None:
+            event = event_of(request)
+            if event is not None:
+                self.event_id = event.id
+
+    def _notified(
+        self, transaction: ServerTransaction, request: Request, state: SubscriptionState, now: float
+    ) -> None:
+        word = state.state
+        if word == 'terminated' or self.state != UNSUBSCRIBING:
+            self._stop(self._timer_n)
+            self._timer_n = None
+        self.tell(request, now, transaction)
+        if word == 'terminated':
+            self._terminated(state, request, now)
+            return
+        # A state that we do not know is one of a subscription that lives (8.2.3).
+        self.fire('NOTIFY pending' if word == 'pending' else 'NOTIFY active', now)
+        expires = state.expires
+        if expires is not None and self.state != UNSUBSCRIBING:
+            self._lasts(expires, now)
+        elif self.expires_at is None:
+            self._lasts(self.asked or 60, now)
+
+    def _terminated(self, state: SubscriptionState, request: Request, now: float) -> None:
+        reason = state.reason.lower() if state.reason is not None else None
+        error = SubscriptionEnded(reason, state.retry_after, request)
+        delay = retry_delay(reason, state.retry_after)
+        # 4.4.3: a fetch ends with timeout, and so does what we unsubscribe from.
+        if delay is not None and self.resubscribe and self.asked and self.state != UNSUBSCRIBING:
+            self._again(error, delay, now)
+        else:
+            self.fire('NOTIFY terminated', error, now)
+
+    def on_first_notify(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
+        """4.4.1: a NOTIFY outside of the dialogs that we know, with our Call-ID and tag: it makes a dialog.
+
+        False if it is not for us: another event, or another branch of a fork that nobody wants (4.1.4).
+        """
+        event = event_of(request)
+        if event is None or not self.matches(event, 'NOTIFY'):
+            return False
+        if self.dialog is not None and not self.accept_forks:
+            return False
+        self._state_of(request)
+        exchange = self.exchange
+        if exchange is None or exchange.request is None:
+            return False
+        sub = self
+        if self.dialog is not None:
+            if self.forks >= self.core.settings.max_forks:
+                return False
+            self.forks += 1
+            sub = self._fork()
+        elif self.accept_forks:
+            # 4.1.2.4: others may follow until timer N would fire.
+            self._window = self.core.timers.add(self.core.settings.transaction_time, now, self, 'forks')
+        else:
+            self._forget_key()
+        flow = transaction.flow
+        dialog = Dialog.as_uas(None, request, request.to_tag or '', exchange.home, flow)
+        dialog.local_cseq = exchange.envelope.cseq
+        dialog.contact = exchange.request.get('Contact') or ''
+        sub.join(dialog)
+        if sub is not self:
+            self.core.events.append(Event(FORKED, self, request, now, 0, sub))
+        sub.on_request(transaction, request, now)
+        return True
+
+    def _fork(self) -> ClientSubscription:
+        """4.1.4: another branch of the fork is a subscription with a machine of its own."""
+        sub = ClientSubscription(
+            self.core,
+            self.package,
+            self.event_id,
+            method=self.method,
+            destination=self.destination,
+            expires=self.expires,
+            accept=self.accept,
+            headers=self.headers,
+            digest=self.digest,
+            refer_to=self.refer_to,
+            manual=self.manual,
+        )
+        sub.asked = self.asked
+        sub.state, sub.arrows = NOTIFY_WAIT, sub.tables[NOTIFY_WAIT]
+        return sub
+
+    # -- time
+
+    def _lasts(self, expires: int, now: float) -> None:
+        """The notifier has said for how long."""
+        seconds = min(float(expires), LONGEST)
+        if self.method == 'REFER':
+            # It is the notifier who says when that is over, and he may be late: few SUBSCRIBE to extend it.
+            seconds += self.core.settings.transaction_time
+        self.expires_at = now + seconds
+        if self._expiry is None or self._expiry.deadline > self.expires_at + 1.0 or self._expiry.target is None:
+            self._stop(self._expiry)
+            self._expiry = self.core.timers.add(seconds, now, self, 'expired')
+        if self.asked and seconds and self.method != 'REFER':
+            self._refresh_in(refresh_delay(seconds), now)
+
+    def _refresh_in(self, seconds: float, now: float) -> None:
+        """A timer that is to fire later is left alone and set again when it fires: NOTIFYs may come often."""
+        self.refresh_at = now + seconds
+        timer = self._refresh
+        if timer is None or timer.target is None or timer.deadline > self.refresh_at + 1.0:
+            self._stop(timer)
+            self._refresh = self.core.timers.add(seconds, now, self, 'refresh')
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``N``, ``expired``, ``refresh``, ``again``."""
+        if name == 'N':
+            self._timer_n = None
+            self._on_timer_n(now)
+        elif name == 'expired':
+            self._expiry = None
+            if self.expires_at is not None and self.expires_at > now + 0.001:
+                self._expiry = self.core.timers.add(self.expires_at - now, now, self, 'expired')
+            else:
+                self._end('expired', SubscriptionEnded('timeout'), now)
+        elif name == 'refresh':
+            self._refresh = None
+            if self.refresh_at > now + 0.001:
+                self._refresh_in(self.refresh_at - now, now)
+            elif self.state in (PENDING, ACTIVE) and (self.exchange is None or self.exchange.done):
+                self.update(self.expires, now)
+        elif name == 'forks':
+            self._window = None
+            self._forget_key()
+        elif name == 'again':
+            self._retry = None
+            self.fire('subscribe', now)
+
+    def _on_timer_n(self, now: float) -> None:
+        exchange = self.exchange
+        if self.state in (NOTIFY_WAIT, PENDING, ACTIVE, UNSUBSCRIBING) and exchange is not None:
+            # Timer N belongs to the last attempt: with credentials, to another server, or still to be sent.
+            sent = exchange.transaction.started if exchange.transaction is not None else now
+            left = sent + self.core.settings.transaction_time - now
+            if left > 0.001:
+                self._timer_n = self.core.timers.add(left, now, self, 'N')
+                return
+        self._end('timer N', TransactionTimeout('no NOTIFY within 64*T1 of the SUBSCRIBE'), now)
+
+    def _end(self, event: str, error: Exception, now: float) -> None:
+        """It failed, or ran out: the end, unless it is to be begun anew."""
+        established = self.since is not None or self.attempts > 1
+        passing = not isinstance(error, ResponseError) or error.code in (408, 480, 481, 500, 502, 503, 504)
+        if self.resubscribe and established and passing and self.state in (NOTIFY_WAIT, PENDING, ACTIVE):
+            self._again(error, 0.0, now)
+        else:
+            self.fire(event, error, now)
+
+    def _again(self, error: Exception, delay: float, now: float) -> None:
+        """Begin it anew after ``delay`` seconds; longer if that has happened often lately."""
+        if self.since is not None and now - self.since >= LASTING:
+            self.attempts = 0
+        if self.attempts > 1:
+            back_off = min(2.0 ** min(self.attempts, 10), LONGEST_WAIT)
+            delay = max(delay, back_off * (0.5 + self.core.random.getrandbits(10) / 2048))
+        self.error = error
+        self.fire('again', delay, now)
+
+    def put_off(self, delay: float, now: float) -> None:
+        """Forget the dialog, and wait."""
+        self._stop_timers()
+        self._forget_key()
+        self.leave()
+        self.dialog = None
+        self.expires_at = None
+        self.since = None
+        self._retry = self.core.timers.add(delay, now, self, 'again')
+
+    # -- the end
+
+    def finish(self, error: Exception, now: float) -> None:
+        self._stop_timers()
+        self._forget_key()
+        self.error = error
+        super().finish(error, now)
+
+    def _forget_key(self) -> None:
+        key, self.key = self.key, None
+        if key is not None and self.core.subscriptions.awaited.get(key) is self:
+            del self.core.subscriptions.awaited[key]
+
+    def _stop_timers(self) -> None:
+        self._stop(self._timer_n)
+        self._stop(self._expiry)
+        self._stop(self._refresh)
+        self._stop(self._retry)
+        self._stop(self._window)
+        self._timer_n = self._expiry = self._refresh = self._retry = self._window = None
+
+    def _stop(self, timer: Timer | None) -> None:
+        if timer is not None:
+            timer.cancel()
