@@ -76,8 +76,8 @@ __all__ = [
     'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed', 'NotAcceptable', 'NotFound', 'Notice',
     'OutgoingLeg', 'ParseError', 'Proxy', 'Redirected', 'RemoteCancel', 'RemoteHangup', 'Replaced', 'Request',
     'RequestTerminated', 'ResolveError', 'Response', 'ResponseError', 'ServerFailure', 'SessionDescription',
-    'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError', 'TelUri', 'Timings', 'TlsError', 'TooBrief',
-    'TransactionTimeout', 'TransportError', 'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'UsageError',
-    'UserAgent', 'WaitTimeout', 'Watch', 'WrongState', 'WrongThread', 'after', 'deadline', 'make_sdp',
-    'parse_name_addr', 'parse_sdp', 'parse_uri', 'wait_any',
+    'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError', 'SubscriptionEnded', 'TelUri', 'Timings',
+    'TlsError', 'TooBrief', 'TransactionTimeout', 'TransportError', 'Unauthorized', 'Unavailable', 'UnexpectedMessage',
+    'Unsubscribed', 'UsageError', 'UserAgent', 'WaitTimeout', 'Watch', 'WrongState', 'WrongThread', 'after',
+    'deadline', 'make_sdp', 'parse_name_addr', 'parse_sdp', 'parse_uri', 'wait_any',
 ]
