@@ -41,11 +41,12 @@ from greensip.transaction.timers import Timers
 from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import SDP, InviteUsage
+from .invite import ACCEPTED, CONFIRMED, SDP, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
+from .session_timer import SHORTEST, TIMER, accept_refresh, ask_for_timer, is_long_enough, parse_interval
 from .subscription import EVENT_METHODS, Subscriptions
 from .subscription_client import ClientSubscription, Destination
 from .subscription_server import ServerSubscription
@@ -61,8 +62,11 @@ RESERVED = frozenset(
 )
 
 #: what ``Core.configure`` changes
-CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'keep', 'offers_keep', 'options_code', 'route', 'supported',
-                'user_agent')
+CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'keep', 'min_se', 'offers_keep', 'options_code', 'route',
+                'session_timer', 'supported', 'user_agent')
+
+#: methods that refresh the session (RFC 4028 3)
+REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
 
 #: methods whose body describes a session, so that its type matters (8.2.3)
 SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
@@ -125,6 +129,11 @@ class Core:
         self.keep: int | None = None
         #: the dialogs of calls that ended lately, where Replaces or Join may name them
         self.ended: EndedDialogs | None = None
+        #: RFC 4028: seconds that each session lasts without a refresh, 0 for as long as the peer likes, and who is to
+        #: refresh it (``parse_interval``); the least that we accept.  Only with 'timer' among ``supported``.
+        self.session_timer: tuple[int, str | None] = (0, None)
+        self.min_se = SHORTEST
+        self.keeps_time = False
         self._contacts: dict[Point, str] = {}
         self._secure_contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
@@ -140,10 +149,12 @@ class Core:
 
     def configure(self, **changes: Any) -> None:
         """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code``, ``contact_user``, ``route``,
-        ``enum``, ``offers_keep`` or ``keep``."""
+        ``enum``, ``offers_keep``, ``keep``, ``session_timer`` (see ``parse_interval``) or ``min_se``."""
         for name, value in changes.items():
             if name not in CONFIGURABLE:
                 raise UsageError(f'a core has no setting {name!r}')
+            if name == 'session_timer':
+                value = parse_interval(value or 0)
             setattr(self, name, value)
         self.layer.keep = self.keep
         self._methods = frozenset(self.allow)
@@ -152,6 +163,11 @@ class Core:
             self.ended = self.ended or EndedDialogs(self.settings.timer_h)
         else:
             self.ended = None
+        self.keeps_time = TIMER in self._extensions
+        if self.session_timer[0] and not self.keeps_time:
+            raise UsageError('session_timer= needs "timer" among the supported option tags')
+        if self.min_se < SHORTEST:
+            raise UsageError(f'min_se={self.min_se}: {SHORTEST} seconds is the least (RFC 4028 5)')
         self._contacts.clear()
         self._secure_contacts.clear()
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
@@ -162,6 +178,11 @@ class Core:
         self._request_fields: dict[str, Fields] = {
             method: [*allow, *supported, *agent] if method == 'INVITE' else agent for method in METHODS
         }
+        if self.keeps_time:
+            # RFC 4028 7.1: "in each request (except ACK)"; Allow tells who refreshes that we know UPDATE.
+            for method in METHODS:
+                if method != 'INVITE':
+                    self._request_fields[method] = [*(allow if method == 'UPDATE' else []), *supported, *agent]
         self._any_request_fields: Fields = agent
         self._capabilities = [*allow, *supported]
         self._server = server
@@ -277,6 +298,7 @@ class Core:
         max_forwards: int = 70,
         from_tag: str | None = None,
         cseq: int = 1,
+        session_timer: int | str | None = None,
     ) -> ClientInvite:
         """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
 
@@ -284,13 +306,19 @@ class Core:
         to, as his REGISTER came on it (RFC 5626 5.3).
         ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as then the ACK carries
         the answer.
+        ``session_timer``: seconds as for ``configure``, 0 for none; without it what the core asks for each call.
         """
+        timer = self.session_timer if session_timer is None else parse_interval(session_timer)
+        if timer[0] and not self.keeps_time:
+            raise UsageError('session_timer= needs "timer" among the supported option tags')
         digest = DigestClient(credentials) if credentials else None
         call_id = call_id or self.new_call_id()
         # 8.1.2: who is reached over a flow of his own is reached without a proxy.
         route = route or (self.route if flow is None else ())
         envelope = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
         usage = ClientInvite(self, call_id, digest)
+        if self.keeps_time:
+            headers = ask_for_timer(usage, timer, headers)
         if body:
             usage.local_sdp = body
         usage.invite = usage.inviting = InviteRequest(
@@ -556,6 +584,10 @@ class Core:
         elif contact:
             response.add('Contact', contact)
         self.complete(response, request.method, headers, body, content_type)
+        if (self.keeps_time and in_dialog and 200 <= code < 300 and request.method in REFRESH_METHODS
+                and usage.state in (CONFIRMED, ACCEPTED) and not response.has('Session-Expires')):
+            for name, text in accept_refresh(usage, request, now):
+                response.add(name, text)
         if in_dialog and request.method == 'INVITE':
             if 200 <= code < 300:
                 usage.send_success(transaction, response, now)
@@ -720,6 +752,10 @@ class Core:
             if unknown:
                 self._refuse(transaction, 420, now, ('Unsupported', ', '.join(unknown)))
                 return False
+        # RFC 4028 9
+        if self.keeps_time and request.method in REFRESH_METHODS and not is_long_enough(request, self.min_se):
+            self._refuse(transaction, 422, now, ('Min-SE', str(self.min_se)))
+            return False
         if request.method in SESSION_METHODS:
             if request.body and not self._reads(request):
                 fields = [('Accept', ', '.join(self.accept))]

@@ -20,6 +20,7 @@ from greensip.errors import (
     ParseError,
     RemoteHangup,
     ResponseError,
+    SessionExpired,
     TransactionTimeout,
     WrongState,
     response_error,
@@ -34,6 +35,7 @@ from greensip.transaction.timers import Timer
 from .dialog import Dialog
 from .event import ENDED, FAILED, REQUEST, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
+from .session_timer import SessionTimer, note_refresh
 
 if TYPE_CHECKING:
     from .core import Core
@@ -126,7 +128,8 @@ def closed(usage: InviteUsage, now: float) -> None:
 
 def hang_up_broken(usage: InviteUsage, error: Exception, now: float) -> None:
     """12.2.1.2: the dialog is lost for one side; a BYE tells the other in case it still listens."""
-    send_bye(usage, now, error=error)
+    reason = error.reason if isinstance(error, SessionExpired) else None
+    send_bye(usage, now, [('Reason', reason)] if reason else (), error=error)
 
 
 def hung_up_meanwhile(usage: InviteUsage, request: Request, now: float) -> None:
@@ -161,6 +164,7 @@ class InviteUsage(Machine):
         'postponed',
         'remote_sdp',
         'response',
+        'session_timer',
         'unacked',
         'updated',
         'updating',
@@ -195,6 +199,8 @@ class InviteUsage(Machine):
         self.updating: ClientRequest | None = None
         self.updated: ServerTransaction | None = None
         self.ended_by: Exception | None = None
+        #: RFC 4028; None where there is none
+        self.session_timer: SessionTimer | None = None
         core.usages.add(self)
 
     # -- the user's verbs
@@ -229,6 +235,8 @@ class InviteUsage(Machine):
         offers = bool(body) and content_type == SDP
         if method == 'UPDATE':
             self._check_update(offers)
+            if self.session_timer is not None and self.dialog.confirmed:
+                headers = self.session_timer.fit(headers)
         if offers:
             self.local_sdp = body
         exchange = self.in_dialog(method, headers, body, content_type)
@@ -262,6 +270,8 @@ class InviteUsage(Machine):
             raise WrongState('an UPDATE is under way in this dialog')
         dialog = self.dialog
         assert dialog is not None
+        if self.session_timer is not None:
+            headers = self.session_timer.fit(headers)
         invite = InviteRequest(
             self.core,
             self,
@@ -414,11 +424,17 @@ class InviteUsage(Machine):
             self._on_reinvite_response(exchange, response, now)
             return
         if 200 <= code < 300:
+            dialog = exchange.dialog
+            assert dialog is not None
             if exchange.method in TARGET_REFRESH_METHODS:
-                assert exchange.dialog is not None
-                exchange.dialog.refresh(response)
+                dialog.refresh(response)
             if exchange.method == 'UPDATE':
                 self.take_remote_sdp(response)
+                if self.core.keeps_time and dialog.confirmed:
+                    note_refresh(self, response, now)
+        elif (code >= 300 and self.session_timer is not None and exchange.method == 'UPDATE'
+              and self.session_timer.on_response(exchange, response, now)):
+            return
         self.tell(RESPONSE, response, now, exchange)
         self._check_fatal(response, now)
 
@@ -438,6 +454,8 @@ class InviteUsage(Machine):
                 self.inviting = None
             dialog.refresh(response)
             offer = self.take_remote_sdp(response)
+            if self.core.keeps_time:
+                note_refresh(self, response, now)
             self.tell(RESPONSE, response, now, exchange)
             if self.state != CONFIRMED or (exchange.auto_ack and (exchange.body or not offer)):
                 exchange.acknowledge(dialog, now)
@@ -459,6 +477,8 @@ class InviteUsage(Machine):
             return
         if exchange is self.inviting:
             self.inviting = None
+        if self.session_timer is not None and self.session_timer.on_response(exchange, response, now):
+            return
         self.tell(RESPONSE, response, now, exchange)
         self._check_fatal(response, now)
 
@@ -485,6 +505,8 @@ class InviteUsage(Machine):
             self.inviting = None
         if exchange is self.postponed:
             self.postponed = None
+        if self.session_timer is not None:
+            error = self.session_timer.on_failure(exchange, error, now)
         self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
         if exchange.method == 'BYE':
             self.fire('bye done', now)
@@ -528,6 +550,9 @@ class InviteUsage(Machine):
         if core.subscriptions.sharing:
             core.subscriptions.on_call_ended(self.dialogs.values())
         self.stop_repeating()
+        if self.session_timer is not None:
+            self.session_timer.stop()
+            self.session_timer = None
         if self.unacked is not None:
             # Nobody will acknowledge it any more, so a repetition is turned down like that of another fork.
             self.unacked.acks.clear()

@@ -33,6 +33,7 @@ from .invite import (
     send_bye,
     turn_down,
 )
+from .session_timer import SessionTimer, note_refresh
 
 if TYPE_CHECKING:
     from .core import Core
@@ -61,6 +62,8 @@ def accept(usage: ClientInvite, response: Response, now: float) -> None:
     offer = usage.take_remote_sdp(response)
     usage.inviting = None
     invite = usage.invite
+    if usage.core.keeps_time:
+        note_refresh(usage, response, now, first=True)
     # Told first: an ACK that has nowhere to go ends the call at once.
     usage.tell(RESPONSE, response, now, invite)
     if invite.auto_ack and (invite.body or not offer):
@@ -192,9 +195,21 @@ class ClientInvite(InviteUsage):
                 self.fire('2xx', response, now)
             elif (response.to_tag or '') != self.dialog.remote_tag:
                 self.turn_down(response, now)
+        elif code == 422 and self.asks_longer(response, now):
+            # RFC 4028 7.3: it is on its way again.
+            return
         else:
             self.inviting = None
             self.fire('3xx-6xx', response, now)
+
+    def asks_longer(self, response: Response, now: float) -> bool:
+        """RFC 4028 7.3: whether the INVITE goes out again with the session interval that a 422 asks for."""
+        if self.session_timer is None:
+            if not self.core.keeps_time:
+                return False
+            # A proxy asked for less than the next one wants.
+            self.session_timer = SessionTimer(self)
+        return self.session_timer.ask_longer(self.invite, response, now)
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         if exchange is not self.invite:

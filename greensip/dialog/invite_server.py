@@ -33,6 +33,7 @@ from .invite import (
     send_bye,
 )
 from .routing import is_sips
+from .session_timer import accept_refresh
 
 if TYPE_CHECKING:
     from .core import Core
@@ -186,6 +187,9 @@ class ServerInvite(InviteUsage):
                 dialog.contact = contact
             response.add('Contact', dialog.contact)
         core.complete(response, request.method, headers, body, content_type)
+        if core.keeps_time and 200 <= code < 300 and not response.has('Session-Expires'):
+            for name, text in accept_refresh(self, request, now):
+                response.add(name, text)
         if code < 200:
             if code > 100:
                 self.fire('respond 1xx', response, now)

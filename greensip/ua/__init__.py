@@ -8,12 +8,12 @@ from .deadline import deadline
 from .group import LegGroup
 from .hunt import Hunt
 from .incoming import IncomingLeg
-from .leg import Leg, Timings
+from .leg import Leg, SessionInterval, Timings
 from .mailbox import After, Mailbox, Notice, Watch, after, wait_any
 from .outgoing import OutgoingLeg
 from .threads import Proxy
 
 __all__ = [
     'After', 'Bridge', 'Hunt', 'IncomingLeg', 'IncomingRequest', 'Leg', 'LegGroup', 'Mailbox', 'Notice', 'OutgoingLeg',
-    'Proxy', 'Timings', 'UserAgent', 'Watch', 'after', 'deadline', 'wait_any',
+    'Proxy', 'SessionInterval', 'Timings', 'UserAgent', 'Watch', 'after', 'deadline', 'wait_any',
 ]

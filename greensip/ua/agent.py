@@ -64,7 +64,7 @@ PATIENCE = 30.0
 ELSEWHERE = '192.0.2.1'
 
 #: option tags that every user agent supports (RFC 3261 19.2), each added with the code that honours it
-SUPPORTED: tuple[str, ...] = ('replaces',)
+SUPPORTED: tuple[str, ...] = ('replaces', 'timer')
 
 WORDS.add('call')
 
@@ -144,6 +144,9 @@ class UserAgent(Engine):
     ``network``, ``clock``, ``resolver``, ``random`` replace those of the system, for tests.
     ``advertised``: host and port that peers are told.  ``allow``: further methods inside and outside of calls.
     ``supported``: the option tags; ``SUPPORTED`` without it, ``(*SUPPORTED, 'join')`` for more.
+    ``session_timer``: seconds after which a call ends that nobody has refreshed, 90 at least, or such as
+    ``'1800;refresher=uas'``; None asks for none, and keeps to what peers ask for (RFC 4028).  ``min_se``: the least
+    number of seconds that peers may ask for.
     ``manual``: the methods that handlers of incoming calls answer themselves.
     ``watchdog``: seconds for which a script may hold the hub without being told off; None for any time.
     ``keep_responses=False``: legs remember their latest response only.
@@ -165,13 +168,15 @@ class UserAgent(Engine):
                  watchdog: float | None = 0.1, keep_responses: bool = True,
                  send_keep_alives: bool = False, expect_keep_alives: int | None = None,
                  outbound_proxy: Uri | str | None = None, enum: str = '',
+                 session_timer: int | str | None = None, min_se: int = 90,
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
         if core is None:
             core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
-                       supported=[*core.supported, *supported], offers_keep=send_keep_alives,
+                       supported=list(dict.fromkeys([*core.supported, *supported])),
+                       session_timer=session_timer, min_se=min_se, offers_keep=send_keep_alives,
                        keep=expect_keep_alives, enum=enum,
                        route=[loose_route(outbound_proxy)] if outbound_proxy is not None else ())
         self.core = core
@@ -267,7 +272,7 @@ class UserAgent(Engine):
                strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | None = None,
                credentials: Any = None, call_id: str | None = None, contact: str | None = None,
                max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None,
-               replaces: Any = None, joins: Any = None) -> OutgoingLeg:
+               replaces: Any = None, joins: Any = None, session_timer: int | str | None = None) -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
@@ -279,6 +284,7 @@ class UserAgent(Engine):
         whatever ``uri`` and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as
         a browser.  ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
         with him, or the text of Replaces as he has told it; ``joins``: the one that it is to be joined with (RFC 3911).
+        ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.
 
         Raises UsageError or ParseError for arguments that make no request, WrongState when closed, WrongThread.
         Whatever happens to the INVITE is seen by waiting.
@@ -306,6 +312,7 @@ class UserAgent(Engine):
             'headers': pairs, 'body': data, 'content_type': kind,
             'route': _routes(routes) if routes else (), 'point': point, 'flow': flow, 'credentials': credentials,
             'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
+            'session_timer': session_timer,
         }
         usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
         redirection = Redirection(target, follow, options) if follow > 0 else None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .bridge import Bridge
 
-__all__ = ['Leg', 'Timings']
+__all__ = ['Leg', 'SessionInterval', 'Timings']
 
 log = logging.getLogger('greensip.ua')
 
@@ -66,6 +66,17 @@ class Timings(NamedTuple):
     def duration(self) -> float | None:
         """Seconds from the answer to the end."""
         return None if self.answered is None or self.ended is None else self.ended - self.answered
+
+
+class SessionInterval(NamedTuple):
+    """What was agreed about a session's timer (RFC 4028)."""
+
+    #: seconds that the session lasts without a refresh
+    interval: int
+    #: ``local`` when we refresh it, ``remote`` when the peer does
+    refresher: str
+    #: when it ends otherwise, in seconds of the user agent's clock
+    expires: float
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -190,6 +201,14 @@ class Leg(Mailbox):
     def timings(self) -> Timings:
         """When the call began, rang, was answered and ended."""
         return Timings(self._since, self._trying, self._ringing, self._answered, self._finished)
+
+    @property
+    def session_timer(self) -> SessionInterval | None:
+        """How long the session lasts without a refresh, and who refreshes it (RFC 4028); None for for ever."""
+        timer = self.usage.session_timer
+        if timer is None or not timer.interval:
+            return None
+        return SessionInterval(timer.interval, 'local' if timer.is_local else 'remote', timer.expires)
 
     @property
     def offer(self) -> bytes:
@@ -340,8 +359,13 @@ class Leg(Mailbox):
 
     def _tolerates(self, event: Happening) -> bool:
         # A 100 comes from the next hop and depends on its speed; ACK is one of the protocol's chores.
-        return isinstance(event, Notice) or event.label in (100, 'forked') or (
-            event.label == 'ACK' and 'ACK' not in self.manual)
+        label = event.label
+        return isinstance(event, Notice) or label in (100, 'forked') or (
+            label == 'ACK' and 'ACK' not in self.manual) or (label == 'UPDATE' and self._is_mere_refresh(event))
+
+    def _is_mere_refresh(self, event: Any) -> bool:
+        """RFC 4028 7.4: an UPDATE that changes nothing is a chore as well."""
+        return 'UPDATE' not in self.manual and not event.message.body and event.message.has('Session-Expires')
 
     # -- verbs
 

@@ -231,7 +231,7 @@ def test_the_peer_refreshes_the_session_though_we_did_not_ask_for_a_timer(bob, r
     flow = carol.to('bob')
     carol.send(carol.request('INVITE', 'bob', body=SDP, Supported='timer', Session_Expires='90;refresher=uac'), flow)
     answer = carol.expect('SIP/2.0 200')
-    assert answer.get('Session-Expires') is None
+    assert answer.get('Session-Expires') == '90;refresher=uac' and answer.require == ['timer']
     carol.send(carol.request('ACK', 'bob', branch='z9hG4bKack', to_tag=answer.to_tag), flow)
     for number in range(2, 5):
         net.clock.sleep(45)
@@ -239,6 +239,7 @@ def test_the_peer_refreshes_the_session_though_we_did_not_ask_for_a_timer(bob, r
                                  body=SDP, Supported='timer', Session_Expires='90;refresher=uac'), flow)
         refreshed = carol.expect('SIP/2.0 200')
         assert refreshed.cseq.number == number and refreshed.body == answer.body
+        assert refreshed.get('Session-Expires') == '90;refresher=uac'
         if method == 'INVITE':
             carol.send(carol.request('ACK', 'bob', branch=f'z9hG4bKa{number}', to_tag=answer.to_tag, cseq=number), flow)
     carol.send(carol.request('BYE', 'bob', branch='z9hG4bKbye', to_tag=answer.to_tag, cseq=9), flow)
