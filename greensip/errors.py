@@ -18,7 +18,7 @@
      |   |  Busy (486, 600), Declined (603), Unavailable (480, 503), NotAcceptable (406, 488, 606),
      |   |  RequestTerminated (487), TooBrief (423), ServerFailure (5xx)
      +- LegEnded                        a call that is over: .reason
-     |   +- RemoteHangup, RemoteCancel, Replaced, SessionExpired, MediaTimeout, LocalHangup
+     |   +- RemoteHangup, RemoteCancel, Replaced, SessionExpired, InviteExpired, MediaTimeout, LocalHangup
      +- SubscriptionEnded               a subscription that is over: .reason, .retry_after       481
      |   +- Unsubscribed                we ended it ourselves
      +- MediaError                                                                              488
@@ -33,7 +33,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
-    'Busy', 'CodecError', 'ConnectError', 'Declined', 'Forbidden', 'GreensipError', 'LegEnded',
+    'Busy', 'CodecError', 'ConnectError', 'Declined', 'Forbidden', 'GreensipError', 'InviteExpired', 'LegEnded',
     'LocalHangup', 'MediaError', 'MediaTimeout', 'MessageTooBig', 'NegotiationFailed',
     'NotAcceptable', 'NotFound', 'ParseError', 'Redirected', 'RemoteCancel', 'RemoteHangup',
     'Replaced', 'RequestTerminated', 'ResolveError', 'ResponseError', 'ServerFailure',
@@ -236,6 +236,12 @@ class Replaced(LegEnded):
     """Another dialog took the place of this one (RFC 3891)."""
 
     text = 'the call was replaced by another'
+
+
+class InviteExpired(LegEnded):
+    """The time that the caller gave us to answer is over: the ``Expires`` of its INVITE (RFC 3261 13.3.1)."""
+
+    text = 'the invitation expired'
 
 
 class SessionExpired(LegEnded):

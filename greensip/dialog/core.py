@@ -41,9 +41,11 @@ from greensip.transaction.timers import Timers
 from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import ACCEPTED, CONFIRMED, SDP, InviteUsage
+from .invite import ACCEPTED, CONFIRMED, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
+from .negotiation import SDP
+from .reliable import Acknowledged, sends_reliably
 from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
 from .session_timer import SHORTEST, TIMER, accept_refresh, ask_for_timer, is_long_enough, parse_interval
@@ -168,6 +170,9 @@ class Core:
             raise UsageError('session_timer= needs "timer" among the supported option tags')
         if self.min_se < SHORTEST:
             raise UsageError(f'min_se={self.min_se}: {SHORTEST} seconds is the least (RFC 4028 5)')
+        #: RFC 3262 and RFC 6228: whether we do reliable provisional responses, and know what a 199 means
+        self.is_reliable = '100rel' in self._extensions
+        self.ends_dialogs_early = '199' in self._extensions
         self._contacts.clear()
         self._secure_contacts.clear()
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
@@ -184,6 +189,10 @@ class Core:
                 if method != 'INVITE':
                     self._request_fields[method] = [*(allow if method == 'UPDATE' else []), *supported, *agent]
         self._any_request_fields: Fields = agent
+        # RFC 3262 4: an INVITE that says of 100rel what the others do not
+        others = [tag for tag in self.supported if tag.lower() != '100rel']
+        tags = others if self.is_reliable else [*others, '100rel']
+        self._other_invite_fields: Fields = [*allow, *([('Supported', ', '.join(tags))] if tags else []), *agent]
         self._capabilities = [*allow, *supported]
         self._server = server
 
@@ -299,6 +308,9 @@ class Core:
         from_tag: str | None = None,
         cseq: int = 1,
         session_timer: int | str | None = None,
+        prack: str | None = None,
+        auto_prack: bool = True,
+        expires: int | None = None,
     ) -> ClientInvite:
         """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
 
@@ -307,10 +319,19 @@ class Core:
         ``auto_ack=False`` leaves the ACK to the program; so does a 2xx that carries the offer, as then the ACK carries
         the answer.
         ``session_timer``: seconds as for ``configure``, 0 for none; without it what the core asks for each call.
+        ``prack``: ``off``, ``supported`` or ``required``: whether provisional responses may, or must, be reliable (RFC
+        3262); None does what ``supported`` of the core says.  ``auto_prack=False`` leaves the PRACK to the program; so
+        does a response that carries the offer.
+        ``expires``: seconds after which the call is given up (13.2.1).
         """
         timer = self.session_timer if session_timer is None else parse_interval(session_timer)
         if timer[0] and not self.keeps_time:
             raise UsageError('session_timer= needs "timer" among the supported option tags')
+        reliable = self.is_reliable if prack is None else prack != 'off'
+        if prack == 'required':
+            headers = [*headers, ('Require', '100rel')]
+        if expires is not None:
+            headers = [*headers, ('Expires', str(expires))]
         digest = DigestClient(credentials) if credentials else None
         call_id = call_id or self.new_call_id()
         # 8.1.2: who is reached over a flow of his own is reached without a proxy.
@@ -335,6 +356,12 @@ class Core:
             auto_ack=auto_ack,
         )
         usage.invite.flow = flow
+        if reliable:
+            usage.invite.reliable = Acknowledged(auto_prack)
+        if reliable != self.is_reliable:
+            usage.invite.capabilities = self._other_invite_fields
+        if expires is not None:
+            usage.expiry = self.timers.add(expires, now, usage, 'expired')
         usage.invite.start(now)
         return usage
 
@@ -557,8 +584,9 @@ class Core:
         content_type: str | None = SDP,
         contact: str | None = None,
         to_tag: str | None = None,
+        reliable: bool | None = None,
     ) -> Response:
-        """Answer a request that came as a REQUEST event.
+        """Answer a request that came as a REQUEST event.  ``reliable`` as for ``ServerInvite.respond``.
 
         Raises WrongState for an INVITE that has had its final response, perhaps from the core: it was cancelled.
         """
@@ -566,10 +594,11 @@ class Core:
         usage = transaction.user
         if isinstance(usage, ServerInvite) and transaction is usage.transaction:
             return usage.respond(
-                code, now, reason=reason, headers=headers, body=body, content_type=content_type, contact=contact
+                code, now, reason=reason, headers=headers, body=body, content_type=content_type, contact=contact,
+                reliable=reliable,
             )
         in_dialog = isinstance(usage, InviteUsage)
-        if in_dialog and request.method == 'INVITE' and usage.invited is not transaction:
+        if in_dialog and request.method == 'INVITE' and not usage.may_answer(transaction):
             raise WrongState('the INVITE has been answered, or was cancelled')
         response = self.make_response(
             request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag())
@@ -589,15 +618,50 @@ class Core:
             for name, text in accept_refresh(usage, request, now):
                 response.add(name, text)
         if in_dialog and request.method == 'INVITE':
-            if 200 <= code < 300:
-                usage.send_success(transaction, response, now)
-                return response
-            if code >= 300:
-                usage.invited = None
-        elif in_dialog and body and content_type == SDP and code < 300:
+            self._respond_to_reinvite(usage, transaction, response, now, reliable)
+            return response
+        if in_dialog and request.method in ('UPDATE', 'PRACK'):
+            self.layer.respond(transaction, response, now)
+            if code >= 200:
+                usage.on_answered(transaction, request.method, response, now)
+            return response
+        if in_dialog and body and content_type == SDP and code < 300:
             usage.local_sdp = body
         self.layer.respond(transaction, response, now)
         return response
+
+    def _respond_to_reinvite(
+        self, usage: InviteUsage, transaction: ServerTransaction, response: Response, now: float, reliable: bool | None
+    ) -> None:
+        code = response.code
+        if 100 < code < 200 and (self.is_reliable or reliable):
+            sdp = response.body if response.get('Content-Type') == SDP else b''
+            if self.is_reliable_for(transaction.request, bool(sdp), reliable):
+                usage.check_first_offer(sdp)
+                usage.respond_reliably(transaction, response, now)
+                return
+        elif 200 <= code < 300:
+            if usage.reliable is None or not usage.holds_success(transaction, response):
+                usage.send_success(transaction, response, now)
+            return
+        elif code >= 300:
+            usage.invited = None
+            usage.note_refusal(transaction)
+        self.layer.respond(transaction, response, now)
+
+    def is_reliable_for(self, request: Request, described: bool, reliable: bool | None) -> bool:
+        """Whether a provisional response to ``request``, with a session description or without, is to be reliable.
+
+        UsageError for what cannot be (``reliable.sends_reliably``).
+        """
+        if not self.is_reliable:
+            raise UsageError("reliable provisional responses need '100rel' among what is supported")
+        return sends_reliably(request, described, reliable)
+
+    def add_capabilities(self, response: Response) -> None:
+        """Allow and Supported, as a 2xx to INVITE has them."""
+        for name, text in self._capabilities:
+            response.add(name, text)
 
     # -- what the layers below report
 
@@ -693,7 +757,10 @@ class Core:
             if isinstance(match, int):
                 self._refuse(transaction, match, now)
             else:
-                self.events.append(Event(INCOMING, ServerInvite(self, transaction, request, match), request, now))
+                usage = ServerInvite(self, transaction, request, match)
+                if request.has('Expires'):
+                    usage.expiry = self.timers.add(float(request.value('Expires')), now, usage, 'expired')
+                self.events.append(Event(INCOMING, usage, request, now))
         elif self.ended is not None and (request.has('Replaces') or request.has('Join')):
             # RFC 3891 3, RFC 3911 4: only an INVITE can do that
             self._refuse(transaction, 400, now)

@@ -12,6 +12,7 @@ from typing import Any
 
 from greensip.errors import ParseError
 from greensip.message import Request, Response, SipUri, parse_uri
+from greensip.sdp.offer_answer import OfferAnswer
 from greensip.transaction.flow import Flow, Point
 
 from .routing import Envelope, plain_uri, route_request
@@ -45,6 +46,7 @@ class Dialog:
         'request_uri',
         'route_set',
         'routes',
+        'session',
         'usage',
     )
 
@@ -78,6 +80,8 @@ class Dialog:
         self.home: Flow | None = None
         #: where a request may go when that flow fails (RFC 3263 4.3)
         self.others: Sequence[Flow] = ()
+        #: its offers and answers, once there is a reliable provisional response or an UPDATE (``negotiation.py``)
+        self.session: OfferAnswer | None = None
 
     @classmethod
     def as_uac(

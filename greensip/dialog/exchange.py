@@ -25,6 +25,7 @@ from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
+from .reliable import Acknowledged
 from .routing import Envelope, is_sips, next_hop, plain_uri, target_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class ClientRequest:
     __slots__ = (
         '_auth',
         'body',
+        'capabilities',
         'contact',
         'content_type',
         'core',
@@ -115,6 +117,8 @@ class ClientRequest:
         self.contact = contact
         self.point = point
         self.max_forwards = max_forwards
+        #: what it says that we can do, where that is not what the core says
+        self.capabilities: Fields | None = None
         self.dialog = dialog
         self.digest = digest
         self._auth: Fields = ()
@@ -349,7 +353,7 @@ class ClientRequest:
             fields.append(('Contact', contact))
         for route in envelope.routes:
             fields.append(('Route', route))
-        fields.extend(core.request_fields(self.method))
+        fields.extend(self.capabilities or core.request_fields(self.method))
         fields.extend(self.headers)
         fields.extend(self._auth)
         if self.content_type and self.body:
@@ -426,7 +430,8 @@ class ClientRequest:
 class InviteRequest(ClientRequest):
     """An INVITE of ours: the first of a call, or one inside its dialog."""
 
-    __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'deadline', 'glares', 'held', 'provisional')
+    __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'deadline', 'glares', 'held', 'provisional',
+                 'reliable')
 
     def __init__(
         self,
@@ -471,6 +476,8 @@ class InviteRequest(ClientRequest):
         self.deadline: Timer | None = None
         #: how often a 491 sent us away (14.1)
         self.glares = 0
+        #: the reliable responses to it; None if it does not say that we support them (RFC 3262)
+        self.reliable: Acknowledged | None = None
 
     def on_response(self, response: Response, now: float) -> None:
         code = response.code
@@ -500,11 +507,15 @@ class InviteRequest(ClientRequest):
         """What has come so far, came to another request (9.1, 13.2.2.3)."""
         self.provisional = False
         self.transaction = None
+        if self.reliable is not None:
+            self.reliable.forget()
         self.subject.on_next_attempt()
         super().next_attempt(now, auth)
 
     def _attempt(self, flow: Flow, now: float, *, by_size: bool = True) -> None:
         self.provisional = False
+        if self.reliable is not None:
+            self.reliable.forget()
         self.subject.on_next_attempt()
         super()._attempt(flow, now, by_size=by_size)
 

@@ -27,7 +27,7 @@ from greensip.errors import (
 )
 from greensip.fsm import Machine, Row
 from greensip.message import TARGET_REFRESH_METHODS, Request, Response
-from greensip.message.multipart import find_part
+from greensip.sdp.offer_answer import Meaning, OfferAnswer, Place
 from greensip.transaction.flow import Flow
 from greensip.transaction.layer import ServerTransaction, State
 from greensip.transaction.timers import Timer
@@ -35,6 +35,10 @@ from greensip.transaction.timers import Timer
 from .dialog import Dialog
 from .event import ENDED, FAILED, REQUEST, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
+from .negotiation import SDP as SDP
+from .negotiation import PrackRequest, UpdateRequest, check_offer, heard, said, session_of
+from .negotiation import sdp_of as sdp_of
+from .reliable import Acknowledged, ReliableResponses, Unacknowledged, has_option
 from .session_timer import SessionTimer, note_refresh
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     'ACCEPTED',
+    'ANSWERING',
     'CALLING',
     'CANCELLING',
     'CLOSING',
@@ -57,6 +62,7 @@ CALLING = 'calling'  # caller: the INVITE is out, nothing has come back
 INCOMING = 'incoming'  # callee: the INVITE is in, nothing has gone back
 PROCEEDING = 'proceeding'  # a provisional response without a dialog
 EARLY = 'early'  # a provisional response made a dialog
+ANSWERING = 'answering'  # callee: the 2xx waits for a PRACK (RFC 3262 3)
 CANCELLING = 'cancelling'  # caller: a CANCEL is out, or held back until a provisional response
 ACCEPTED = 'accepted'  # a 2xx went one way, its ACK is still to go the other
 HANGING_UP = 'hanging up'  # callee: to be hung up as soon as the ACK has come (15)
@@ -66,23 +72,6 @@ TERMINATED = 'terminated'
 
 #: responses to a request inside the dialog that end it (RFC 5057, table 1; 481 the usage, which is the dialog here)
 FATAL = frozenset({404, 410, 416, 481, 482, 483, 484, 485, 502, 604})
-SDP = 'application/sdp'
-
-
-def sdp_of(message: Request | Response) -> bytes:
-    """The session description that a message carries, alone or as a part of its body; b'' for none.
-
-    A body that can't be read is none: a 2xx or an ACK has its effect all the same.
-    """
-    if not message.body:
-        return b''
-    if message.get('Content-Type') == SDP:
-        return message.body
-    try:
-        kind = message.content_type
-    except ParseError:
-        return b''
-    return (find_part(kind, message.body, SDP) or b'') if kind is not None else b''
 
 
 def reason_of(message: Request | Response | None) -> str | None:
@@ -104,6 +93,8 @@ def acknowledge(
     usage.unacked = None
     if body:
         usage.local_sdp = body
+    if dialog.session is not None:
+        said(dialog.session, Place.ACK, body)
     invite.acknowledge(dialog, now, headers=headers, body=body, content_type=content_type)
 
 
@@ -157,11 +148,13 @@ class InviteUsage(Machine):
         'dialog',
         'dialogs',
         'ended_by',
+        'expiry',
         'invited',
         'inviting',
         'local_sdp',
         'owner',
         'postponed',
+        'reliable',
         'remote_sdp',
         'response',
         'session_timer',
@@ -195,6 +188,10 @@ class InviteUsage(Machine):
         self.unacked: InviteRequest | None = None
         #: the 2xx that we repeat until the peer's ACK
         self.answering: Answer | None = None
+        #: our reliable provisional responses to the peer's latest INVITE that has some (RFC 3262)
+        self.reliable: ReliableResponses | None = None
+        #: runs while the call may still be answered, if the INVITE limits that (13.2.1, 13.3.1: Expires)
+        self.expiry: Timer | None = None
         #: our last UPDATE, and the peer's (RFC 3311)
         self.updating: ClientRequest | None = None
         self.updated: ServerTransaction | None = None
@@ -225,32 +222,74 @@ class InviteUsage(Machine):
             raise WrongState(f'cannot hang up: the call is {self.state}')
 
     def send_request(
-        self, method: str, now: float, *, headers: Fields = (), body: bytes = b'', content_type: str | None = None
+        self,
+        method: str,
+        now: float,
+        *,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        dialog: Dialog | None = None,
     ) -> ClientRequest:
-        """Send any request inside the dialog: INFO, UPDATE, MESSAGE, OPTIONS ...  INVITE is ``reinvite``."""
+        """Send any request inside the dialog: INFO, UPDATE, MESSAGE, OPTIONS ...  INVITE is ``reinvite``.
+
+        ``dialog``: which of several early ones, the latest without it.
+        """
         if method == 'INVITE':
             return self.reinvite(now, body, headers=headers, content_type=content_type)
-        if self.dialog is None or self.state in (CLOSING, TERMINATED):
+        dialog = dialog or self.dialog
+        if dialog is None or self.state in (CLOSING, TERMINATED):
             raise WrongState(f'no dialog to send {method} in: the call is {self.state}')
         offers = bool(body) and content_type == SDP
+        exchange: ClientRequest
         if method == 'UPDATE':
-            self._check_update(offers)
-            if self.session_timer is not None and self.dialog.confirmed:
+            # RFC 3311 5.1, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open
+            check_offer(session_of(self, dialog), Place.UPDATE, body if offers else b'')
+            if self.session_timer is not None and dialog.confirmed:
                 headers = self.session_timer.fit(headers)
+            exchange = UpdateRequest(self.core, self, dialog, headers, body, content_type, self.digest())
+            if dialog is self.dialog:
+                self.updating = exchange
+        else:
+            exchange = self.in_dialog(method, headers, body, content_type, dialog)
         if offers:
             self.local_sdp = body
-        exchange = self.in_dialog(method, headers, body, content_type)
-        if method == 'UPDATE':
-            self.updating = exchange
         exchange.start(now)
         return exchange
 
-    def _check_update(self, offers: bool) -> None:
-        """RFC 3311 5.1, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open."""
-        if self._is_updating:
-            raise WrongState('another UPDATE is under way in this dialog')
-        if offers and (self._ours_is_open or self._theirs_is_open) and not self._is_reliable_early:
-            raise WrongState('an offer in this dialog has no answer yet')
+    def prack(
+        self,
+        response: Response,
+        now: float,
+        *,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = SDP,
+    ) -> ClientRequest:
+        """Acknowledge a reliable provisional response to our INVITE (RFC 3262 4), where that is left to the program or
+        the response carries the offer, so that ``body`` is the answer.
+
+        Raises WrongState if the response does not wait for it, or if there may be no offer in it now (RFC 6337).
+        """
+        invite = self.inviting
+        tag, rseq = response.to_tag or '', response.value('RSeq')
+        seen = invite.reliable if invite is not None else None
+        waiting = seen.waiting.get((tag, rseq)) if seen is not None else None
+        if seen is None or waiting is None or response.cseq.number != (invite.envelope.cseq if invite else 0):
+            raise WrongState('no reliable provisional response waits for that PRACK')
+        offer = body if content_type == SDP else b''
+        counts = waiting.counts or bool(offer)
+        if counts:
+            check_offer(session_of(self, waiting.dialog), Place.PRACK, offer)
+        del seen.waiting[tag, rseq]
+        if offer:
+            self.local_sdp = offer
+        rack = ('RAck', f'{rseq} {response.cseq.number} INVITE')
+        exchange = PrackRequest(
+            self.core, self, waiting.dialog, [rack, *headers], body, content_type, self.digest(), counts
+        )
+        exchange.start(now)
+        return exchange
 
     def reinvite(
         self,
@@ -270,6 +309,11 @@ class InviteUsage(Machine):
             raise WrongState('an UPDATE is under way in this dialog')
         dialog = self.dialog
         assert dialog is not None
+        session = dialog.session
+        if session is not None:
+            obstacle = session.obstacle(Place.INVITE, bool(body))
+            if obstacle is not None:
+                raise WrongState(obstacle)
         if self.session_timer is not None:
             headers = self.session_timer.fit(headers)
         invite = InviteRequest(
@@ -285,10 +329,13 @@ class InviteUsage(Machine):
             self.digest(),
             auto_ack=auto_ack,
         )
+        self.offer_reliability(invite)
         if body:
             self.local_sdp = body
         if self.answering is None:
             self.inviting = invite
+            if session is not None:
+                said(session, Place.INVITE, body)
             invite.start(now)
         else:
             # Not while the peer's INVITE waits for its ACK.  Its number is taken when it goes.
@@ -315,12 +362,15 @@ class InviteUsage(Machine):
             # 15.1.1: the session is over as soon as our BYE is out.
             self.turn_away(transaction, 481, now)
             return
-        if method == 'INVITE' and not self._may_be_invited(transaction, now):
+        if method == 'INVITE':
+            if not self._may_be_invited(transaction, now):
+                return
+            self._take_reinvite(request)
+        elif method == 'UPDATE':
+            if not self._take_update(transaction, request, now):
+                return
+        elif method == 'PRACK' and not self._take_prack(transaction, request, now):
             return
-        if method == 'UPDATE' and not self._may_be_updated(transaction, request, now):
-            return
-        if method in ('INVITE', 'UPDATE'):
-            self.take_remote_sdp(request)
         self.tell(REQUEST, request, now, transaction)
 
     def _may_be_invited(self, transaction: ServerTransaction, now: float) -> bool:
@@ -336,22 +386,60 @@ class InviteUsage(Machine):
             return True
         return False
 
-    def _may_be_updated(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
-        """RFC 3311 5.2: one UPDATE at a time, and no second offer while one is open."""
-        offers = bool(sdp_of(request)) and not self._is_reliable_early
-        if self._is_updated:
-            self.turn_away(transaction, 500, now)
-        elif offers and self._ours_is_open:
-            self.turn_away(transaction, 491, now)
-        elif offers and self._theirs_is_open:
-            self.turn_away(transaction, 500, now)
+    def _take_reinvite(self, request: Request) -> None:
+        session = self.session
+        if session is None:
+            self.take_remote_sdp(request)
         else:
-            self.updated = transaction
-            return True
-        return False
+            self._hear(session, Place.INVITE, sdp_of(request))
 
-    # What is open in the dialog.  These few questions stand for the machine of greensip.sdp, which knows more: it would
-    # be asked, and told, about each message of each call, while they cost nothing where there is no UPDATE.
+    def _take_update(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
+        """RFC 3311 5.2, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open."""
+        dialog = self.dialogs.get(request.from_tag or '')
+        if dialog is None:
+            self.turn_away(transaction, 481, now)
+            return False
+        session = session_of(self, dialog)
+        sdp = sdp_of(request)
+        refusal = session.refusal(Place.UPDATE, bool(sdp))
+        if refusal is not None:
+            self.turn_away(transaction, refusal.code, now)
+            return False
+        if dialog is self.dialog:
+            self.updated = transaction
+        self._hear(session, Place.UPDATE, sdp)
+        return True
+
+    def _take_prack(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
+        """RFC 3262 3: the PRACK of the reliable response that we repeat; 481 for any other."""
+        rack = request.value('RAck')
+        if rack is None:
+            raise ParseError('a PRACK without RAck')
+        reliable = self.reliable
+        if reliable is None or not reliable.acknowledge(transaction, rack.rseq, rack.cseq, rack.method):
+            self.turn_away(transaction, 481, now)
+            return False
+        sdp = sdp_of(request)
+        if reliable.counts or sdp:
+            dialog = self.dialog
+            assert dialog is not None
+            reliable.counts = True
+            self._hear(session_of(self, dialog), Place.PRACK, sdp)
+        return True
+
+    @property
+    def session(self) -> OfferAnswer | None:
+        """The offers and answers of our dialog, where they are kept (``negotiation.py``)."""
+        return self.dialog.session if self.dialog is not None else None
+
+    def _hear(self, session: OfferAnswer, place: Place, sdp: bytes) -> Meaning:
+        meaning = heard(session, place, sdp)
+        if meaning is not Meaning.IGNORED and sdp:
+            self.remote_sdp = sdp
+        return meaning
+
+    # What is open in the dialog, as far as an INVITE is concerned.  These few questions stand for the machine of
+    # greensip.sdp: it would be told of each message of each call, while they cost nothing where there is no UPDATE.
 
     @property
     def _is_updating(self) -> bool:
@@ -375,9 +463,9 @@ class InviteUsage(Machine):
         return self.invited is not None or self.unacked is not None or self._is_updated
 
     @property
-    def _is_reliable_early(self) -> bool:
-        """Where provisional responses are reliable (RFC 3262) the program knows how far their offers have got."""
-        return self.state == EARLY and '100rel' in self.core.supported
+    def is_first_session(self) -> bool:
+        """Whether the call's first INVITE is not over yet."""
+        return self.state in (ACCEPTED, HANGING_UP)
 
     def turn_away(self, transaction: ServerTransaction, code: int, now: float) -> None:
         """Refuse a request that came at the wrong moment; a 500 says when the next may (14.2, RFC 3311 5.2)."""
@@ -392,7 +480,11 @@ class InviteUsage(Machine):
         answer = self.answering
         if answer is None or answer.cseq != request.cseq.number:
             return
-        self.take_remote_sdp(request)
+        session = self.session
+        if session is None:
+            self.take_remote_sdp(request)
+        else:
+            self._hear(session, Place.ACK, sdp_of(request))
         if not self.fire('ACK', request, now):
             self.stop_repeating()
             self.tell(REQUEST, request, now)
@@ -423,20 +515,87 @@ class InviteUsage(Machine):
         if isinstance(exchange, InviteRequest):
             self._on_reinvite_response(exchange, response, now)
             return
-        if 200 <= code < 300:
-            dialog = exchange.dialog
-            assert dialog is not None
-            if exchange.method in TARGET_REFRESH_METHODS:
-                dialog.refresh(response)
-            if exchange.method == 'UPDATE':
-                self.take_remote_sdp(response)
-                if self.core.keeps_time and dialog.confirmed:
-                    note_refresh(self, response, now)
-        elif (code >= 300 and self.session_timer is not None and exchange.method == 'UPDATE'
-              and self.session_timer.on_response(exchange, response, now)):
+        if 200 <= code < 300 and exchange.method in TARGET_REFRESH_METHODS:
+            assert exchange.dialog is not None
+            exchange.dialog.refresh(response)
+        if isinstance(exchange, UpdateRequest):
+            if self._take_update_response(exchange, response, now):
+                return
+        elif isinstance(exchange, PrackRequest):
+            self._take_prack_response(exchange, response)
+            self.tell(RESPONSE, response, now, exchange)
+            # A 481 says that no response waits for it, not that there is no dialog (RFC 3262 3).
             return
         self.tell(RESPONSE, response, now, exchange)
         self._check_fatal(response, now)
+
+    def _take_update_response(self, exchange: UpdateRequest, response: Response, now: float) -> bool:
+        """RFC 3311 5.3; True for a 491 after which it is tried again."""
+        code, dialog = response.code, exchange.dialog
+        if code < 200 or dialog is None or dialog.session is None:
+            return False
+        if code < 300:
+            self._hear(dialog.session, Place.UPDATE_2XX, sdp_of(response))
+            if self.core.keeps_time and dialog.confirmed:
+                note_refresh(self, response, now)
+            return False
+        self._forget_offer(dialog.session, Place.UPDATE)
+        if self.session_timer is not None and self.session_timer.on_response(exchange, response, now):
+            if not exchange.done:
+                # On its way again.
+                said(dialog.session, Place.UPDATE, exchange.offer)
+                self.local_sdp = exchange.offer or self.local_sdp
+            return True
+        if code != 491 or exchange.glares >= self.core.settings.max_glares or not self._is_alive:
+            return False
+        exchange.glares += 1
+        exchange.done = False
+        exchange.response = None
+        exchange.transaction = None
+        if self.updating is exchange:
+            self.updating = None
+        self.core.timers.add(self._glare_wait(), now, exchange, 'glare')
+        return True
+
+    def resume_update(self, exchange: UpdateRequest, now: float) -> None:
+        """The wait after a 491 is over."""
+        dialog = exchange.dialog
+        if not self._is_alive or dialog is None or dialog.session is None or dialog.usage is not self:
+            return
+        offer = exchange.offer
+        if dialog.session.obstacle(Place.UPDATE, bool(offer)) is not None:
+            self.core.timers.add(1.0, now, exchange, 'glare')
+            return
+        said(dialog.session, Place.UPDATE, offer)
+        if offer:
+            self.local_sdp = offer
+        if dialog is self.dialog:
+            self.updating = exchange
+        exchange.next_attempt(now)
+
+    def _take_prack_response(self, exchange: PrackRequest, response: Response) -> None:
+        dialog = exchange.dialog
+        if response.code < 200 or not exchange.counts or dialog is None or dialog.session is None:
+            return
+        if response.code < 300:
+            self._hear(dialog.session, Place.PRACK_2XX, sdp_of(response))
+        else:
+            self._forget_offer(dialog.session, Place.PRACK)
+
+    def _forget_offer(self, session: OfferAnswer, place: Place) -> None:
+        """An offer of ours was refused: what was said before holds again (RFC 3311 5.3)."""
+        session.refused(place, ours=True)
+        if isinstance(session.local, bytes):
+            self.local_sdp = session.local
+
+    @property
+    def _is_alive(self) -> bool:
+        return self.state in (EARLY, ANSWERING, ACCEPTED, CONFIRMED)
+
+    def _glare_wait(self) -> float:
+        """14.1: whoever made the Call-ID waits longer, so that the two do not meet again."""
+        draw = self.core.random.getrandbits(16)
+        return 2.1 + draw % 191 / 100 if self.role == 'uac' else draw % 201 / 100
 
     def _check_fatal(self, response: Response, now: float) -> None:
         if response.code in FATAL or response.code == 408:
@@ -447,40 +606,86 @@ class InviteUsage(Machine):
         dialog = exchange.dialog
         assert dialog is not None
         if code < 200:
+            if exchange.reliable is not None and code > 100 and is_reliable(response):
+                self.take_reliable(exchange, dialog, response, now)
+                return
+            if dialog.session is not None and code > 100:
+                self._hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
             self.tell(RESPONSE, response, now, exchange)
             return
         if code < 300:
             if exchange is self.inviting:
                 self.inviting = None
             dialog.refresh(response)
-            offer = self.take_remote_sdp(response)
+            wants_answer = self.take_success(exchange, dialog, response)
             if self.core.keeps_time:
                 note_refresh(self, response, now)
             self.tell(RESPONSE, response, now, exchange)
-            if self.state != CONFIRMED or (exchange.auto_ack and (exchange.body or not offer)):
+            if self.state != CONFIRMED or (exchange.auto_ack and not wants_answer):
+                if dialog.session is not None:
+                    said(dialog.session, Place.ACK, b'')
                 exchange.acknowledge(dialog, now)
             else:
                 exchange.acks[dialog.remote_tag] = None
                 self.unacked = exchange
             return
+        if dialog.session is not None:
+            self._forget_offer(dialog.session, Place.INVITE)
         if code == 491 and exchange.glares < self.core.settings.max_glares and self.state == CONFIRMED:
-            # 14.1: whoever made the Call-ID waits longer, so that the two do not meet again.
             exchange.glares += 1
-            draw = self.core.random.getrandbits(16)
-            wait = 2.1 + draw % 191 / 100 if self.role == 'uac' else draw % 201 / 100
             exchange.done = False
             exchange.response = None
             exchange.transaction = None
             self.inviting = None
             self.postponed = exchange
-            self.core.timers.add(wait, now, exchange, 'glare')
+            self.core.timers.add(self._glare_wait(), now, exchange, 'glare')
             return
         if exchange is self.inviting:
             self.inviting = None
         if self.session_timer is not None and self.session_timer.on_response(exchange, response, now):
+            if not exchange.done:
+                # On its way again.
+                self.inviting = exchange
+                if dialog.session is not None:
+                    said(dialog.session, Place.INVITE, exchange.body)
+                    self.local_sdp = exchange.body or self.local_sdp
             return
         self.tell(RESPONSE, response, now, exchange)
         self._check_fatal(response, now)
+
+    def take_success(self, exchange: InviteRequest, dialog: Dialog, response: Response) -> bool:
+        """Take the description of a 2xx to our INVITE; True if it is an offer, which the ACK has to answer."""
+        session = dialog.session
+        if session is None:
+            offer = self.take_remote_sdp(response)
+            return bool(offer) and not exchange.body
+        meaning = self._hear(session, Place.INVITE_2XX, sdp_of(response))
+        # Of several early dialogs another one may have been heard last.
+        if isinstance(session.remote, bytes) and meaning is not Meaning.OFFER:
+            self.remote_sdp = session.remote
+        if isinstance(session.local, bytes) and session.offer is None:
+            self.local_sdp = session.local
+        return meaning is Meaning.OFFER
+
+    def take_reliable(self, exchange: InviteRequest, dialog: Dialog, response: Response, now: float) -> None:
+        """RFC 3262 4: a reliable response that is the next in order; its PRACK goes at once, unless it must carry our
+        answer or the program sends it."""
+        seen = exchange.reliable
+        tag, rseq = response.to_tag or '', response.value('RSeq')
+        if seen is None or not seen.is_next(tag, rseq, self.core.settings.max_forks):
+            return
+        self.acknowledge_reliable(exchange, seen, dialog, response, now)
+
+    def acknowledge_reliable(
+        self, exchange: InviteRequest, seen: Acknowledged, dialog: Dialog, response: Response, now: float
+    ) -> None:
+        tag, rseq = response.to_tag or '', response.value('RSeq')
+        seen.last[tag] = rseq
+        meaning = self._hear(session_of(self, dialog), Place.RELIABLE, sdp_of(response))
+        seen.waiting[tag, rseq] = Unacknowledged(dialog, meaning in (Meaning.OFFER, Meaning.ANSWER))
+        self.tell(RESPONSE, response, now, exchange)
+        if seen.auto and meaning is not Meaning.OFFER:
+            self.prack(response, now)
 
     def resume_invite(self, exchange: InviteRequest, now: float) -> None:
         """The wait after a 491 is over."""
@@ -489,6 +694,12 @@ class InviteUsage(Machine):
         if self.invited or self.unacked or self.answering:
             self.core.timers.add(1.0, now, exchange, 'glare')
             return
+        dialog = exchange.dialog
+        if dialog is not None and dialog.session is not None:
+            if dialog.session.obstacle(Place.INVITE, bool(exchange.body)) is not None:
+                self.core.timers.add(1.0, now, exchange, 'glare')
+                return
+            said(dialog.session, Place.INVITE, exchange.body)
         self.postponed = None
         self.inviting = exchange
         exchange.next_attempt(now)
@@ -505,11 +716,22 @@ class InviteUsage(Machine):
             self.inviting = None
         if exchange is self.postponed:
             self.postponed = None
+        dialog = exchange.dialog
+        if dialog is not None and dialog.session is not None:
+            if isinstance(exchange, InviteRequest):
+                self._forget_offer(dialog.session, Place.INVITE)
+            elif isinstance(exchange, UpdateRequest):
+                self._forget_offer(dialog.session, Place.UPDATE)
+            elif isinstance(exchange, PrackRequest) and exchange.counts:
+                self._forget_offer(dialog.session, Place.PRACK)
         if self.session_timer is not None:
             error = self.session_timer.on_failure(exchange, error, now)
         self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
         if exchange.method == 'BYE':
             self.fire('bye done', now)
+        elif exchange.method == 'PRACK':
+            # RFC 3262 3: who does not hear it gives the INVITE up itself.
+            return
         elif not isinstance(error, ResponseError):
             # An INVITE that was cancelled before it was sent says nothing of the dialog.
             self.fire('broken', error, now)
@@ -553,6 +775,10 @@ class InviteUsage(Machine):
         if self.session_timer is not None:
             self.session_timer.stop()
             self.session_timer = None
+        if self.reliable is not None:
+            self.reliable.stop()
+        if self.expiry is not None:
+            self.expiry.cancel()
         if self.unacked is not None:
             # Nobody will acknowledge it any more, so a repetition is turned down like that of another fork.
             self.unacked.acks.clear()
@@ -574,9 +800,14 @@ class InviteUsage(Machine):
         return None
 
     def in_dialog(
-        self, method: str, headers: Fields = (), body: bytes = b'', content_type: str | None = None
+        self,
+        method: str,
+        headers: Fields = (),
+        body: bytes = b'',
+        content_type: str | None = None,
+        dialog: Dialog | None = None,
     ) -> ClientRequest:
-        dialog = self.dialog
+        dialog = dialog or self.dialog
         assert dialog is not None
         contact = dialog.contact if method in TARGET_REFRESH_METHODS else ''
         return ClientRequest(
@@ -598,12 +829,22 @@ class InviteUsage(Machine):
         assert transaction is not None
         self.invited = None
         sdp = sdp_of(response)
-        if sdp:
-            self.local_sdp = sdp
         request = transaction.request
+        session = self.session
+        if session is None:
+            offers = bool(sdp) and not request.body
+            says = bool(sdp)
+        else:
+            meaning = said(session, Place.INVITE_2XX, sdp)
+            offers = meaning is Meaning.OFFER
+            says = bool(sdp) and meaning is not Meaning.IGNORED
+        if says:
+            self.local_sdp = sdp
+        if self.reliable is not None:
+            self.reliable.finish()
         self.core.layer.respond(transaction, response, now)
         self.stop_repeating()
-        self.answering = Answer(self, transaction, request.cseq.number, bool(sdp) and not request.body, now)
+        self.answering = Answer(self, transaction, request.cseq.number, offers, now)
 
     def stop_repeating(self) -> None:
         if self.answering is not None:
@@ -614,9 +855,95 @@ class InviteUsage(Machine):
         """Answer the peer's open INVITE with 487 (9.2, 15.1.2)."""
         transaction, self.invited = self.invited, None
         if transaction is not None:
+            self.note_refusal(transaction)
             self.core.layer.respond(
                 transaction, self.core.make_response(transaction.request, code, to_tag=self.local_tag()), now
             )
+
+    def note_refusal(self, transaction: ServerTransaction) -> None:
+        """An INVITE of the peer's gets a final response that is no 2xx."""
+        if self.reliable is not None and self.reliable.transaction is transaction:
+            self.reliable.finish()
+        session = self.session
+        if session is not None:
+            session.refused(Place.INVITE, ours=False)
+
+    # Reliable provisional responses of ours (RFC 3262 3); ``transaction`` is the INVITE's
+
+    def respond_reliably(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Send a 1xx until its PRACK comes, once those before it have had theirs."""
+        reliable = self.reliable
+        if reliable is None or reliable.transaction is not transaction:
+            if reliable is not None:
+                reliable.stop()
+            reliable = self.reliable = ReliableResponses(self, transaction, transaction.request.cseq.number)
+        reliable.send(response, sdp_of(response), now)
+
+    def check_first_offer(self, sdp: bytes) -> None:
+        """RFC 3262 5: where the INVITE has no offer the first reliable response must have one; else WrongState."""
+        dialog = self.dialog
+        if not sdp and dialog is not None:
+            session = session_of(self, dialog)
+            if session.invite and not session.exchange:
+                raise WrongState('the INVITE had no offer, so the first reliable response must have one (RFC 3262 5)')
+
+    def note_reliable(self, sdp: bytes) -> bool:
+        """A reliable response goes out: whether its description is an offer or an answer."""
+        dialog = self.dialog
+        assert dialog is not None
+        meaning = said(session_of(self, dialog), Place.RELIABLE, sdp)
+        counts = meaning in (Meaning.OFFER, Meaning.ANSWER)
+        if counts:
+            self.local_sdp = sdp
+        return counts
+
+    def may_answer(self, transaction: ServerTransaction) -> bool:
+        """Whether an INVITE inside the dialog still waits for its final response."""
+        reliable = self.reliable
+        return self.invited is transaction and (
+            reliable is None or reliable.transaction is not transaction or reliable.success is None
+        )
+
+    def holds_success(self, transaction: ServerTransaction, response: Response) -> bool:
+        """RFC 3262 3: keep a 2xx until the PRACK has come for each description before it."""
+        reliable = self.reliable
+        if reliable is None or reliable.transaction is not transaction or not reliable.holds_success:
+            return False
+        reliable.success = response
+        return True
+
+    def send_held_success(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """The last PRACK has been answered."""
+        if self.invited is transaction:
+            self.send_success(transaction, response, now)
+
+    def on_answered(self, transaction: ServerTransaction, method: str, response: Response, now: float) -> None:
+        """A final response to the peer's UPDATE or PRACK has gone."""
+        dialog = self.dialogs.get(transaction_tag(transaction)) or self.dialog
+        session = dialog.session if dialog is not None else None
+        reliable = self.reliable
+        if method == 'PRACK' and (reliable is None or reliable.acknowledging is not transaction):
+            return
+        sdp = sdp_of(response)
+        if session is not None and (method == 'UPDATE' or (reliable is not None and reliable.counts)):
+            place = Place.UPDATE if method == 'UPDATE' else Place.PRACK
+            if response.code >= 300:
+                session.refused(place, ours=False)
+            elif said(session, Place.UPDATE_2XX if method == 'UPDATE' else Place.PRACK_2XX, sdp) is Meaning.ANSWER:
+                self.local_sdp = sdp
+        if method == 'PRACK' and reliable is not None:
+            reliable.go_on(now)
+
+    def on_no_prack(self, transaction: ServerTransaction, now: float) -> None:
+        """RFC 3262 3: no PRACK within 64*T1, so the INVITE is refused with a 5xx."""
+        error = TransactionTimeout('no PRACK for the reliable provisional response within 64*T1')
+        if not self.fire('no prack', error, now) and self.invited is transaction:
+            self.refuse_open_invite(now, 504)
+
+    def offer_reliability(self, invite: InviteRequest) -> None:
+        """Our re-INVITE says what the core says."""
+        if self.core.is_reliable:
+            invite.reliable = Acknowledged()
 
     def abandon_invites(self, now: float) -> None:
         """The call ends: an open re-INVITE of ours is cancelled."""
@@ -633,6 +960,16 @@ class InviteUsage(Machine):
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.call_id} {self.state}>'
+
+
+def transaction_tag(transaction: ServerTransaction) -> str:
+    """The From tag of a request, which says in which of our dialogs it came."""
+    return transaction.request.from_tag or ''
+
+
+def is_reliable(response: Response) -> bool:
+    """RFC 3262 4: whether a provisional response wants a PRACK."""
+    return response.has('RSeq') and bool(response.to_tag) and has_option(response, 'Require', '100rel')
 
 
 class Answer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greensip.errors import WrongState, response_error
 from greensip.fsm import Row
 from greensip.message import Request, Response
+from greensip.sdp.offer_answer import Place
 
 from .dialog import Dialog
 from .event import FORKED, RESPONSE
@@ -30,9 +31,12 @@ from .invite import (
     acknowledge,
     hang_up_broken,
     hung_up,
+    is_reliable,
     send_bye,
     turn_down,
 )
+from .negotiation import sdp_of
+from .reliable import Acknowledged, Unacknowledged
 from .session_timer import SessionTimer, note_refresh
 
 if TYPE_CHECKING:
@@ -50,8 +54,28 @@ def note_progress(usage: ClientInvite, response: Response, now: float) -> None:
 
 
 def begin_early_dialog(usage: ClientInvite, response: Response, now: float) -> None:
-    usage.early_dialog(response)
-    usage.take_remote_sdp(response)
+    dialog = usage.early_dialog(response)
+    if dialog.session is None:
+        usage.take_remote_sdp(response)
+    else:
+        usage._hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
+    usage.tell(RESPONSE, response, now, usage.invite)
+
+
+def begin_reliable_dialog(usage: ClientInvite, response: Response, now: float) -> None:
+    """RFC 3262 4: the response makes a dialog if there is none yet, and its PRACK goes in it."""
+    seen = usage.invite.reliable
+    if seen is not None:
+        usage.acknowledge_reliable(usage.invite, seen, usage.early_dialog(response), response, now)
+
+
+def end_early_dialog(usage: ClientInvite, response: Response, now: float) -> None:
+    """RFC 6228 4: a 199 ends one early dialog, and nothing else."""
+    dialog = usage.dialogs.pop(response.to_tag or '', None)
+    if dialog is not None:
+        usage.core.dialogs.pop(dialog.id, None)
+    if usage.dialog is dialog:
+        usage.dialog = next(reversed(usage.dialogs.values()), None)
     usage.tell(RESPONSE, response, now, usage.invite)
 
 
@@ -59,14 +83,16 @@ def accept(usage: ClientInvite, response: Response, now: float) -> None:
     """13.2.2.4: the first 2xx makes the call.  Its ACK goes at once, unless it must carry our answer."""
     usage.response = response
     dialog = usage.confirm_dialog(response)
-    offer = usage.take_remote_sdp(response)
-    usage.inviting = None
     invite = usage.invite
+    wants_answer = usage.take_success(invite, dialog, response)
+    usage.inviting = None
+    if usage.expiry is not None:
+        usage.expiry.cancel()
     if usage.core.keeps_time:
         note_refresh(usage, response, now, first=True)
     # Told first: an ACK that has nowhere to go ends the call at once.
     usage.tell(RESPONSE, response, now, invite)
-    if invite.auto_ack and (invite.body or not offer):
+    if invite.auto_ack and not wants_answer:
         usage.fire('ack', invite, dialog, now, (), b'', None)
     else:
         invite.acks[dialog.remote_tag] = None
@@ -128,6 +154,16 @@ class ClientInvite(InviteUsage):
         Row(PROCEEDING, '1xx tag', EARLY, begin_early_dialog),
         Row(EARLY, '1xx', EARLY, note_progress),
         Row(EARLY, '1xx tag', EARLY, begin_early_dialog),
+        # RFC 3262 4: reliable ones
+        Row(CALLING, '1xx reliable', EARLY, begin_reliable_dialog),
+        Row(PROCEEDING, '1xx reliable', EARLY, begin_reliable_dialog),
+        Row(EARLY, '1xx reliable', EARLY, begin_reliable_dialog),
+        Row(CANCELLING, '1xx reliable', CANCELLING, begin_reliable_dialog),
+        # RFC 6228 4: an early dialog is over; without any "it maintains the Proceeding state"
+        Row(EARLY, '199', EARLY, end_early_dialog),
+        Row(EARLY, 'last 199', PROCEEDING, end_early_dialog),
+        Row(CANCELLING, '199', CANCELLING, end_early_dialog),
+        Row(CANCELLING, 'last 199', CANCELLING, end_early_dialog),
         # 13.2.2.4: the call is accepted
         Row(CALLING, '2xx', ACCEPTED, accept),
         Row(PROCEEDING, '2xx', ACCEPTED, accept),
@@ -189,7 +225,12 @@ class ClientInvite(InviteUsage):
             return
         code = response.code
         if code < 200:
-            self.fire('1xx tag' if code > 100 and response.to_tag else '1xx', response, now)
+            if exchange.reliable is not None and code > 100 and is_reliable(response):
+                self._on_reliable(response, now)
+            elif code == 199 and self.core.ends_dialogs_early:
+                self._on_199(response, now)
+            else:
+                self.fire('1xx tag' if code > 100 and response.to_tag else '1xx', response, now)
         elif code < 300:
             if self.dialog is None or not self.dialog.confirmed:
                 self.fire('2xx', response, now)
@@ -210,6 +251,43 @@ class ClientInvite(InviteUsage):
             # A proxy asked for less than the next one wants.
             self.session_timer = SessionTimer(self)
         return self.session_timer.ask_longer(self.invite, response, now)
+
+    def _on_reliable(self, response: Response, now: float) -> None:
+        """RFC 3262 4: a repetition and one out of order are dropped."""
+        seen = self.invite.reliable
+        tag = response.to_tag or ''
+        if seen is None or not seen.is_next(tag, response.value('RSeq'), self.core.settings.max_forks):
+            return
+        if response.code == 199 and self.core.ends_dialogs_early:
+            dialog = self.dialogs.get(tag)
+            if dialog is None:
+                # RFC 6228 4: it "MUST acknowledge the 199", though no such dialog is known.
+                request = self.invite.request
+                assert request is not None
+                dialog = Dialog.as_uac(self, request, response, self.invite.home, self.invite.flow)
+            seen.last[tag] = response.value('RSeq')
+            seen.waiting[tag, seen.last[tag]] = Unacknowledged(dialog, False)
+            self._on_199(response, now)
+            if seen.auto:
+                self.prack(response, now)
+        else:
+            self.fire('1xx reliable', response, now)
+
+    def _on_199(self, response: Response, now: float) -> None:
+        """RFC 6228 4: one for a dialog that we do not know is discarded."""
+        if (response.to_tag or '') in self.dialogs:
+            self.fire('199' if len(self.dialogs) > 1 else 'last 199', response, now)
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``expired``: no final response within the INVITE's Expires (13.2.1)."""
+        if name == 'expired' and self.state in (CALLING, PROCEEDING, EARLY):
+            self.cancel(now)
+
+    def offer_reliability(self, invite: InviteRequest) -> None:
+        first = self.invite
+        invite.capabilities = first.capabilities
+        if first.reliable is not None:
+            invite.reliable = Acknowledged(first.reliable.auto)
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         if exchange is not self.invite:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greensip.errors import LocalHangup, RemoteCancel, WrongState
+from greensip.errors import InviteExpired, LocalHangup, RemoteCancel, WrongState
 from greensip.fsm import Row
 from greensip.message import Request, Response
+from greensip.sdp.offer_answer import Meaning, Place
 from greensip.transaction.layer import ServerTransaction
 
 from .dialog import Dialog
@@ -17,21 +18,21 @@ from .event import REQUEST
 from .exchange import Fields
 from .invite import (
     ACCEPTED,
+    ANSWERING,
     CLOSING,
     CONFIRMED,
     EARLY,
     HANGING_UP,
     INCOMING,
-    SDP,
     SHARED_ROWS,
     TERMINATED,
     InviteUsage,
     hang_up_broken,
     hung_up,
     reason_of,
-    sdp_of,
     send_bye,
 )
+from .negotiation import SDP, said, sdp_of
 from .routing import is_sips
 from .session_timer import accept_refresh
 
@@ -49,8 +50,14 @@ def respond_early(usage: ServerInvite, response: Response, now: float) -> None:
     usage.send_response(response, now)
 
 
+def respond_reliably(usage: ServerInvite, response: Response, now: float) -> None:
+    usage.respond_reliably(usage.transaction, response, now)
+
+
 def respond_success(usage: ServerInvite, response: Response, now: float) -> None:
     usage.response = response
+    if usage.expiry is not None:
+        usage.expiry.cancel()
     if usage.dialog is not None:
         usage.dialog.confirmed = True
     usage.send_success(usage.invited, response, now)
@@ -69,6 +76,18 @@ def break_off(usage: ServerInvite, error: Exception, now: float) -> None:
     """A response could not be sent.  RFC 6026 8.8: the transaction remains until it has its final one."""
     usage.refuse_open_invite(now, 500)
     usage.finish(error, now)
+
+
+def give_up_prack(usage: ServerInvite, error: Exception, now: float) -> None:
+    """RFC 3262 3: "the UAS SHOULD reject the original request with a 5xx response"."""
+    usage.refuse_open_invite(now, 504)
+    usage.finish(error, now)
+
+
+def expired(usage: ServerInvite, now: float) -> None:
+    """13.3.1, step 1: "the invitation has expired"."""
+    usage.refuse_open_invite(now)
+    usage.finish(InviteExpired(), now)
 
 
 def cancelled(usage: ServerInvite, request: Request, now: float) -> None:
@@ -111,6 +130,13 @@ class ServerInvite(InviteUsage):
         # 13.3.1.1: progress
         Row(INCOMING, 'respond 1xx', EARLY, respond_early),
         Row(EARLY, 'respond 1xx', EARLY, respond_early),
+        # RFC 3262 3: progress that is repeated until its PRACK comes; a 2xx may have to wait for that
+        Row(INCOMING, 'respond reliable', EARLY, respond_reliably),
+        Row(EARLY, 'respond reliable', EARLY, respond_reliably),
+        Row(EARLY, 'hold 2xx', ANSWERING),
+        Row(EARLY, 'no prack', TERMINATED, give_up_prack),
+        Row(ANSWERING, 'no prack', TERMINATED, give_up_prack),
+        Row(ANSWERING, 'respond 2xx', ACCEPTED, respond_success),
         # 13.3.1.4: the call is accepted
         Row(INCOMING, 'respond 2xx', ACCEPTED, respond_success),
         Row(EARLY, 'respond 2xx', ACCEPTED, respond_success),
@@ -125,13 +151,21 @@ class ServerInvite(InviteUsage):
         # 13.3.1.2, 13.3.1.3: it is redirected or refused
         Row(INCOMING, 'respond 3xx-6xx', TERMINATED, refuse),
         Row(EARLY, 'respond 3xx-6xx', TERMINATED, refuse),
+        Row(ANSWERING, 'respond 3xx-6xx', TERMINATED, refuse),
         # 9.2, 15.1.2: the caller gives up
         Row(INCOMING, 'CANCEL', TERMINATED, cancelled),
         Row(EARLY, 'CANCEL', TERMINATED, cancelled),
+        Row(ANSWERING, 'CANCEL', TERMINATED, cancelled),
         Row(INCOMING, 'BYE', TERMINATED, hung_up),
         Row(EARLY, 'BYE', TERMINATED, hung_up),
+        Row(ANSWERING, 'BYE', TERMINATED, hung_up),
         Row(INCOMING, 'error', TERMINATED, break_off),
         Row(EARLY, 'error', TERMINATED, break_off),
+        Row(ANSWERING, 'error', TERMINATED, break_off),
+        # 13.3.1: its Expires has run out
+        Row(INCOMING, 'expired', TERMINATED, expired),
+        Row(EARLY, 'expired', TERMINATED, expired),
+        Row(ANSWERING, 'expired', TERMINATED, expired),
         *SHARED_ROWS,
     )
 
@@ -169,11 +203,22 @@ class ServerInvite(InviteUsage):
         body: bytes = b'',
         content_type: str | None = SDP,
         contact: str | None = None,
+        reliable: bool | None = None,
     ) -> Response:
-        """Answer the call's INVITE.  ``contact`` replaces our Contact; 100 makes no dialog."""
+        """Answer the call's INVITE.  ``contact`` replaces our Contact; 100 makes no dialog.
+
+        ``reliable``: whether a provisional response is repeated until its PRACK comes (RFC 3262): None does as the
+        caller asks, always where it requires it, else for session descriptions.  A 2xx waits for the PRACK by itself.
+        UsageError for what the caller does not support, WrongState where an offer is missing.
+        """
         core, request, transaction = self.core, self._request, self.transaction
-        if self.state not in (INCOMING, EARLY):
+        if self.state not in (INCOMING, EARLY) and (self.state != ANSWERING or code < 300):
             raise WrongState(f'cannot answer {code}: the call is {self.state}')
+        if 100 < code < 200 and (core.is_reliable or reliable):
+            described = bool(body) and content_type == SDP
+            reliable = core.is_reliable_for(request, described, reliable)
+        else:
+            reliable = False
         tag = self.tag if code > 100 else None
         response = core.make_response(request, code, reason, to_tag=tag)
         if 100 < code < 300:
@@ -186,26 +231,52 @@ class ServerInvite(InviteUsage):
             elif contact:
                 dialog.contact = contact
             response.add('Contact', dialog.contact)
+        if reliable and (body or not self._request.body):
+            # RFC 3311 4: "SHOULD contain an Allow header field that lists the UPDATE method"
+            self.check_first_offer(body)
+            core.add_capabilities(response)
         core.complete(response, request.method, headers, body, content_type)
         if core.keeps_time and 200 <= code < 300 and not response.has('Session-Expires'):
             for name, text in accept_refresh(self, request, now):
                 response.add(name, text)
         if code < 200:
-            if code > 100:
+            if reliable:
+                self.fire('respond reliable', response, now)
+            elif code > 100:
                 self.fire('respond 1xx', response, now)
             else:
                 core.layer.respond(transaction, response, now)
         elif code < 300:
-            self.fire('respond 2xx', response, now)
+            if self.reliable is not None and self.holds_success(transaction, response):
+                self.fire('hold 2xx')
+            else:
+                self.fire('respond 2xx', response, now)
         else:
             self.fire('respond 3xx-6xx', response, now)
         return response
 
     def send_response(self, response: Response, now: float) -> None:
         sdp = sdp_of(response)
+        session = self.session
+        provisional = session is not None and response.code < 200
+        if session is not None and provisional and said(session, Place.PROVISIONAL, sdp) is Meaning.IGNORED:
+            sdp = b''
+        if response.code >= 300:
+            self.note_refusal(self.transaction)
         if sdp:
             self.local_sdp = sdp
         self.core.layer.respond(self.transaction, response, now)
+
+    def send_held_success(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        if transaction is self.transaction:
+            self.fire('respond 2xx', response, now)
+        else:
+            super().send_held_success(transaction, response, now)
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``expired``: the INVITE's Expires has run out (13.3.1)."""
+        if name == 'expired':
+            self.fire('expired', now)
 
     def finish(self, error: Exception, now: float) -> None:
         super().finish(error, now)
@@ -213,7 +284,7 @@ class ServerInvite(InviteUsage):
         self.transaction.user = None
 
     def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
-        if self.state in (INCOMING, EARLY):
+        if self.state in (INCOMING, EARLY, ANSWERING):
             self.respond(code, now, headers=(('Reason', reason),) if reason else ())
         elif self.state in (ACCEPTED, CONFIRMED):
             self.bye(now, reason)

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from textwrap import dedent
 
 import pytest
 
 from greensip.dialog import ENDED, INCOMING, Core, Event
+from greensip.fsm import log as fsm_log
 from greensip.message import Message, Request, Response, parse_message
 from greensip.transaction.flow import Flow, Point
 from greensip.transaction.settings import Settings
 
 LATENCY = 0.01
+
+
+@contextmanager
+def walking() -> Iterator[set[tuple[str, str, str]]]:
+    """The arrows that machines go along meanwhile, as they log them: class, state, event."""
+    arrows: set[tuple[str, str, str]] = set()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            machine, state, event, _ = record.args
+            arrows.add((type(machine).__name__, str(state), event))
+
+    collector, level = Collector(), fsm_log.level
+    fsm_log.addHandler(collector)
+    fsm_log.setLevel(logging.DEBUG)
+    try:
+        yield arrows
+    finally:
+        fsm_log.removeHandler(collector)
+        fsm_log.setLevel(level)
 
 
 def name_of(message: Message) -> str:
