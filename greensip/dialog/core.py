@@ -663,6 +663,21 @@ class Core:
         for name, text in self._capabilities:
             response.add(name, text)
 
+    def dismiss(
+        self, transaction: ServerTransaction, code: int, now: float, *, reason: str = '', headers: Fields = ()
+    ) -> Response:
+        """Refuse a request that came as a REQUEST event, and forget it (8.2.7): one that comes again is a new one.
+
+        For what would be refused again, such as a request without credentials.  Not for an INVITE, which needs state.
+        """
+        request = transaction.request
+        if request.method == 'INVITE' or code < 300:
+            raise UsageError(f'{code} to {request.method} needs a transaction: use respond()')
+        response = self.make_response(request, code, reason, to_tag=self._stateless_tag(request))
+        self.complete(response, request.method, headers, b'', None)
+        self.layer.dismiss(transaction, response, now)
+        return response
+
     # -- what the layers below report
 
     def _settle(self, now: float) -> None:

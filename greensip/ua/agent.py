@@ -121,6 +121,20 @@ class IncomingRequest(ThreadBound):
         self._answered = code >= 200
         self._ua.endpoint.flush()
 
+    def dismiss(self, code: int, reason: str = '', *, headers: Extra = None) -> None:
+        """Refuse it and forget it (RFC 3261 8.2.7), which takes no memory: if it comes again, it is a new request.
+
+        Does not block.  Raises WrongState after a final response, UsageError for less than 300, WrongThread.
+        """
+        self._ua.check_thread()
+        if self._answered:
+            raise WrongState(f'the {self.method} has been answered')
+        if not 300 <= code <= 699:
+            raise UsageError(f'{code} is no refusal')
+        self._ua.core.dismiss(self.transaction, code, self._ua.clock.now(), reason=reason, headers=fields_of(headers))
+        self._answered = True
+        self._ua.endpoint.flush()
+
     def __repr__(self) -> str:
         return f'<IncomingRequest {self.method}>'
 
@@ -205,6 +219,8 @@ class UserAgent(Engine):
         self._max_legs: int | None = None
         self._tasks: set[Task] = set()
         self._request_handlers: dict[str, Callable[[IncomingRequest], object]] = {}
+        #: the methods whose handlers do not block
+        self._prompt: set[str] = set()
         self._door = Door(self)
         #: those who wait until no call is left, and those who wait until we are closed
         self._quiet: list[Gate] = []
@@ -385,17 +401,22 @@ class UserAgent(Engine):
         finally:
             self._serving.remove(gate)
 
-    def handle(self, method: str, handler: Callable[[IncomingRequest], object]) -> None:
+    def handle(self, method: str, handler: Callable[[IncomingRequest], object], *, blocking: bool = True) -> None:
         """Call ``handler(incoming)`` in a greenlet of its own for each request of ``method`` outside of calls.
 
         It answers with ``incoming.respond(code)``, or by returning a code; a handler that returns nothing has answered
-        200, one that raises the ``status`` of its GreensipError, else 500.  Does not block.  Raises UsageError for
+        200, one that raises the ``status`` of its GreensipError, else 500.  ``blocking=False``: it never blocks, and is
+        called at once, in the greenlet that received the request.  Does not block.  Raises UsageError for
         the methods that make calls, WrongThread.
         """
         self.check_thread()
         if method in ('INVITE', 'ACK', 'BYE', 'CANCEL'):
             raise UsageError(f'{method} belongs to calls: serve() and accept() take those')
         self._request_handlers[method] = handler
+        if blocking:
+            self._prompt.discard(method)
+        else:
+            self._prompt.add(method)
         if method not in self.core.allow:
             self.core.configure(allow=[*self.core.allow, method])
         if method == 'OPTIONS':
@@ -639,7 +660,10 @@ class UserAgent(Engine):
         incoming = IncomingRequest(self, event)
         handler = self._request_handlers.get(incoming.method)
         if handler is not None:
-            self.workers.start(self._run_request_handler, (handler, incoming))
+            if incoming.method in self._prompt:
+                self._run_request_handler((handler, incoming))
+            else:
+                self.workers.start(self._run_request_handler, (handler, incoming))
         elif incoming.method in ('INFO', 'UPDATE', 'PRACK', 'NOTIFY'):
             # 12.2.2: they belong to a dialog, and there is none.
             self.core.respond(event.exchange, 481, event.time)

@@ -18,7 +18,7 @@ from .mailbox import Watch, wait_watches
 from .pattern import Pattern, compile_patterns
 from .threads import ThreadBound
 
-__all__ = ['LegGroup']
+__all__ = ['LegGroup', 'rank']
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -81,7 +81,7 @@ class LegGroup(ThreadBound):
         errors: list[Exception] = []
         found = wait_watches(watches, timeout, errors)
         if found is None:
-            raise min(errors, key=_rank)
+            raise min(errors, key=rank)
         winner = found.leg
         for leg in self.legs:
             if leg is not winner:
@@ -113,8 +113,11 @@ class LegGroup(ThreadBound):
         return f'<LegGroup of {len(self.legs)}{" bound to " + repr(self.leg) if self.leg is not None else ""}>'
 
 
-def _rank(error: Exception) -> tuple[int, int]:
-    """RFC 3261 16.7 step 6: 6xx first, then the lowest class; authentication and redirection before what tells less."""
+def rank(error: Exception) -> tuple[int, int]:
+    """How little a failure tells, for ``min``.
+
+    RFC 3261 16.7 step 6: 6xx first, then the lowest class; authentication and redirection before what tells less.
+    """
     if isinstance(error, ResponseError):
         hundred = error.code // 100
         # Of the 4xx prefer those that the caller can do something about.

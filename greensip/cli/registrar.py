@@ -1,0 +1,170 @@
+"""``greensip registrar``: the arguments of the program in ``greensip.registrar``, and its output.
+
+``add_arguments(parser)`` and ``run(arguments)`` are for the command that it is a part of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from greensip.errors import SetupError
+from greensip.message.digest import ALGORITHMS
+from greensip.registrar import Change, Database, Options, Registrar, StoreError, serve
+
+__all__ = ['add_arguments', 'main', 'run']
+
+DESCRIPTION = 'Take registrations, and bring calls and messages to who has registered.'
+
+EXAMPLES = '''\
+examples:
+  greensip registrar --user alice:s3cret --user bob:b0b      two users, in memory, on port 5060 of UDP and TCP
+  greensip registrar --database pbx.db --add-user alice      ask for the password of alice, and keep it
+  greensip registrar --database pbx.db --domain example.com --listen udp:192.0.2.1 --listen 'tls:*?cert=C&key=K'
+  greensip registrar --anybody --listen udp:127.0.0.1:5070   without passwords, for tests
+
+Users register as sip:NAME@DOMAIN with NAME and their password, and call each other by that address.  A phone that looks
+only at the first challenge, or knows nothing but MD5 (SIPp, many browsers' libraries), needs --algorithms MD5.'''
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``greensip registrar``."""
+    parser.description = parser.description or DESCRIPTION
+    parser.epilog = EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add('--listen', action='append', metavar='PLACE',
+        help='where to listen, such as udp:*:5060; may be repeated (default udp:*:5060 and tcp:*:5060)')
+    add('--domain', action='append', default=[], metavar='NAME',
+        help='a domain to be responsible for; may be repeated (default: every host, all of them one domain)')
+    add('--realm', default='', help='realm of the passwords (default: the first domain, or greensip)')
+    add('--database', default=':memory:', metavar='FILE',
+        help='SQLite file of bindings and users (default: none, all is forgotten at the end)')
+    add('--user', action='append', default=[], type=_user, metavar='NAME:PASSWORD',
+        help='a user, instead of those in the database; may be repeated')
+    add('--users-file', default='', metavar='FILE', help='users as htdigest writes them: NAME:REALM:HASH')
+    add('--anybody', action='store_true', help='let everybody register, without passwords')
+    add('--add-user', metavar='NAME[:PASSWORD]', help='put a user into the database, and end')
+    add('--remove-user', metavar='NAME', help='take a user out of the database, and end')
+    add('--list-users', action='store_true', help='print the users of the database, and end')
+    add('--algorithms', type=_algorithms, default=(), metavar='LIST',
+        help=f'of digest, by preference, of {", ".join(ALGORITHMS)} (default SHA-256,MD5)')
+    add('--no-strangers', dest='strangers', action='store_false', help='only users may call users')
+    add('--expires', type=_seconds, default=3600, metavar='S', help='for who asks for none (default %(default)s)')
+    add('--min-expires', type=_seconds, default=60, metavar='S', help='less gets a 423 (default %(default)s)')
+    add('--max-expires', type=_seconds, default=86400, metavar='S', help='more is cut to it (default %(default)s)')
+    add('--max-contacts', type=_seconds, default=10, metavar='N', help='of one user (default %(default)s)')
+    add('--max-calls', type=_seconds, metavar='N', help='at a time (default: any number)')
+    add('--ring-time', type=float, default=20.0, metavar='S',
+        help='for the phones of one q value, before the next are called (default %(default)g)')
+    add('--pcap', metavar='FILE', help='every message in a capture file, for Wireshark')
+    add('--hep', metavar='HOST:PORT', help='every message to a capture server, such as Homer')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments say.  Blocks until SIGINT or SIGTERM; status 0, or 2 for a complaint."""
+    try:
+        if arguments.add_user or arguments.remove_user or arguments.list_users:
+            return _administrate(arguments)
+        options = Options(
+            listen=tuple(arguments.listen or Options().listen), domains=tuple(arguments.domain), realm=arguments.realm,
+            database=arguments.database, users=tuple(arguments.user), users_file=arguments.users_file,
+            anybody=arguments.anybody, algorithms=tuple(arguments.algorithms), strangers=arguments.strangers,
+            expires=arguments.expires, min_expires=arguments.min_expires, max_expires=arguments.max_expires,
+            max_contacts=arguments.max_contacts, max_calls=arguments.max_calls, ring_time=arguments.ring_time,
+            pcap=arguments.pcap, hep=arguments.hep)
+        tell = _tell_json if getattr(arguments, 'json', False) else _tell
+        serve(options, ready=_ready(tell), on_change=lambda change: _changed(tell, change))
+    except (SetupError, StoreError) as error:
+        print(f'greensip registrar: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _administrate(arguments: argparse.Namespace) -> int:
+    """The users of a database."""
+    if arguments.database == ':memory:':
+        raise SetupError('name the database with --database FILE')
+    options = Options(domains=tuple(arguments.domain), realm=arguments.realm)
+    database = Database(arguments.database, options.effective_realm)
+    try:
+        if arguments.add_user:
+            name, colon, password = arguments.add_user.partition(':')
+            database.add_user(name, password if colon else getpass.getpass(f'password of {name}: '))
+        if arguments.remove_user and not database.remove_user(arguments.remove_user):
+            raise SetupError(f'{arguments.remove_user} is no user of {database.realm}')
+        if arguments.list_users:
+            for name in database.usernames():
+                print(name)
+    finally:
+        database.close()
+    return 0
+
+
+Tell = Callable[..., None]
+
+
+def _tell(event: str, text: str, **details: object) -> None:
+    with suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
+def _tell_json(event: str, text: str, **details: object) -> None:
+    with suppress(BrokenPipeError):
+        print(json.dumps({'event': event, 'time': round(time.time(), 3), **details}), flush=True)
+
+
+def _ready(tell: Tell) -> Callable[[Registrar], None]:
+    def ready(registrar: Registrar) -> None:
+        for point in registrar.ua.points:
+            place = f'{point.transport.lower()}:{point.sent_by}'
+            tell('listening', f'listening on {place}', place=place)
+        if len(registrar.location):
+            tell('loaded', f'{len(registrar.location)} bindings', bindings=len(registrar.location))
+    return ready
+
+
+def _changed(tell: Tell, change: Change) -> None:
+    contacts = [binding.contact for binding in change.bindings]
+    tell(change.why, f'{change.aor} {change.why}: {", ".join(contacts) or "nowhere"}', aor=change.aor,
+         contacts=contacts)
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(':')
+    if not name or not colon:
+        raise argparse.ArgumentTypeError('write NAME:PASSWORD')
+    return name, password
+
+
+def _algorithms(text: str) -> tuple[str, ...]:
+    names = {name.upper(): name for name in ALGORITHMS}
+    found = tuple(names.get(word.strip().upper(), '') for word in text.split(','))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f'write some of {", ".join(ALGORITHMS)}, with commas')
+    return found
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 2**32:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of at least 1')
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command by itself: ``python -m greensip.cli.registrar``."""
+    logging.basicConfig(level=logging.WARNING)
+    parser = argparse.ArgumentParser(prog='greensip registrar')
+    add_arguments(parser)
+    parser.add_argument('--json', action='store_true', help='an event a line, in JSON')
+    return run(parser.parse_args(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
