@@ -51,9 +51,12 @@ from greensip.sdp import SessionDescription, make_sdp, parse_sdp
 from greensip.transaction.flow import Flow
 from greensip.transaction.settings import Settings
 from greensip.ua import (
+    ANONYMOUS,
     After,
     Bridge,
+    Cause,
     Hunt,
+    Identity,
     IncomingLeg,
     IncomingRequest,
     Leg,
@@ -67,17 +70,19 @@ from greensip.ua import (
     Watch,
     after,
     deadline,
+    divert,
     wait_any,
 )
 
 __all__ = [
-    'After', 'Bridge', 'Busy', 'CodecError', 'ConnectError', 'Declined', 'Flow', 'Forbidden', 'GreensipError', 'Hunt',
-    'IncomingLeg', 'IncomingRequest', 'Leg', 'LegEnded', 'LegGroup', 'LocalHangup', 'Mailbox', 'MediaError',
-    'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed', 'NotAcceptable', 'NotFound', 'Notice',
-    'OutgoingLeg', 'ParseError', 'Proxy', 'Redirected', 'RemoteCancel', 'RemoteHangup', 'Replaced', 'Request',
-    'RequestTerminated', 'ResolveError', 'Response', 'ResponseError', 'ServerFailure', 'SessionDescription',
-    'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError', 'SubscriptionEnded', 'TelUri', 'Timings',
-    'TlsError', 'TooBrief', 'TransactionTimeout', 'TransportError', 'Unauthorized', 'Unavailable', 'UnexpectedMessage',
-    'Unsubscribed', 'UsageError', 'UserAgent', 'WaitTimeout', 'Watch', 'WrongState', 'WrongThread', 'after',
-    'deadline', 'make_sdp', 'parse_name_addr', 'parse_sdp', 'parse_uri', 'wait_any',
+    'ANONYMOUS', 'After', 'Bridge', 'Busy', 'Cause', 'CodecError', 'ConnectError', 'Declined', 'Flow', 'Forbidden',
+    'GreensipError', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg', 'LegEnded', 'LegGroup',
+    'LocalHangup', 'Mailbox', 'MediaError', 'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed',
+    'NotAcceptable', 'NotFound', 'Notice', 'OutgoingLeg', 'ParseError', 'Proxy', 'Redirected', 'RemoteCancel',
+    'RemoteHangup', 'Replaced', 'Request', 'RequestTerminated', 'ResolveError', 'Response', 'ResponseError',
+    'ServerFailure', 'SessionDescription', 'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError',
+    'SubscriptionEnded', 'TelUri', 'Timings', 'TlsError', 'TooBrief', 'TransactionTimeout', 'TransportError',
+    'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'Unsubscribed', 'UsageError', 'UserAgent', 'WaitTimeout',
+    'Watch', 'WrongState', 'WrongThread', 'after', 'deadline', 'divert', 'make_sdp', 'parse_name_addr', 'parse_sdp',
+    'parse_uri', 'wait_any',
 ]

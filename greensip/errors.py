@@ -136,6 +136,29 @@ class ResponseError(GreensipError):
         self.reason = reason
         self.response = response
 
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds after which one may try again (Retry-After, RFC 3261 20.33); None if the response has none that can
+        be read."""
+        if self.response is None or not self.response.has('Retry-After'):
+            return None
+        try:
+            seconds: int = self.response.value('Retry-After').seconds
+        except ParseError:
+            return None
+        return seconds
+
+    @property
+    def warnings(self) -> list[Any]:
+        """The Warning values of the response (RFC 3261 20.43), with ``code``, ``agent`` and ``text``; those that cannot
+        be read are none."""
+        if self.response is None:
+            return []
+        try:
+            return list(self.response.values('Warning'))
+        except ParseError:
+            return []
+
     def __str__(self) -> str:
         return f'{self.code} {self.reason}'.rstrip()
 

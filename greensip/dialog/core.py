@@ -64,8 +64,8 @@ RESERVED = frozenset(
 )
 
 #: what ``Core.configure`` changes
-CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'keep', 'min_se', 'offers_keep', 'options_code', 'route',
-                'session_timer', 'supported', 'user_agent')
+CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se', 'offers_keep',
+                'options_code', 'route', 'session_timer', 'supported', 'user_agent')
 
 #: methods that refresh the session (RFC 4028 3)
 REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
@@ -123,6 +123,9 @@ class Core:
         self.contact_user = ''
         #: the Route of requests outside of dialogs that are given none (8.1.2)
         self.route: Sequence[str] = ()
+        #: the packages of INFO that we take (RFC 6086); None for the old INFO, which has none
+        self.info_packages: Sequence[str] | None = None
+        self._recv_info: Fields = ()
         #: where telephone numbers are looked up, such as ``e164.arpa``; '' for nowhere
         self.enum = ''
         #: RFC 6223: whether we offer to keep the flows of our calls alive, and what we answer to those who offer it:
@@ -179,9 +182,12 @@ class Core:
         server = [('Server', self.user_agent)] if self.user_agent else []
         allow = [('Allow', ', '.join(self.allow))]
         supported = [('Supported', ', '.join(self.supported))] if self.supported else []
+        packages = self.info_packages
+        self._recv_info = [('Recv-Info', ', '.join(packages))] if packages is not None else ()
         # 13.2.1 and 13.3.1.4: an INVITE and its 2xx say what we can do; 20.5: so does a 405.
+        invite = [*allow, *supported, *self._recv_info, *agent]
         self._request_fields: dict[str, Fields] = {
-            method: [*allow, *supported, *agent] if method == 'INVITE' else agent for method in METHODS
+            method: invite if method == 'INVITE' else agent for method in METHODS
         }
         if self.keeps_time:
             # RFC 4028 7.1: "in each request (except ACK)"; Allow tells who refreshes that we know UPDATE.
@@ -192,7 +198,8 @@ class Core:
         # RFC 3262 4: an INVITE that says of 100rel what the others do not
         others = [tag for tag in self.supported if tag.lower() != '100rel']
         tags = others if self.is_reliable else [*others, '100rel']
-        self._other_invite_fields: Fields = [*allow, *([('Supported', ', '.join(tags))] if tags else []), *agent]
+        named = [('Supported', ', '.join(tags))] if tags else []
+        self._other_invite_fields: Fields = [*allow, *named, *self._recv_info, *agent]
         self._capabilities = [*allow, *supported]
         self._server = server
 
@@ -617,6 +624,8 @@ class Core:
                 and usage.state in (CONFIRMED, ACCEPTED) and not response.has('Session-Expires')):
             for name, text in accept_refresh(usage, request, now):
                 response.add(name, text)
+        if self._recv_info:
+            self.add_recv_info(response, request)
         if in_dialog and request.method == 'INVITE':
             self._respond_to_reinvite(usage, transaction, response, now, reliable)
             return response
@@ -963,6 +972,11 @@ class Core:
             response.body = body
             if content_type:
                 response.add('Content-Type', content_type)
+
+    def add_recv_info(self, response: Response, request: Request) -> None:
+        """RFC 6086 5.2.3: the answer to a request that says which INFO packages its sender takes says so too."""
+        if self._recv_info and 100 < response.code < 300 and request.has('Recv-Info'):
+            response.add(*self._recv_info[0])
 
     def check_headers(self, headers: Fields) -> None:
         """Extra fields may not be those that the core writes."""

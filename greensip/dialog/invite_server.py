@@ -239,6 +239,8 @@ class ServerInvite(InviteUsage):
         if core.keeps_time and 200 <= code < 300 and not response.has('Session-Expires'):
             for name, text in accept_refresh(self, request, now):
                 response.add(name, text)
+        if core.info_packages is not None:
+            core.add_recv_info(response, request)
         if code < 200:
             if reliable:
                 self.fire('respond reliable', response, now)

@@ -7,6 +7,7 @@ from .bridge import Bridge
 from .deadline import deadline
 from .group import LegGroup
 from .hunt import Hunt
+from .identity import ANONYMOUS, Cause, Identity, divert
 from .incoming import IncomingLeg
 from .leg import Leg, SessionInterval, Timings
 from .mailbox import After, Mailbox, Notice, Watch, after, wait_any
@@ -14,6 +15,7 @@ from .outgoing import OutgoingLeg
 from .threads import Proxy
 
 __all__ = [
-    'After', 'Bridge', 'Hunt', 'IncomingLeg', 'IncomingRequest', 'Leg', 'LegGroup', 'Mailbox', 'Notice', 'OutgoingLeg',
-    'Proxy', 'SessionInterval', 'Timings', 'UserAgent', 'Watch', 'after', 'deadline', 'wait_any',
+    'ANONYMOUS', 'After', 'Bridge', 'Cause', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg',
+    'LegGroup', 'Mailbox', 'Notice', 'OutgoingLeg', 'Proxy', 'SessionInterval', 'Timings', 'UserAgent', 'Watch',
+    'after', 'deadline', 'divert', 'wait_any',
 ]

@@ -35,6 +35,7 @@ from greensip.transport.trace import Traces
 from .engine import Engine
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
+from .identity import Identity
 from .incoming import IncomingLeg
 from .later import later
 from .leg import SDP, Leg
@@ -44,7 +45,7 @@ from .pattern import WORDS
 from .reply import Reply, wait_reply
 from .session import inactive_offer
 from .threads import ThreadBound
-from .transfer import naming_fields
+from .transfer import history_fields, naming_fields
 from .watchdog import Watchdog, watch_hub
 from .workers import Task
 
@@ -170,6 +171,7 @@ class UserAgent(Engine):
     ``sip:proxy.example.com;transport=tcp``; it gets a Route with ``lr``.
     ``enum``: the domain under which the DNS knows telephone numbers (RFC 6116), such as ``e164.arpa``: then ``tel:``
     URIs can be called without a proxy.
+    ``info_packages``: the packages of INFO that are taken (RFC 6086); others are refused with 469.
     ``pcap``: a file for every message, for Wireshark (``greensip.transport.pcap``); SetupError if it cannot be written.
     ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
@@ -182,7 +184,7 @@ class UserAgent(Engine):
                  watchdog: float | None = 0.1, keep_responses: bool = True,
                  send_keep_alives: bool = False, expect_keep_alives: int | None = None,
                  outbound_proxy: Uri | str | None = None, enum: str = '',
-                 session_timer: int | str | None = None, min_se: int = 90,
+                 session_timer: int | str | None = None, min_se: int = 90, info_packages: Sequence[str] | None = None,
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
@@ -191,7 +193,7 @@ class UserAgent(Engine):
         core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
                        supported=list(dict.fromkeys([*core.supported, *supported])),
                        session_timer=session_timer, min_se=min_se, offers_keep=send_keep_alives,
-                       keep=expect_keep_alives, enum=enum,
+                       keep=expect_keep_alives, enum=enum, info_packages=info_packages,
                        route=[loose_route(outbound_proxy)] if outbound_proxy is not None else ())
         self.core = core
         wanted = [*places, *([listen] if isinstance(listen, str) else listen)]
@@ -288,7 +290,8 @@ class UserAgent(Engine):
                strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | None = None,
                credentials: Any = None, call_id: str | None = None, contact: str | None = None,
                max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None,
-               replaces: Any = None, joins: Any = None, session_timer: int | str | None = None) -> OutgoingLeg:
+               replaces: Any = None, joins: Any = None, session_timer: int | str | None = None,
+               identity: Identity | None = None, history: Leg | bool = False) -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
@@ -301,6 +304,9 @@ class UserAgent(Engine):
         a browser.  ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
         with him, or the text of Replaces as he has told it; ``joins``: the one that it is to be joined with (RFC 3911).
         ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.
+        ``identity``: who calls, as networks say it (RFC 3325).  ``history``: True tells where the call has been, also
+        as it follows a redirection (RFC 7044); a leg goes on from there: an incoming one that is sent on to somebody
+        else, or an outgoing one that was refused and is tried elsewhere.
 
         Raises UsageError or ParseError for arguments that make no request, WrongState when closed, WrongThread.
         Whatever happens to the INVITE is seen by waiting.
@@ -323,6 +329,10 @@ class UserAgent(Engine):
         pairs = fields_of(headers)
         if replaces is not None or joins is not None:
             pairs = [*pairs, *naming_fields(replaces, joins)]
+        if identity is not None:
+            pairs = [*pairs, *identity.fields()]
+        if history:
+            pairs = [*pairs, *history_fields(target, history)]
         options: dict[str, Any] = {
             'from_': from_ if from_ is not None else self._own_address(target, routes, flow), 'to': to,
             'headers': pairs, 'body': data, 'content_type': kind,
@@ -331,7 +341,7 @@ class UserAgent(Engine):
             'session_timer': session_timer,
         }
         usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
-        redirection = Redirection(target, follow, options) if follow > 0 else None
+        redirection = Redirection(target, follow, options, bool(history)) if follow > 0 else None
         leg = OutgoingLeg(self, usage, strict=strict, manual=manual, progress_to=progress_to, redirection=redirection)
         self.endpoint.flush()
         return leg

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError
+from greensip.errors import GreensipError, LegEnded, ParseError, ResponseError, UsageError
 from greensip.message import Message, Response, header_key
 
 __all__ = ['Body', 'Extra', 'Headers', 'Pairs', 'body_of', 'fields_of', 'passable', 'reason_field', 'reason_of',
@@ -48,6 +48,21 @@ class Headers(Mapping[str, str]):
         if text is None:
             raise KeyError(name)
         return text
+
+    @property
+    def message(self) -> Message | None:
+        """Whose they are."""
+        return self._message
+
+    def parsed(self, name: str) -> list[Any]:
+        """The values of every field of that name: addresses of ``Call-Info`` and ``Alert-Info``, warnings ...; an empty
+        list for none, and for those that cannot be read."""
+        if self._message is None:
+            return []
+        try:
+            return list(self._message.values(name))
+        except ParseError:
+            return []
 
     def all(self, name: str) -> list[str]:
         """Every field of that name; an empty list for none."""

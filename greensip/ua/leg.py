@@ -18,10 +18,12 @@ from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.invite import InviteUsage, sdp_of
 from greensip.dialog.replaces import give_way
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
-from greensip.message import NameAddr, Request, Response, parse_name_addr
+from greensip.message import Message, NameAddr, Request, Response, parse_name_addr
 from greensip.native import mypyc_attr
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
+from .identity import Cause, HistoryEntry, Identity, causes_of, history_of
+from .info import info_fields, package_of, packages_of
 from .later import later
 from .mailbox import Mailbox, Notice
 from .pattern import Happening
@@ -87,7 +89,7 @@ class Leg(Mailbox):
     it is over.
     """
 
-    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_latest', '_peer_holds', '_relay',
+    __slots__ = ('_answered', '_before_hold', '_closed', '_finished', '_latest', '_packages', '_peer_holds', '_relay',
                  '_responses', '_ringing', '_trying', '_unanswered', 'data', 'manual', 'ua', 'usage')
 
     def __init__(self, ua: UserAgent, usage: InviteUsage, *, strict: bool = False,
@@ -108,6 +110,8 @@ class Leg(Mailbox):
         self._answered: float | None = None
         self._finished: float | None = None
         self._closed = False
+        #: the INFO packages that the peer takes, once he has changed them
+        self._packages: tuple[str, ...] | None = None
         #: our description from before we put the peer on hold; None while we do not
         self._before_hold: bytes | None = None
         self._peer_holds = False
@@ -196,6 +200,33 @@ class Leg(Mailbox):
             return None
         reason = getattr(error, 'reason', None)
         return str(reason) if reason else str(error)
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the leg is over: ``protocol``, ``code`` and ``text`` of the peer's Reason, that of Q.850 if there are
+        several; without one the status of his refusal.  None while it lives, and when nothing was said."""
+        causes = self.causes
+        return next((cause for cause in causes if cause.protocol.upper() == 'Q.850'), causes[0] if causes else None)
+
+    @property
+    def causes(self) -> list[Cause]:
+        """All that the peer says of why the leg is over (RFC 3326)."""
+        return causes_of(self.error)
+
+    @property
+    def identity(self) -> Identity:
+        """Who the peer is, as the network says it (RFC 3325): in an outgoing leg who has answered last."""
+        return Identity.of(self.headers.message)
+
+    @property
+    def history(self) -> list[HistoryEntry]:
+        """Where the call has been (RFC 7044): as the INVITE that came in says it, or the latest response."""
+        return history_of(self.headers.message)
+
+    @property
+    def diversions(self) -> list[NameAddr]:
+        """Who has sent the call on to somebody else (RFC 5806), the latest first: ``param('reason')`` says why."""
+        return self.headers.parsed('Diversion')
 
     @property
     def timings(self) -> Timings:
@@ -333,10 +364,28 @@ class Leg(Mailbox):
                 core.respond(transaction, 488, now, headers=(('Warning', '304 greensip "media type not available"'),))
             else:
                 core.respond(transaction, 200, now, body=body)
+                self._note_packages(message)
         elif method == 'INFO' or method == 'MESSAGE':
+            if method == 'INFO' and not self._takes(event):
+                core.respond(transaction, 469, now, headers=(('Recv-Info', ', '.join(core.info_packages or ())),))
+                return
             core.respond(transaction, 200, now)
         else:
             core.respond(transaction, 501, now)
+
+    def _note_packages(self, message: Message | None) -> None:
+        """RFC 6086 5.2.2: a re-INVITE or UPDATE, or its 2xx, may name other packages than were taken so far."""
+        if self.ua.core.info_packages is not None:
+            self._packages = packages_of(message) if packages_of(message) is not None else self._packages
+
+    def _takes(self, event: Event) -> bool:
+        """Whether an INFO is of a package that we have said we take, or of none (RFC 6086 4.2.2)."""
+        message: Any = event.message
+        try:
+            package = package_of(message)
+        except ParseError:
+            return False
+        return package is None or package in (self.ua.core.info_packages or ())
 
     def _host(self) -> str:
         """Our address towards the peer, for session descriptions."""
@@ -460,7 +509,9 @@ class Leg(Mailbox):
             before if sdp is None else sdp_bytes(sdp), content_type or SDP)
         exchange = usage.reinvite(self.ua.clock.now(), data, headers=fields_of(headers), content_type=kind)
         try:
-            return self._wait_reply(exchange, timeout)
+            response = self._wait_reply(exchange, timeout)
+            self._note_packages(response)
+            return response
         except BaseException:
             usage.local_sdp = before
             if not exchange.done:
@@ -510,6 +561,26 @@ class Leg(Mailbox):
         """Send a MESSAGE inside the dialog (RFC 3428), wait for its final response, and return that."""
         return self.request('MESSAGE', headers=headers, body=text, content_type=content_type, timeout=timeout)
 
+    @property
+    def info_packages(self) -> tuple[str, ...] | None:
+        """The packages of INFO that the peer takes (RFC 6086 5.2); None while he has said nothing of packages."""
+        if self._packages is not None:
+            return self._packages
+        return packages_of(self.headers.message)
+
+    def info(self, package: str | None, body: Body = None, *, content_type: str | None = None, headers: Extra = None,
+             timeout: float | None = None) -> Response:
+        """Send an INFO of a package, wait for its final response, and return that (RFC 6086).
+
+        ``package`` may have parameters; None sends an INFO of the old kind, whose meaning both sides have to know.
+        Raises UsageError if the peer does not take the package, and what ``request`` raises: code 469 if he does not
+        take it any more.
+        """
+        pairs = fields_of(headers)
+        if package is not None:
+            pairs = [*info_fields(package, self.info_packages), *pairs]
+        return self.request('INFO', headers=pairs, body=body, content_type=content_type, timeout=timeout)
+
     def request(self, method: str, *, headers: Extra = None, body: Body = None, content_type: str | None = None,
                 timeout: float | None = None) -> Response:
         """Send any request inside the dialog, wait for its final response, and return that.
@@ -548,6 +619,8 @@ class Leg(Mailbox):
         if code >= 200:
             self._unanswered.remove(transaction)
         answer(self.ua, transaction, code, reason, headers, body, content_type, like)
+        if 200 <= code < 300 and event.label in ('INVITE', 'UPDATE'):
+            self._note_packages(event.message)
         self.ua.endpoint.flush()
 
     def _keep(self, response: Response) -> None:

@@ -13,6 +13,7 @@ from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, p
 from greensip.native import mypyc_attr
 
 from .fields import Extra, Headers, fields_of, reason_field
+from .identity import next_history
 from .leg import Leg
 
 if TYPE_CHECKING:
@@ -30,9 +31,13 @@ GLOBAL_FAILURE = 600
 class Redirection:
     """How far a call follows 3xx responses: where it has been, where it may still go."""
 
-    __slots__ = ('left', 'options', 'secure', 'targets', 'tried')
+    __slots__ = ('history', 'left', 'options', 'response', 'secure', 'targets', 'tried')
 
-    def __init__(self, uri: Uri, limit: int, options: dict[str, Any]) -> None:
+    def __init__(self, uri: Uri, limit: int, options: dict[str, Any], history: bool = False) -> None:
+        #: whether the INVITE tells where the call has been (RFC 7044)
+        self.history = history
+        #: the latest 3xx, if so
+        self.response: Response | None = None
         #: attempts that are left
         self.left = limit
         #: what ``Core.invite`` was called with
@@ -44,6 +49,8 @@ class Redirection:
 
     def take(self, response: Response) -> None:
         """Note the Contacts of a 3xx, by their q value; those that were tried are a loop (8.1.3.4)."""
+        if self.history:
+            self.response = response
         if response.code not in (300, 301, 302, 305):
             return
         try:
@@ -176,6 +183,9 @@ class OutgoingLeg(Leg):
         options = {**redirection.options, 'flow': None}
         if route is not None:
             options['route'] = (route,)
+        if redirection.response is not None and self.usage.request is not None:
+            options['headers'] = [pair for pair in options['headers'] if pair[0] != 'History-Info']
+            options['headers'] += next_history(uri, (self.usage.request, redirection.response))
         options.update(call_id=before.call_id, to=before.to, from_tag=parse_name_addr(before.from_).tag,
                        cseq=before.cseq + 1)
         self.usage.owner = None

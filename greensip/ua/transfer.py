@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from greensip.dialog.replaces import replaces_text
-from greensip.errors import UsageError
+from greensip.errors import ResponseError, UsageError
+from greensip.message import Response, Uri
 from greensip.message.headers import HEADERS
 
 from .fields import Pairs
+from .identity import next_history
 from .leg import Leg
 
-__all__ = ['naming_fields']
+__all__ = ['history_fields', 'naming_fields']
 
 
 def naming_fields(replaces: Any, joins: Any) -> Pairs:
@@ -23,6 +25,18 @@ def naming_fields(replaces: Any, joins: Any) -> Pairs:
         raise UsageError('a call can replace another one or join it, not both')
     name, named = ('Replaces', replaces) if replaces is not None else ('Join', joins)
     return ((name, name_of(named)), ('Require', name.lower()))
+
+
+def history_fields(target: Uri, history: Leg | bool) -> Pairs:
+    """The History-Info of a call (RFC 7044), and the option tag that asks for what the peers know of it."""
+    before: Any = None
+    if isinstance(history, Leg):
+        request, error = history.invite, history.error
+        if request is None:
+            raise UsageError(f'{history!r} has no INVITE whose history could go on')
+        refusal = error.response if isinstance(error, ResponseError) else None
+        before = (request, refusal) if isinstance(refusal, Response) else request
+    return (*next_history(target, before), ('Supported', 'histinfo'))
 
 
 def name_of(named: Any) -> str:
