@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from .core import Core, Random, name_addr_text
 from .dialog import Dialog, DialogId
-from .event import ENDED, FAILED, FORKED, INCOMING, REQUEST, RESPONSE, Event
+from .event import ENDED, FAILED, FORKED, INCOMING, LOST, REFRESHED, REGISTERED, REQUEST, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
+from .registration import Backoff, Place, Registration
 from .routing import Lookup, Router, route_request
 from .subscription import Subscription, status_of
 from .subscription_client import ClientSubscription
@@ -20,8 +21,12 @@ __all__ = [
     'FAILED',
     'FORKED',
     'INCOMING',
+    'LOST',
+    'REFRESHED',
+    'REGISTERED',
     'REQUEST',
     'RESPONSE',
+    'Backoff',
     'ClientInvite',
     'ClientRequest',
     'ClientSubscription',
@@ -33,7 +38,9 @@ __all__ = [
     'InviteRequest',
     'InviteUsage',
     'Lookup',
+    'Place',
     'Random',
+    'Registration',
     'Router',
     'ServerInvite',
     'ServerSubscription',

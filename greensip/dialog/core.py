@@ -45,6 +45,7 @@ from .invite import ACCEPTED, CONFIRMED, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .negotiation import SDP
+from .registration import Registration
 from .reliable import Acknowledged, sends_reliably
 from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
@@ -114,6 +115,8 @@ class Core:
         self.dialogs: dict[DialogId, Dialog] = {}
         #: subscriptions that are not over (RFC 6665)
         self.subscriptions = Subscriptions(self)
+        #: registrations that last, or are being tried
+        self.registrations: set[Registration] = set()
         #: what we understand (8.2.1, 8.2.2.3, 8.2.3); change them with ``configure``
         self.allow: Sequence[str] = ('INVITE', 'ACK', 'CANCEL', 'BYE', 'OPTIONS', 'INFO', 'UPDATE', 'MESSAGE')
         self.supported: Sequence[str] = ()
@@ -254,6 +257,10 @@ class Core:
     def transport_failed(self, flow: Flow, error: TransportError, now: float, data: bytes = b'') -> None:
         """What was sent on ``flow`` did not leave: ``data``, or everything when a connection broke."""
         self.layer.transport_failed(flow, error, now, data)
+        if self.registrations and not data:
+            for registration in tuple(self.registrations):
+                if registration.flow == flow and registration.follows_flow:
+                    registration.flow_failed(error, now)
         self._settle(now)
 
     def located(self, lookup: Lookup, targets: Sequence[Target], error: TransportError | None, now: float) -> None:

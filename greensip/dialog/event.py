@@ -6,7 +6,7 @@ from typing import Any
 
 from greensip.message import Request, Response
 
-__all__ = ['ENDED', 'FAILED', 'FORKED', 'INCOMING', 'REQUEST', 'RESPONSE', 'Event']
+__all__ = ['ENDED', 'FAILED', 'FORKED', 'INCOMING', 'LOST', 'REFRESHED', 'REGISTERED', 'REQUEST', 'RESPONSE', 'Event']
 
 #: a call came in: ``subject`` is its new usage, ``message`` the INVITE
 INCOMING = 'incoming'
@@ -21,6 +21,10 @@ FAILED = 'failed'
 ENDED = 'ended'
 #: another branch of a forked INVITE was answered too; it was acknowledged and hung up (RFC 3261 13.2.2.4)
 FORKED = 'forked'
+#: a registration has begun, was refreshed (``message`` is the 2xx), or is lost: ``error`` says why
+REGISTERED = 'registered'
+REFRESHED = 'refreshed'
+LOST = 'lost'
 
 
 class Event:

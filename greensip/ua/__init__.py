@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .account import Account
 from .agent import IncomingRequest, UserAgent
 from .bridge import Bridge
 from .deadline import deadline
@@ -15,7 +16,7 @@ from .outgoing import OutgoingLeg
 from .threads import Proxy
 
 __all__ = [
-    'ANONYMOUS', 'After', 'Bridge', 'Cause', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg',
+    'ANONYMOUS', 'Account', 'After', 'Bridge', 'Cause', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg',
     'LegGroup', 'Mailbox', 'Notice', 'OutgoingLeg', 'Proxy', 'SessionInterval', 'Timings', 'UserAgent', 'Watch',
     'after', 'deadline', 'divert', 'wait_any',
 ]

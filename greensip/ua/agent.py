@@ -21,7 +21,7 @@ from greensip.errors import (
     WrongState,
     response_error,
 )
-from greensip.message import NameAddr, Response, Uri
+from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
 from greensip.sdp import DEFAULT_CODECS
 from greensip.transaction.flow import Flow, Point
@@ -32,6 +32,7 @@ from greensip.transport.entropy import Entropy
 from greensip.transport.keepalive import KeepAlive, KeepAlives
 from greensip.transport.trace import Traces
 
+from .account import Account
 from .engine import Engine
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
@@ -70,7 +71,7 @@ SUPPORTED: tuple[str, ...] = ('replaces', 'timer')
 WORDS.add('call')
 
 #: what a user agent will have one day, and what it needs
-LATER = {'account': 'registration', 'subscribe': 'subscriptions', 'publish': 'event state publication (PUBLISH)'}
+LATER = {'subscribe': 'subscriptions', 'publish': 'event state publication (PUBLISH)'}
 
 
 class Door(Mailbox):
@@ -220,6 +221,8 @@ class UserAgent(Engine):
         self._screen: Callable[[IncomingLeg], int | None] | None = None
         self._max_legs: int | None = None
         self._tasks: set[Task] = set()
+        #: those that ``account()`` made and that are not closed
+        self.accounts: list[Account] = []
         self._request_handlers: dict[str, Callable[[IncomingRequest], object]] = {}
         #: the methods whose handlers do not block
         self._prompt: set[str] = set()
@@ -474,6 +477,23 @@ class UserAgent(Engine):
         """Send a text to ``uri`` (RFC 3428): ``request('MESSAGE', uri, body=text)``."""
         return self.request('MESSAGE', uri, body=text, content_type=content_type, timeout=timeout, **options)
 
+    # -- accounts
+
+    def account(self, aor: NameAddr | Uri | str, password: str | None = None, **options: Any) -> Account:
+        """An address-of-record of ours, to be registered: ``options`` are those of ``Account``.  Does not block.
+
+            with ua.account('sip:alice@example.com', 's3cret', registrar='sip:pbx.example.com') as alice:
+                alice.register()
+
+        Raises UsageError or ParseError for arguments that make no registration, WrongState when closed, WrongThread.
+        """
+        return Account(self, aor, password, **options)
+
+    def account_of(self, request: Request) -> Account | None:
+        """The account that a request is for which came in; None if it is for none."""
+        found = max(self.accounts, key=lambda account: account.match(request), default=None)
+        return found if found is not None and found.match(request) else None
+
     # -- flows
 
     def keep_alive(self, target: NameAddr | Uri | str | Flow, interval: float | None = None, *, method: str = 'stun',
@@ -556,6 +576,8 @@ class UserAgent(Engine):
             return
         self._refusing = True
         self.closed = True
+        for account in tuple(self.accounts):
+            account.close()
         self._hang_up_all()
         for task in tuple(self._tasks):
             if not task.current:
@@ -581,8 +603,9 @@ class UserAgent(Engine):
             leg._leave(480, None, ())
 
     def _is_quiet(self) -> bool:
-        """No call and no handler is left, but for the handler that asks."""
-        return not self.core.usages and all(task.current for task in self._tasks)
+        """No call and no handler is left, but for the handler that asks; at the end, nothing registered either."""
+        return (not self.core.usages and all(task.current for task in self._tasks)
+                and not (self.closed and self.core.registrations))
 
     def _wait_quiet(self, timeout: float | None) -> bool:
         """Block until it is quiet; False if that takes longer than ``timeout``."""

@@ -16,6 +16,7 @@ from .leg import SDP, Leg
 from .session import answer_again, inactive_answer, inactive_offer
 
 if TYPE_CHECKING:
+    from .account import Account
     from .agent import UserAgent
 
 __all__ = ['IncomingLeg']
@@ -57,6 +58,10 @@ class IncomingLeg(Leg):
     def headers(self) -> Headers:
         """The header fields of the INVITE, to look at: ``leg.headers['Subject']``."""
         return Headers(self.usage.request)
+
+    @property
+    def account(self) -> Account | None:
+        return self.ua.account_of(self._request) if self.ua.accounts else None
 
     @property
     def source(self) -> tuple[str, int]:

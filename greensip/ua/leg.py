@@ -31,6 +31,7 @@ from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
 
 if TYPE_CHECKING:
+    from .account import Account
     from .agent import UserAgent
     from .bridge import Bridge
 
@@ -190,6 +191,11 @@ class Leg(Mailbox):
     @property
     def headers(self) -> Headers:
         """The header fields of the peer's INVITE or latest response, to look at: ``leg.headers['Subject']``."""
+        raise NotImplementedError
+
+    @property
+    def account(self) -> Account | None:
+        """The account that it belongs to: that which made the call, or that which it is for; None if there is none."""
         raise NotImplementedError
 
     @property

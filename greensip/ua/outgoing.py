@@ -17,6 +17,7 @@ from .identity import next_history
 from .leg import Leg
 
 if TYPE_CHECKING:
+    from .account import Account
     from .agent import UserAgent
     from .incoming import IncomingLeg
 
@@ -110,6 +111,11 @@ class OutgoingLeg(Leg):
     def _invite(self) -> Any:
         usage: Any = self.usage
         return usage.invite
+
+    @property
+    def account(self) -> Account | None:
+        uri = self.from_.uri
+        return next((account for account in self.ua.accounts if account.aor.uri == uri), None)
 
     @property
     def headers(self) -> Headers:

@@ -412,8 +412,8 @@ def test_timeouts_as_a_mapping(agent, net):
 
 
 def test_what_needs_later_work_is_refused_with_a_sentence(alice):
-    with pytest.raises(UsageError, match='account: greensip has no registration yet'):
-        alice.account('sip:alice@example.com')
+    with pytest.raises(UsageError, match='publish: greensip has no event state publication'):
+        alice.publish('sip:alice@example.com')
     assert not hasattr(alice, 'publish') and not hasattr(alice, 'nonsense')
 
 

@@ -1,0 +1,787 @@
+"""A registration as its client keeps it: RFC 3261 10.2, RFC 3327, 3608, 5626 and 5627.
+
+A ``Registration`` is one flow's worth of REGISTER requests: they share a Call-ID, and their CSeq only grows (10.2).  It
+registers our contacts for an address-of-record, refreshes them in time, and takes up the thread again by itself when
+that fails: at the next of several registrars first, and when none of them answers after a time that doubles with each
+failure (RFC 5626 4.5).  Who keeps several flows to the same registrar (RFC 5626) has a ``Registration`` for each, and
+they know one another.
+
+RFC 3261 draws no figure for the client.  Ours::
+
+                          register                      2xx
+       Unregistered ------------------> Registering ----------> Registered <-+
+            ^   ^  ^                    |   ^  ^  ^                 |   |    | 2xx, failed
+            |   |  |    refused         |   |  |  |    flow failed  |   |    |
+            |   |  +--------------------+   |  |  +-----------------+   v    |
+            |   |                    failed |  | retry             Refreshing
+            |   |     unregister            v  |                         |
+            |   +------------------------ Waiting <-- expired, failed    | unregister
+            |  2xx, failed, refused                                      v
+            +--------------------------- Leaving <---------------- Stopping
+
+``Stopping`` waits for the answer to a REGISTER that is out, as 10.2 wants one after the other; ``Leaving`` for the
+answer to the one that removes our contacts.
+
+**Failures.**  What may be better later is tried later: no answer, no way, 408, 430, 480 and 5xx.  What will not be
+better by asking again ends the registration: everything else but 423, 439, 3xx and a challenge that can be answered.
+A binding lasts as long as it was granted, whatever happens to its refresh meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from greensip.errors import (
+    GreensipError,
+    ParseError,
+    ResponseError,
+    TransportError,
+    UsageError,
+    WrongState,
+    response_error,
+)
+from greensip.fsm import Machine, Row
+from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.message.digest import DigestClient
+from greensip.transaction.flow import Flow, Hop, Point
+from greensip.transaction.timers import Timer
+
+from .event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
+from .exchange import LONGEST_RETRY_AFTER, ClientRequest, Fields
+from .routing import Envelope, is_sips
+
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = ['Backoff', 'Place', 'RegisterRequest', 'Registration']
+
+UNREGISTERED = 'unregistered'
+REGISTERING = 'registering'
+BOUND = 'registered'
+REFRESHING = 'refreshing'
+WAITING = 'waiting'
+STOPPING = 'stopping'
+LEAVING = 'leaving'
+
+#: refusals that may be otherwise a little later; 5xx are as well
+TEMPORARY = frozenset({408, 430, 480})
+#: so often a registrar may want a longer time (423), or send us elsewhere (3xx), before we stop listening
+MAX_LENGTHENED = 3
+MAX_REDIRECTS = 5
+#: seconds that a flow has to last to count as successful (RFC 5626 4.5): the longest time to its first keep-alive
+PROVED_DATAGRAM, PROVED_STREAM = 29.0, 120.0
+#: seconds: no binding is refreshed more often, whatever a registrar grants
+SHORTEST_REFRESH = 1.0
+
+
+class Backoff(NamedTuple):
+    """RFC 5626 4.5: how long to wait after failures, in seconds.
+
+    ``longest`` bounds ``base`` times two to the power of the consecutive failures; the wait is 50 to 100 % of that.
+    ``base_others`` takes the place of ``base`` while another flow of the same address-of-record is registered.
+    """
+
+    base: float = 30.0
+    base_others: float = 90.0
+    longest: float = 1800.0
+
+
+class Place(NamedTuple):
+    """Where to register: the registrar's URI, and the Route that leads there."""
+
+    registrar: str
+    route: tuple[str, ...] = ()
+
+
+# What the arrows do.  Actions get the registration and what came with the event.
+
+
+def send_register(registration: Registration, now: float) -> None:
+    registration.send(now)
+
+
+def begin_round(registration: Registration, now: float) -> None:
+    registration.begin_round()
+    registration.send(now)
+
+
+def bound(registration: Registration, response: Response, now: float) -> None:
+    registration.take(response, now)
+    registration.tell(REGISTERED, response, now)
+
+
+def renewed(registration: Registration, response: Response, now: float) -> None:
+    registration.take(response, now)
+    registration.tell(REFRESHED, response, now)
+
+
+def refused(registration: Registration, error: Exception, now: float) -> None:
+    registration.forget()
+    registration.tell(FAILED, None, now, error)
+
+
+def refused_lost(registration: Registration, error: Exception, now: float) -> None:
+    registration.forget()
+    registration.tell(LOST, None, now, error)
+
+
+def wait(registration: Registration, error: Exception, now: float) -> None:
+    """RFC 5626 4.5: nobody answers; the next attempt comes after a while."""
+    registration.retry_later(error, now)
+    registration.tell(FAILED, None, now, error)
+
+
+def retry_later(registration: Registration, error: Exception, now: float) -> None:
+    """The refresh failed, but the binding still lasts."""
+    registration.retry_later(error, now)
+    registration.tell(FAILED, None, now, error)
+
+
+def wait_lost(registration: Registration, error: Exception, now: float) -> None:
+    registration.drop_binding()
+    registration.retry_later(error, now)
+    registration.tell(LOST, None, now, error)
+
+
+def expired(registration: Registration, error: Exception, now: float) -> None:
+    """The binding has run out; what is under way, a retry or a REGISTER, goes on."""
+    registration.drop_binding()
+    registration.tell(LOST, None, now, error)
+
+
+def recover(registration: Registration, error: Exception, now: float) -> None:
+    """RFC 5626 4.5: a new flow in place of the one that failed, at once."""
+    registration.drop_binding()
+    registration.tell(LOST, None, now, error)
+    registration.begin_round()
+    registration.send(now)
+
+
+def stop(registration: Registration, now: float) -> None:
+    registration.stop_timers()
+
+
+def send_removal(registration: Registration, now: float) -> None:
+    registration.stop_timers()
+    registration.send(now, removal=True)
+
+
+def remove_answered(registration: Registration, response: Response, now: float) -> None:
+    registration.take_place()
+    registration.send(now, removal=True)
+
+
+def left(registration: Registration, outcome: Response | Exception | None, now: float) -> None:
+    registration.forget()
+    error = outcome if isinstance(outcome, Exception) else None
+    registration.tell(ENDED, outcome if isinstance(outcome, Response) else None, now, error)
+
+
+def left_at_once(registration: Registration, now: float) -> None:
+    registration.forget()
+    registration.tell(ENDED, None, now)
+
+
+class Registration(Machine):
+    """One flow's registration of an address-of-record.  ``owner`` is free for the layer above.
+
+    ``places`` are tried in turn.  ``contacts`` are the addresses to register: None stands for our own one, that of the
+    point which the REGISTER leaves from, with ``user`` and with ``params`` for its header parameters.  ``peers`` are
+    the registrations of the same address-of-record over other flows, this one among them.  ``reg_id`` asks for
+    RFC 5626, ``instance`` (a URN) is our ``+sip.instance``, ``gruu`` asks for RFC 5627.
+    """
+
+    __slots__ = (
+        '_everything', '_exchange', '_expiry', '_lengthened', '_place', '_redirect', '_redirects', '_removed',
+        '_retry', '_since', '_tried', 'aor', 'associated', 'backoff', 'bindings', 'call_id', 'contact', 'contacts',
+        'core', 'cseq', 'digest', 'error', 'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu', 'headers',
+        'instance', 'keep', 'kept', 'outbound', 'outbound_active', 'owner', 'params', 'peers', 'places', 'point',
+        'public_gruu', 'reg_id', 'response', 'route', 'service_route', 'tag', 'temporary_gruu', 'user',
+    )
+
+    initial = UNREGISTERED
+    rows = (
+        Row(UNREGISTERED, 'register', REGISTERING, begin_round),
+        Row(REGISTERING, '2xx', BOUND, bound),
+        Row(REGISTERING, 'again', REGISTERING, send_register),
+        Row(REGISTERING, 'failed', WAITING, wait),
+        Row(REGISTERING, 'refused', UNREGISTERED, refused),
+        Row(REGISTERING, 'unregister', STOPPING, stop),
+        # RFC 5626 4.5
+        Row(WAITING, 'retry', REGISTERING, begin_round),
+        Row(WAITING, 'register', REGISTERING, begin_round),
+        Row(WAITING, 'unregister', UNREGISTERED, left_at_once),
+        # 10.2.4
+        Row(BOUND, 'retry', REFRESHING, begin_round),
+        Row(BOUND, 'register', REFRESHING, begin_round),
+        Row(BOUND, 'expired', WAITING, expired),
+        Row(BOUND, 'flow failed', REGISTERING, recover),
+        Row(BOUND, 'flow failed early', WAITING, wait_lost),
+        Row(BOUND, 'unregister', LEAVING, send_removal),
+        Row(REFRESHING, '2xx', BOUND, renewed),
+        Row(REFRESHING, 'again', REFRESHING, send_register),
+        Row(REFRESHING, 'failed', BOUND, retry_later),
+        Row(REFRESHING, 'refused', UNREGISTERED, refused_lost),
+        Row(REFRESHING, 'expired', REGISTERING, expired),
+        Row(REFRESHING, 'flow failed', REGISTERING, expired),
+        Row(REFRESHING, 'flow failed early', REGISTERING, expired),
+        Row(REFRESHING, 'unregister', STOPPING, stop),
+        # 10.2.2
+        Row(UNREGISTERED, 'clear', LEAVING, send_removal),
+        Row(WAITING, 'clear', LEAVING, send_removal),
+        Row(STOPPING, '2xx', LEAVING, remove_answered),
+        Row(STOPPING, 'failed', UNREGISTERED, left),
+        Row(STOPPING, 'refused', UNREGISTERED, left),
+        Row(STOPPING, 'again', LEAVING, send_removal),
+        Row(LEAVING, '2xx', UNREGISTERED, left),
+        Row(LEAVING, 'again', LEAVING, send_removal),
+        Row(LEAVING, 'failed', UNREGISTERED, left),
+        Row(LEAVING, 'refused', UNREGISTERED, left),
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        aor: str,
+        places: Sequence[Place],
+        *,
+        credentials: Any = None,
+        expires: int = 3600,
+        contacts: Sequence[NameAddr | None] = (None,),
+        user: str = '',
+        params: Mapping[str, str | None] | None = None,
+        headers: Fields = (),
+        instance: str = '',
+        reg_id: int = 0,
+        gruu: bool = False,
+        keep: bool = False,
+        backoff: Backoff | None = None,
+        point: Point | None = None,
+        peers: list[Registration] | None = None,
+    ) -> None:
+        super().__init__()
+        if not places:
+            raise UsageError('register where? Give at least one registrar')
+        if expires < 1:
+            raise UsageError(f'expires={expires!r}: a registration lasts at least a second')
+        if reg_id < 0 or (reg_id and not instance):
+            raise UsageError(f'reg_id={reg_id!r}: it counts from 1 and needs an instance (RFC 5626 4.2.1)')
+        core.check_headers(headers)
+        self.core = core
+        self.owner: Any = None
+        self.aor = aor
+        self.places = list(places)
+        self.digest: DigestClient | None = DigestClient(credentials) if credentials else None
+        #: seconds that we ask for; a 423 makes it more
+        self.expires = expires
+        self.contacts: list[NameAddr | None] = list(contacts)
+        self.user = user
+        self.params = dict(params or {})
+        self.headers = headers
+        self.instance = instance
+        self.reg_id = reg_id
+        self.gruu = gruu
+        #: RFC 6223: whether we offer to keep the flow alive, and what the next hop answered: seconds, None for nothing
+        self.keep = keep
+        self.kept: int | None = None
+        self.backoff = backoff or Backoff()
+        self.point = point
+        self.peers: list[Registration] = [] if peers is None else peers
+        self.peers.append(self)
+        self.call_id = core.new_call_id()
+        self.tag = core.new_tag()
+        self.cseq = 0
+        #: whether RFC 5626 is still to be asked for (a 439 says that the first hop lacks it), and whether it is granted
+        self.outbound = reg_id > 0
+        self.outbound_active = False
+        #: what the latest 2xx said: the whole of it, the seconds that were granted, all bindings of the
+        #: address-of-record, Service-Route, P-Associated-URI, the GRUUs and Flow-Timer
+        self.response: Response | None = None
+        self.granted = 0
+        self.bindings: list[NameAddr] = []
+        self.service_route: tuple[str, ...] = ()
+        self.associated: list[NameAddr] = []
+        self.public_gruu = ''
+        self.temporary_gruu = ''
+        self.flow_timer: int | None = None
+        #: the way that it took, our own address as we wrote it there, and the Route that led there
+        self.flow: Flow | None = None
+        self.contact = ''
+        self.route: tuple[str, ...] = ()
+        #: why it failed last; None while it is registered
+        self.error: Exception | None = None
+        #: consecutive failures, by which the next wait is measured
+        self.failures = 0
+        #: whether all bindings of the address-of-record are to be removed, those of others too
+        self._everything = False
+        self._exchange: RegisterRequest | None = None
+        self._retry: Timer | None = None
+        self._expiry: Timer | None = None
+        #: when the flow was registered first
+        self._since = 0.0
+        self._place = 0
+        self._tried = 0
+        self._lengthened = 0
+        self._redirects = 0
+        #: where a 3xx sent us
+        self._redirect: Place | None = None
+        #: contacts that are to be removed by the next REGISTER
+        self._removed: list[NameAddr | None] = []
+
+    # -- the user's verbs
+
+    def register(self, now: float) -> None:
+        """10.2: register, or refresh now.  Does nothing while a REGISTER is out.
+
+        Raises WrongState while our contacts are being removed.
+        """
+        if self.state in (STOPPING, LEAVING):
+            raise WrongState('the registration is being removed')
+        self.core.registrations.add(self)
+        self.fire('register', now)
+
+    def unregister(self, now: float, everything: bool = False) -> bool:
+        """10.2.2: remove our contacts, after the answer to what is out (10.2).  False if there is nothing to remove.
+
+        ``everything``: all contacts of the address-of-record, whoever has registered them, with ``*``.
+        """
+        self._everything = everything
+        if everything and self.state in (UNREGISTERED, WAITING):
+            self.core.registrations.add(self)
+            return self.fire('clear', now)
+        return self.fire('unregister', now)
+
+    def change_contacts(self, contacts: Sequence[NameAddr | None]) -> None:
+        """Have the next REGISTER register these, and remove those that are no longer among them."""
+        if not contacts:
+            raise UsageError('which contacts? Give at least one')
+        removed = [*self._removed, *(old for old in self.contacts if not is_among(old, contacts))]
+        self.contacts = list(contacts)
+        self._removed = [old for old in removed if not is_among(old, contacts)]
+
+    def flow_failed(self, error: Exception, now: float) -> None:
+        """RFC 5626 4.4: a keep-alive had no answer, or the connection is gone.
+
+        A flow that fails before its first keep-alive was answered counts as one that never came up (4.5).
+        """
+        flow = self.flow
+        if flow is None:
+            return
+        proved = PROVED_STREAM if flow.point.reliable else PROVED_DATAGRAM
+        if self.flow_timer is not None:
+            proved = min(proved, float(self.flow_timer))
+        self.error = error
+        if now - self._since >= proved:
+            self.failures = 0
+            self.fire('flow failed', error, now)
+        else:
+            self.failures += 1
+            self.fire('flow failed early', error, now)
+
+    # -- what is known
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the registrar knows our contacts, as far as we know."""
+        return self.state in (BOUND, REFRESHING)
+
+    @property
+    def place(self) -> Place:
+        """Where the next REGISTER goes."""
+        return self._redirect or self.places[self._place]
+
+    @property
+    def follows_flow(self) -> bool:
+        """Whether nothing but our flow leads to us, so that its end is the end of the registration."""
+        flow = self.flow
+        return flow is not None and (self.outbound_active or (flow.point.one_way and flow.point.reliable))
+
+    # -- REGISTER requests
+
+    def begin_round(self) -> None:
+        """All places may be tried again."""
+        self._tried = 0
+        self._lengthened = 0
+        self._redirects = 0
+        self.stop_retry()
+
+    def send(self, now: float, *, removal: bool = False) -> None:
+        """10.2: one more REGISTER, with the next CSeq."""
+        self.stop_retry()
+        place = self.place
+        core = self.core
+        self.cseq += 1
+        envelope: Envelope = core._outside(place.registrar, self.aor, self.aor, self.call_id, (), place.route, self.tag,
+                                           self.cseq)
+        exchange = self._exchange = RegisterRequest(self, envelope, removal)
+        # 10.2.4, RFC 5626 4.2.2: a refresh takes the way of what it refreshes.
+        exchange.flow = self.flow
+        exchange.reused = self.flow is not None
+        exchange.start(now)
+
+    def contact_fields(self, point: Point, envelope: Envelope, removal: bool) -> list[tuple[str, str]]:
+        """10.2.1: Contact and Expires of a REGISTER that leaves from ``point``; 10.2.2: of one that removes them."""
+        if removal and self._everything:
+            return [('Contact', '*'), ('Expires', '0')]
+        fields = [('Contact', self._contact_text(contact, point, envelope)) for contact in self.contacts]
+        for contact in self._removed:
+            fields.append(('Contact', f'{self._contact_text(contact, point, envelope)};expires=0'))
+        fields.append(('Expires', '0' if removal else str(self.expires)))
+        return fields
+
+    def _contact_text(self, contact: NameAddr | None, point: Point, envelope: Envelope) -> str:
+        if contact is not None:
+            return str(contact)
+        text = self.own_contact(point, point.secure and (is_sips(envelope.uri) or is_sips(envelope.next_uri)))
+        self.contact = text
+        for name, value in self.params.items():
+            text += f';{name}' if value is None else f';{name}={value}'
+        if self.instance:
+            text += f';+sip.instance="<{self.instance}>"'
+        if self.outbound:
+            text += f';reg-id={self.reg_id}'
+        return text
+
+    def own_contact(self, point: Point, sips: bool = False) -> str:
+        """Our address at ``point``, with the user part by which a request is known to be for this registration."""
+        user = f'{self.user}@' if self.user else ''
+        if sips:
+            # RFC 5630 3.1.4: sips says that there is TLS, so ``transport`` does not.
+            return f"<sips:{user}{point.sent_by}{'' if point.transport == 'TLS' else ';transport=ws'}>"
+        # RFC 5626 4.3: a GRUU that is made of this contact leads over this flow.
+        flow = ';ob' if self.outbound else ''
+        return f'<sip:{user}{point.sent_by}{point.contact_params}{flow}>'
+
+    @property
+    def options(self) -> str:
+        """The option tags of a REGISTER (RFC 3327 5.1, RFC 5626 4.2.1, RFC 5627 4.1)."""
+        return ', '.join(['path', *(['outbound'] if self.outbound else []), *(['gruu'] if self.gruu else [])])
+
+    # -- what comes in
+
+    def on_response(self, exchange: ClientRequest, response: Response, now: float) -> None:
+        """A response to a REGISTER of ours."""
+        code = response.code
+        if exchange is not self._exchange or code < 200:
+            return
+        self.cseq = exchange.envelope.cseq
+        if code < 300:
+            self.fire('2xx', response, now)
+        elif (code == 423 and self._lengthen(response)) or (code == 439 and self._give_up_outbound()) or (
+                code < 400 and self._follow(response)):
+            self.fire('again', now)
+        else:
+            self._fail(exchange, response_error(code, response.reason, response), now)
+
+    def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        """No response to a REGISTER of ours."""
+        if exchange is self._exchange:
+            self.cseq = exchange.envelope.cseq
+            self._fail(exchange, error, now)
+
+    def _lengthen(self, response: Response) -> bool:
+        """10.2.8: a 423 names the shortest time that it takes."""
+        try:
+            shortest = int(response.value('Min-Expires'))
+        except (ParseError, TypeError, ValueError):
+            return False
+        if shortest <= self.expires or self._lengthened >= MAX_LENGTHENED:
+            return False
+        self._lengthened += 1
+        self.expires = shortest
+        return True
+
+    def _give_up_outbound(self) -> bool:
+        """RFC 5626 4.2.1, 11.6: the first hop does not know outbound; register without it."""
+        given_up, self.outbound = self.outbound, False
+        return given_up
+
+    def _follow(self, response: Response) -> bool:
+        """8.1.3.4: another registrar is to be asked."""
+        if self._redirects >= MAX_REDIRECTS:
+            return False
+        try:
+            contacts = sorted(response.contacts, key=lambda contact: -contact.q)
+        except ParseError:
+            return False
+        secure = is_sips(self.place.registrar)
+        for contact in contacts:
+            uri = contact.uri
+            if isinstance(uri, SipUri) and (uri.scheme == 'sips' or not secure) and str(uri) != self.place.registrar:
+                self._redirects += 1
+                self._redirect = Place(str(uri.replace(user=None, headers=())))
+                self.flow = None
+                return True
+        return False
+
+    def _fail(self, exchange: ClientRequest, error: Exception, now: float) -> None:
+        """8.1.3.1, 21: what may be better elsewhere is tried there, what may be better later is tried later."""
+        self._exchange = None
+        temporary = not isinstance(error, ResponseError) or error.code in TEMPORARY or 500 <= error.code < 600
+        if not temporary:
+            self.error = error
+            self.fire('refused', error, now)
+            return
+        used, self.flow = self.flow, None
+        reused = isinstance(exchange, RegisterRequest) and exchange.reused
+        if reused and used is not None and self._may_lead_elsewhere(exchange, error):
+            # Its name may have other addresses by now (RFC 3263); a broken connection can be opened again.
+            self.fire('again', now)
+            return
+        self._redirect = None
+        self._tried += 1
+        self._place = (self._place + 1) % len(self.places)
+        if self._tried < len(self.places):
+            self.fire('again', now)
+            return
+        self.error = error
+        self.failures += 1
+        self.fire('failed', error, now)
+
+    def _may_lead_elsewhere(self, exchange: ClientRequest, error: Exception) -> bool:
+        if isinstance(error, TransportError):
+            return True
+        try:
+            return isinstance(self.core.router.route(exchange.envelope.next_uri, exchange.point), Hop)
+        except (TransportError, ParseError):
+            return False
+
+    # -- what a 2xx says
+
+    def take(self, response: Response, now: float) -> None:
+        """10.2.4: the bindings that there are now, and how long ours will last."""
+        self.take_place()
+        self.response = response
+        self.error = None
+        self._removed = []
+        lasts = self._expiry is not None
+        if not lasts:
+            self._since = now
+        self.bindings = contacts_of(response)
+        own = self._own_bindings()
+        self.granted = self._granted(response, own)
+        self.service_route = values_of(response, 'Service-Route')
+        self.associated = name_addrs_of(response, 'P-Associated-URI')
+        try:
+            self.outbound_active = self.outbound and 'outbound' in [tag.lower() for tag in response.require]
+            self.flow_timer = response.value('Flow-Timer') if response.has('Flow-Timer') else None
+        except ParseError:
+            self.outbound_active, self.flow_timer = False, None
+        if lasts or not self.outbound_active:
+            # A new flow has to last a while before its failures are forgotten (RFC 5626 4.5).
+            self.failures = 0
+        self.kept = self._keep_of(response)
+        if self.gruu:
+            self._take_gruus(own)
+        self.stop_timers()
+        timers = self.core.timers
+        self._retry = timers.add(self._refresh_time(), now, self, 'retry')
+        self._expiry = timers.add(float(self.granted), now, self, 'expired')
+
+    def take_place(self) -> None:
+        """Remember the way that the REGISTER took."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            # What went by TCP because of its size belongs to a UDP flow all the same (18.1.1).
+            self.flow = exchange.usual or exchange.flow
+            self.route = tuple(exchange.envelope.routes)
+
+    def _own_bindings(self) -> list[NameAddr]:
+        """Which of the bindings are ours: by instance and reg-id (RFC 5626 6), else by URI (19.1.4)."""
+        if self.instance:
+            # The parameter is a quoted URN in angle brackets.
+            ours = [binding for binding in self.bindings
+                    if (binding.param('+sip.instance') or '').strip('<>') == self.instance
+                    and (not self.outbound or binding.param('reg-id') in (None, str(self.reg_id)))]
+            if ours:
+                return ours
+        uris: list[Uri] = []
+        for contact in self.contacts:
+            try:
+                uris.append(contact.uri if contact is not None else parse_name_addr(self.contact).uri)
+            except ParseError:
+                continue
+        found = []
+        for binding in self.bindings:
+            try:
+                if binding.uri in uris:
+                    found.append(binding)
+            except ParseError:
+                continue
+        return found
+
+    def _granted(self, response: Response, own: list[NameAddr]) -> int:
+        """10.2.4: the expires parameter of our bindings, else Expires, else what we asked for.
+
+        A proxy may have written another address into our contact, or none is listed: then the answer counts as a whole.
+        """
+        times = [binding.expires for binding in own or self.bindings if binding.expires]
+        if not times:
+            try:
+                expires = response.expires
+            except ParseError:
+                expires = None
+            times = [expires or self.expires]
+        return max(min(time for time in times if time), 1)
+
+    def _keep_of(self, response: Response) -> int | None:
+        """RFC 6223 4.2: what the next hop wants."""
+        if not self.keep:
+            return None
+        try:
+            text = response.via.params.get('keep') or ''
+        except ParseError:
+            return None
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+    def _take_gruus(self, own: list[NameAddr]) -> None:
+        """RFC 5627 4.2."""
+        for binding in own:
+            public, temporary = binding.param('pub-gruu'), binding.param('temp-gruu')
+            if public and is_uri(public):
+                self.public_gruu = public
+            if temporary and is_uri(temporary):
+                self.temporary_gruu = temporary
+
+    def _refresh_time(self) -> float:
+        """RFC 5627 4.2: so early that the refresh is answered, or has failed, before the binding runs out; halfway
+        where that is too short.  A random share of it is given away, so that not all clients come at once."""
+        granted = float(self.granted)
+        most = self.core.settings.transaction_time
+        latest = granted - most if granted > 2 * most else granted / 2
+        return max(latest * (0.9 + 0.1 * self._share()), min(SHORTEST_REFRESH, granted / 2))
+
+    def _share(self) -> float:
+        """A random number from 0 to 1."""
+        return self.core.random.getrandbits(32) / 0xFFFFFFFF
+
+    # -- time
+
+    def retry_later(self, error: Exception, now: float) -> None:
+        """RFC 5626 4.5: W = min(max-time, base-time * 2 ^ consecutive-failures), of which 50 to 100 %."""
+        self.stop_retry()
+        backoff = self.backoff
+        base = backoff.base_others if any(
+            peer.is_bound for peer in self.peers if peer is not self) else backoff.base
+        longest = min(backoff.longest, base * 2.0 ** min(self.failures, 30))
+        delay = longest * (0.5 + 0.5 * self._share())
+        self._retry = self.core.timers.add(max(delay, retry_after_of(error)), now, self, 'retry')
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``retry``: time for the next REGISTER; ``expired``: the binding has run out."""
+        if name == 'retry':
+            self._retry = None
+            self.fire('retry', now)
+        else:
+            self._expiry = None
+            self.fire('expired', self.error or GreensipError('the registration has run out'), now)
+
+    def stop_retry(self) -> None:
+        """No further REGISTER by itself."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def stop_timers(self) -> None:
+        """Nothing happens by itself any more."""
+        self.stop_retry()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    # -- the end
+
+    def drop_binding(self) -> None:
+        """The registrar does not know us any more, or no longer where we are."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self.flow = None
+        self.outbound_active = False
+        self.service_route = ()
+        self.public_gruu = self.temporary_gruu = ''
+
+    def forget(self) -> None:
+        """It is over, until somebody registers again."""
+        self.drop_binding()
+        self.stop_timers()
+        self._exchange = None
+        self._redirect = None
+        self._place = 0
+        self._everything = False
+        self.outbound = self.reg_id > 0
+        self.core.registrations.discard(self)
+
+    def tell(self, kind: str, response: Response | None, now: float, error: Exception | None = None) -> None:
+        """An event for whoever keeps us."""
+        self.core.events.append(Event(kind, self, response, now, 0, None, error))
+
+    def __repr__(self) -> str:
+        return f'<Registration {self.aor} {self.state}>'
+
+
+class RegisterRequest(ClientRequest):
+    """A REGISTER of ours: its contacts are those of the point that it leaves from."""
+
+    __slots__ = ('registration', 'removal', 'reused')
+
+    def __init__(self, registration: Registration, envelope: Envelope, removal: bool) -> None:
+        super().__init__(registration.core, 'REGISTER', registration, envelope, point=registration.point,
+                         digest=registration.digest)
+        self.registration = registration
+        self.removal = removal
+        #: whether it goes the way that an earlier one took
+        self.reused = False
+
+    def compose(self, point: Point) -> Request:
+        registration = self.registration
+        self.headers = [*registration.contact_fields(point, self.envelope, self.removal),
+                        ('Supported', registration.options), *registration.headers]
+        request = super().compose(point)
+        if registration.keep:
+            request.set('Via', f'{request.get("Via")};keep')
+        return request
+
+
+def is_among(contact: NameAddr | None, contacts: Sequence[NameAddr | None]) -> bool:
+    """Whether an address is one of several; None is our own."""
+    return any(contact is other or (contact is not None and other is not None and contact.uri == other.uri)
+               for other in contacts)
+
+
+def is_uri(text: str) -> bool:
+    """Whether a text can be used as a SIP URI."""
+    try:
+        return isinstance(parse_uri(text), SipUri)
+    except ParseError:
+        return False
+
+
+def contacts_of(response: Response) -> list[NameAddr]:
+    """The bindings that a 2xx lists; none if they cannot be read."""
+    return name_addrs_of(response, 'Contact')
+
+
+def name_addrs_of(response: Response, name: str) -> list[NameAddr]:
+    """The addresses of a header field; none if they cannot be read."""
+    try:
+        return [value for value in response.values(name) if isinstance(value, NameAddr)]
+    except ParseError:
+        return []
+
+
+def values_of(response: Response, name: str) -> tuple[str, ...]:
+    """The addresses of a header field as texts."""
+    return tuple(str(value) for value in name_addrs_of(response, name))
+
+
+def retry_after_of(error: Exception) -> float:
+    """20.33: how long a refusal wants us to wait, in seconds."""
+    response = error.response if isinstance(error, ResponseError) else None
+    if not isinstance(response, Response) or not response.has('Retry-After'):
+        return 0.0
+    try:
+        return min(float(response.value('Retry-After').seconds), LONGEST_RETRY_AFTER)
+    except ParseError:
+        return 0.0

@@ -1,0 +1,641 @@
+"""An account: an address-of-record that we register, and calls in its name (RFC 3261 10.2).
+
+    with ua.account('sip:alice@example.com', password='s3cret') as alice:
+        alice.register()                                # 401, 423 handled; refreshed while the block lasts
+        with alice.call('sip:bob@example.com') as leg:
+            leg.wait_for('BYE')
+
+An account is a mailbox as a leg is: ``wait_for('registered', 'lost')`` tells when others can reach us and when they no
+longer can.  What keeps it registered happens by itself, in no greenlet of its own: refreshes, the next registrar when
+one fails, further attempts after a while when none answers.
+
+It has one registration, or with ``outbound=`` one for each proxy of the list (RFC 5626): they share the
+address-of-record and the instance, each has a flow and a ``reg-id`` of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from greensip.dialog.event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
+from greensip.dialog.registration import Backoff, Place, Registration
+from greensip.dialog.routing import is_sips
+from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState
+from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.native import mypyc_attr
+from greensip.transaction.flow import Flow, Point
+from greensip.transport.keepalive import KeepAlive
+
+from .fields import Body, Extra, fields_of
+from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
+from .outgoing import OutgoingLeg, loose_route, target_of
+from .pattern import NOTHING, WORDS, Pattern, compile_patterns
+
+if TYPE_CHECKING:
+    from .agent import UserAgent
+
+__all__ = ['Account']
+
+log = logging.getLogger('greensip.ua')
+
+WORDS.update({'registered', 'refreshed', 'lost', 'unregistered'})
+
+#: the states of the core's registrations as a script sees them, the one that says most first
+STATES = (
+    ('registered', ('registered', 'refreshing')), ('registering', ('registering',)), ('waiting', ('waiting',)),
+    ('unregistering', ('stopping', 'leaving')),
+)
+
+#: seconds of a keep-alive interval at least and at most
+KEEP_LEAST, KEEP_MOST = 1, 86400
+
+
+class Attempt(Mailbox):
+    """What happens while somebody waits in ``register()`` or ``unregister()``."""
+
+    __slots__ = ('name',)
+
+    def __init__(self, ua: UserAgent, name: str) -> None:
+        super().__init__(ua)
+        self.name = name
+
+    @property
+    def peer_name(self) -> str:
+        return self.name
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Account(Mailbox):
+    """An address-of-record of ours.  ``ua.account()`` returns it.
+
+    ``aor`` is such as ``sip:alice@example.com``, also with a display name.  ``password``, and ``username`` where that
+    is not the user part of the address; ``credentials`` instead of both for several realms.
+    ``registrar``: the URI to register at, or several that are tried in turn; the host of ``aor`` without it.
+    ``expires``: for how many seconds we ask.  ``contacts``: addresses to register instead of our own, or beside it
+    (None stands for our own).  ``params``: header parameters of our own contact, such as ``{'q': '0.7'}``.
+    ``contact_user``: its user part.  ``headers``: further header fields of REGISTER.
+    ``route``: the Route of REGISTER and of everything that the account sends, such as an outbound proxy.
+    ``outbound``: RFC 5626, True or the URIs of outbound proxies, each of which gets a flow; None asks for it where
+    the registrar is reached over TCP, TLS or WebSocket.  ``flows``: how many of the proxies are used at most.
+    ``instance``: the URN that this device is known by, the same after each start (RFC 5626 4.1); without it one that is
+    made of the machine's name, our address and ``aor``; ``''`` for none.  ``reg_id``: that of the first flow.
+    ``gruu``: True, or ``'temporary'``, asks for a GRUU and uses it as the Contact of calls (RFC 5627); see that the
+    proxies of the domain know what to do with it.
+    ``keep_alive``: ``'stun'`` or ``'crlf'`` keeps the flow alive though nobody has said that the peer wants it
+    (RFC 5626 4.4 asks for it only where outbound is granted, RFC 6223 where the peer says ``keep``).
+    ``backoff``: how long to wait after failures (RFC 5626 4.5), a ``Backoff``.
+
+    Raises UsageError or ParseError for arguments that make no registration, WrongState when the user agent is closed,
+    WrongThread.
+    """
+
+    __slots__ = ('_attempts', '_credentials', '_keep_alives', '_left', '_persistent', '_registered', 'aor',
+                 'contact_user', 'data', 'gruu_kind', 'keep_alive', 'registrations', 'ua')
+
+    def __init__(self, ua: UserAgent, aor: NameAddr | Uri | str, password: str | None = None, *,
+                 username: str | None = None, credentials: Any = None,
+                 registrar: Uri | str | Sequence[Uri | str] | None = None, expires: int = 3600,
+                 contacts: Sequence[NameAddr | Uri | str | None] = (), params: Mapping[str, str | None] | None = None,
+                 contact_user: str | None = None, headers: Extra = None, route: Sequence[str] | str = (),
+                 outbound: bool | str | Sequence[str] | None = None, flows: int | None = None,
+                 instance: str | None = None, reg_id: int = 1, gruu: bool | str = False,
+                 keep_alive: str | None = None, backoff: Backoff | None = None) -> None:
+        super().__init__(ua)
+        ua.check_thread()
+        if ua.closed:
+            raise WrongState('the user agent is closed')
+        if keep_alive not in (None, 'stun', 'crlf'):
+            raise UsageError(f'keep_alive={keep_alive!r}: flows are kept alive by stun or crlf')
+        if gruu not in (True, False, 'public', 'temporary'):
+            raise UsageError(f'gruu={gruu!r}: a GRUU is public or temporary')
+        if password is None and username is not None and credentials is None:
+            raise UsageError('username= without a password: give both, or credentials=')
+        name, home = _aor_of(aor)
+        #: the address-of-record, with the display name if there is one
+        self.aor: NameAddr = name
+        self.ua = ua
+        #: free for the script
+        self.data: Any = None
+        own: Any = name.uri
+        user = own.user or ''
+        if credentials is None and password is not None:
+            credentials = (username if username is not None else user, password)
+        self._credentials = credentials
+        self.contact_user = contact_user if contact_user is not None else _free_user(user, ua)
+        self.gruu_kind = 'public' if gruu is True else gruu or ''
+        self.keep_alive = keep_alive
+        several = [home] if registrar is None else [registrar] if isinstance(registrar, (str, Uri)) else [*registrar]
+        registrars = [_registrar_of(one) for one in several]
+        if not registrars:
+            raise UsageError('register where? Give at least one registrar')
+        given = [route] if isinstance(route, str) else [*route]
+        if isinstance(outbound, bool) or outbound is None:
+            wanted = _is_stream(registrars[0], given, ua) if outbound is None else outbound
+            routes = [given or [*ua.core.route]]
+        else:
+            proxies = [outbound] if isinstance(outbound, str) else [*outbound]
+            if not proxies or given:
+                raise UsageError('outbound= takes one or more proxies, and takes the place of route=')
+            wanted, routes = True, [[loose_route(proxy)] for proxy in proxies]
+        if flows is not None and not flows >= 1:
+            raise UsageError(f'flows={flows!r}: at least one is needed')
+        if instance is None:
+            instance = _instance_of(ua, str(own)) if wanted or gruu else ''
+        if not instance and (wanted or gruu):
+            raise UsageError('outbound and gruu need an instance (RFC 5626 4.2.1, RFC 5627 4.1)')
+        addresses = [None if contact is None else _contact_of(contact) for contact in contacts] or [None]
+        #: one for each flow
+        self.registrations: list[Registration] = []
+        peers: list[Registration] = []
+        for number, hops in enumerate(routes[:flows]):
+            registration = Registration(
+                ua.core, str(name), [Place(text, tuple(hops)) for text in registrars], credentials=credentials,
+                expires=expires, contacts=addresses, user=self.contact_user, params=params,
+                headers=fields_of(headers), instance=instance, reg_id=reg_id + number if wanted else 0,
+                gruu=bool(gruu), keep=ua.core.offers_keep, backoff=backoff, peers=peers)
+            registration.owner = self
+            self.registrations.append(registration)
+        self._attempts: list[Attempt] = []
+        self._keep_alives: dict[Registration, KeepAlive] = {}
+        self._registered = False
+        #: to be tried again and again, though the first attempt fails
+        self._persistent = False
+        self._left = False
+        ua.accounts.append(self)
+
+    def __repr__(self) -> str:
+        return f'<Account {self.aor.uri} {self.state}>'
+
+    @property
+    def peer_name(self) -> str:
+        return str(self.aor.uri)
+
+    # -- what is known
+
+    @property
+    def state(self) -> str:
+        """``unregistered``, ``registering``, ``registered``, ``waiting`` (for the next attempt), ``unregistering``."""
+        states = {registration.state for registration in self.registrations}
+        return next((name for name, those in STATES if states.intersection(those)), 'unregistered')
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registrar knows us, over any flow."""
+        return self._registered
+
+    @property
+    def response(self) -> Response | None:
+        """The latest 2xx to a REGISTER; None before the first."""
+        return self._leading.response
+
+    @property
+    def expires(self) -> int:
+        """For how many seconds the latest registration was granted; 0 before the first."""
+        return self._leading.granted
+
+    @property
+    def bindings(self) -> list[NameAddr]:
+        """All contacts of the address-of-record, those of others too, as the latest 2xx listed them."""
+        return list(self._leading.bindings)
+
+    @property
+    def contact(self) -> str:
+        """Our own contact as it was registered, in angle brackets; '' before that."""
+        return self._leading.contact
+
+    @property
+    def service_route(self) -> tuple[str, ...]:
+        """The Service-Route of the latest 2xx (RFC 3608): what the account sends takes it."""
+        return self._leading.service_route
+
+    @property
+    def associated_uris(self) -> list[NameAddr]:
+        """The other addresses that the registrar gives us: P-Associated-URI (RFC 7315 4.1)."""
+        return list(self._leading.associated)
+
+    @property
+    def gruu(self) -> str:
+        """The GRUU of this device (RFC 5627) while it is registered: what the account's calls have for a Contact.
+
+        ''  if there is none."""
+        first = self._leading
+        order = (first.temporary_gruu, first.public_gruu) if self.gruu_kind == 'temporary' else (
+            first.public_gruu, first.temporary_gruu)
+        return order[0] or order[1]
+
+    @property
+    def flow(self) -> Flow | None:
+        """The flow of the registration, the first one that lives; None if there is none."""
+        return self._leading.flow
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it is not registered: what the latest attempt failed with; None while all is well."""
+        return self._leading.error
+
+    @property
+    def _leading(self) -> Registration:
+        """The first registration that is in force, else the first."""
+        return next((one for one in self.registrations if one.is_bound), self.registrations[0])
+
+    # -- registering
+
+    def register(self, timeout: float | None = None, *,
+                 contacts: Sequence[NameAddr | Uri | str | None] | None = None) -> Response:
+        """Register, block until the 2xx, and return that; from then on it is refreshed by itself.
+
+        With several flows one that is registered is enough.  ``contacts`` are registered from now on instead of the
+        earlier ones, which are removed.  If we are registered already it is refreshed.  Raises what the last registrar
+        answered (ResponseError), TransactionTimeout or TransportError if none did, WaitTimeout after ``timeout``
+        seconds, WrongState when the account is closed or about to be unregistered, WrongThread.  Who was not
+        registered before, is not tried further after that: see ``start()``.
+        """
+        self.check()
+        now = self.ua.clock.now()
+        if contacts is not None:
+            addresses = [None if contact is None else _contact_of(contact) for contact in contacts]
+            for registration in self.registrations:
+                registration.change_contacts(addresses)
+        attempt = self._begin()
+        try:
+            for registration in self.registrations:
+                registration.register(now)
+            self.ua.endpoint.flush()
+            budget = None if timeout is None else now + timeout
+            while True:
+                left = None if budget is None else budget - self.ua.clock.now()
+                event = self._wait(attempt, OUTCOMES, left, timeout)
+                if event.label in (REGISTERED, REFRESHED):
+                    self._persistent = True
+                    response: Any = event.message
+                    message: Response = response
+                    return message
+                if not any(registration.state in ('registering', 'refreshing') for registration in self.registrations):
+                    raise fresh(event.error)
+        finally:
+            self._attempts.remove(attempt)
+            if not self._persistent:
+                self._give_up()
+
+    def start(self) -> None:
+        """Register, and keep at it: whatever fails is tried again after a while (RFC 5626 4.5).  Does not block:
+        ``wait_for('registered')`` does.
+
+        A refusal that time does not change, such as 403 or 404, ends it: ``wait_for('failed')`` tells (``.error``).
+        """
+        self.check()
+        self._persistent = True
+        now = self.ua.clock.now()
+        for registration in self.registrations:
+            registration.register(now)
+        self.ua.endpoint.flush()
+
+    def unregister(self, timeout: float | None = None, *, everything: bool = False) -> None:
+        """Remove our contacts from the registrar, and block until that is answered.  Nothing if there are none.
+
+        ``everything`` removes all contacts of the address-of-record, whoever has registered them (``*``).  Raises what
+        the registrar answered, or that it did not; WaitTimeout after ``timeout`` seconds, WrongThread.  In any case
+        it is over: nothing is refreshed or tried any more.
+        """
+        self.check()
+        now = self.ua.clock.now()
+        attempt = self._begin()
+        self._persistent = False
+        try:
+            wanted = self.registrations[:1] if everything else self.registrations
+            if not [registration for registration in wanted if registration.unregister(now, everything)]:
+                return
+            for registration in self.registrations:
+                if registration not in wanted:
+                    registration.unregister(now)
+            self.ua.endpoint.flush()
+            event = self._wait(attempt, GONE, timeout, timeout)
+            if event.error is not None:
+                raise fresh(event.error)
+        finally:
+            self._attempts.remove(attempt)
+            self.ua.endpoint.flush()
+
+    def query(self, timeout: float | None = None) -> list[NameAddr]:
+        """Ask the registrar for all contacts of the address-of-record, and block until it answers (RFC 3261 10.2.3).
+
+        Raises as ``ua.request``.
+        """
+        self.check()
+        place = self._leading.place
+        response = self.ua.request('REGISTER', place.registrar, from_=self.aor, to=self.aor, route=place.route,
+                                   credentials=self._credentials, timeout=timeout)
+        return list(response.contacts)
+
+    def close(self) -> None:
+        """Un-register, if it is registered, and be done with it.  Does not block; the user agent sees to it that the
+        REGISTER arrives.  The end of a ``with`` block does it."""
+        if self._ending is not None:
+            return
+        now = self.ua.clock.now()
+        self._persistent = False
+        for registration in self.registrations:
+            registration.unregister(now)
+        ending = Notice('ended', time=now, leg=self, error=WrongState('the account is closed'))
+        self.finish(ending)
+        for attempt in self._attempts:
+            attempt.finish(ending)
+        self._leave()
+        self.ua.endpoint.flush()
+
+    def _leave(self) -> None:
+        """Closed: once nothing is under way nobody needs us any more."""
+        if self._left or any(registration.state != 'unregistered' for registration in self.registrations):
+            return
+        self._left = True
+        for keep_alive in self._keep_alives.values():
+            keep_alive.stop()
+        self._keep_alives.clear()
+        if self in self.ua.accounts:
+            self.ua.accounts.remove(self)
+        self.ua.on_leg_ended()
+
+    def _give_up(self) -> None:
+        """The first attempt has failed, or nobody waits for it any more."""
+        now = self.ua.clock.now()
+        for registration in self.registrations:
+            registration.unregister(now)
+        self.ua.endpoint.flush()
+
+    def _begin(self) -> Attempt:
+        attempt = Attempt(self.ua, self.peer_name)
+        self._attempts.append(attempt)
+        return attempt
+
+    def _wait(self, attempt: Attempt, patterns: tuple[Pattern, ...], left: float | None, timeout: float | None) -> Any:
+        """Wait for what comes of an attempt, or for the account's end."""
+        watch = Watch(attempt, compile_patterns(patterns))
+        ending = Watch(self, NOTHING)
+        ending.strict = False
+        if left is not None and left <= 0:
+            raise WaitTimeout(f'no {watch.matcher.text} within {timeout:g} s {attempt._seen_text()}')
+        wait_on([watch, ending], left)
+        return watch.event
+
+    # -- what the core reports
+
+    def on_event(self, event: Event) -> None:
+        """An event of one of our registrations.  Called while the endpoint flushes: must not block."""
+        kind = event.kind
+        registration: Registration = event.subject
+        if kind == ENDED:
+            self._on_left(event)
+            return
+        for attempt in self._attempts:
+            attempt.deliver(event)
+        if kind in (REGISTERED, REFRESHED):
+            self._keep_flow_alive(registration)
+        bound = any(one.is_bound for one in self.registrations)
+        changed = bound is not self._registered
+        self._registered = bound
+        # Another flow that comes up or goes down changes nothing for those who call us.
+        if (kind in (REFRESHED, FAILED) or changed) and self._ending is None:
+            if kind in (FAILED, LOST):
+                log.debug('! %r: %s: %s', self, kind, event.error)
+            if self._attempts:
+                self.show(event)
+            else:
+                self.deliver(event)
+
+    def _on_left(self, event: Event) -> None:
+        """A registration was removed."""
+        if any(registration.state != 'unregistered' for registration in self.registrations):
+            return
+        self._registered = False
+        notice = Notice('unregistered', time=event.time, leg=self, error=event.error)
+        for attempt in self._attempts:
+            attempt.deliver(notice)
+        if self._ending is not None:
+            self._leave()
+        elif self._attempts:
+            self.show(notice)
+        else:
+            self.deliver(notice)
+
+    # -- keep-alives
+
+    def _keep_flow_alive(self, registration: Registration) -> None:
+        """RFC 5626 4.4, RFC 6223: where the peer has agreed, or the script says so."""
+        wanted = registration.outbound_active or registration.kept is not None or self.keep_alive is not None
+        present = self._keep_alives.get(registration)
+        seconds = registration.flow_timer or registration.kept or 0
+        interval = float(min(max(seconds, KEEP_LEAST), KEEP_MOST)) if seconds else None
+        if present is not None:
+            span = None if interval is None else (0.8 * interval, interval)
+            if wanted and present.interval == span:
+                return
+            present.stop()
+            del self._keep_alives[registration]
+        if wanted:
+            def flow() -> Flow | None:
+                return registration.flow if registration.is_bound else None
+
+            self._keep_alives[registration] = self.ua._keepers().begin(
+                flow, interval, method=self.keep_alive or 'stun', at_once=False,
+                on_failed=lambda keep_alive: self._on_flow_failed(registration, keep_alive))
+
+    def _on_flow_failed(self, registration: Registration, keep_alive: KeepAlive) -> None:
+        registration.flow_failed(keep_alive.error or GreensipError('the flow has failed'), self.ua.clock.now())
+        self.ua.endpoint.flush()
+
+    # -- calls and requests in its name
+
+    def invite(self, uri: NameAddr | Uri | str, **options: Any) -> OutgoingLeg:
+        """``ua.invite(uri, ...)`` in the account's name: its From, credentials and Route; the Contact is its own.
+
+        A bare user, such as ``'100'``, is one of the account's own domain.  Does not block; raises as ``ua.invite``.
+        """
+        self.check()
+        target = self.target(uri)
+        return self.ua.invite(target, **self._options(target, options, dialog=True))
+
+    def call(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> OutgoingLeg:
+        """``ua.call(uri, ...)`` in the account's name: ``invite``, and block until a 2xx comes.  Raises as ``ua.call``.
+        """
+        self.check()
+        target = self.target(uri)
+        return self.ua.call(target, timeout=timeout, **self._options(target, options, dialog=True))
+
+    def request(self, method: str, uri: NameAddr | Uri | str, *, timeout: float | None = None,
+                **options: Any) -> Response:
+        """``ua.request(method, uri, ...)`` in the account's name.  Blocks and raises as that."""
+        self.check()
+        target = self.target(uri)
+        return self.ua.request(method, target, timeout=timeout, **self._options(target, options, dialog=False))
+
+    def options(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> Response:
+        """``ua.options(uri, ...)`` in the account's name.  Blocks and raises as that."""
+        self.check()
+        target = self.target(uri)
+        return self.ua.options(target, timeout=timeout, **self._options(target, options, dialog=False))
+
+    def message(self, uri: NameAddr | Uri | str, text: Body, *, timeout: float | None = None,
+                **options: Any) -> Response:
+        """``ua.message(uri, text, ...)`` in the account's name.  Blocks and raises as that."""
+        self.check()
+        target = self.target(uri)
+        return self.ua.message(target, text, timeout=timeout, **self._options(target, options, dialog=False))
+
+    def target(self, uri: NameAddr | Uri | str) -> Uri:
+        """The URI to call: ``'100'`` is ``sip:100@example.com`` for ``sip:alice@example.com``.  Raises ParseError."""
+        if isinstance(uri, str) and ':' not in uri and '@' not in uri and '<' not in uri:
+            own: Any = self.aor.uri
+            return SipUri(uri.strip(), own.host, own.port, scheme=own.scheme)
+        return target_of(uri)
+
+    def options_for(self, uri: NameAddr | Uri | str, *, dialog: bool = True) -> dict[str, Any]:
+        """What a request to ``uri`` in the account's name needs, as arguments of ``ua.invite`` or ``ua.request``.
+
+        ``dialog``: it makes a dialog, and so has a Contact.
+        """
+        return self._options(self.target(uri), {}, dialog=dialog)
+
+    def _options(self, target: Uri, options: dict[str, Any], *, dialog: bool) -> dict[str, Any]:
+        """RFC 3261 8.1.2, RFC 3608 6.1, RFC 5626 4.3, RFC 5627 4.4: the Route, the flow and the Contact that the
+        registration gave."""
+        first = self._leading
+        made: dict[str, Any] = {'from_': self.aor}
+        if self._credentials is not None:
+            made['credentials'] = self._credentials
+        if options.get('flow') is None and not options.get('route'):
+            route = self._route(first)
+            if route:
+                made['route'] = route
+            if first.is_bound and first.outbound_active and first.flow is not None:
+                made['flow'] = first.flow
+        if dialog and options.get('contact') is None:
+            made['contact'] = self._contact_for(target, options.get('route') or made.get('route') or (),
+                                                options.get('flow') or made.get('flow'))
+        return {**made, **{name: value for name, value in options.items() if value is not None}}
+
+    def _route(self, first: Registration) -> tuple[str, ...]:
+        """RFC 3608 6.1: the Service-Route, behind the proxy through which the registrar is reached."""
+        hops = tuple(text if '<' in text else f'<{text}>' for text in (first.route if first.is_bound
+                                                                       else first.place.route))
+        service = first.service_route
+        if not service or not hops:
+            return service or hops
+        return service if _same_hop(hops[-1], service[0]) else (*hops, *service)
+
+    def _contact_for(self, target: Uri, route: Sequence[str] | str, flow: Flow | None) -> str:
+        """The Contact of a request that makes a dialog."""
+        gruu = self.gruu
+        if gruu:
+            return f'<{gruu}>'
+        first = self._leading
+        routes = [route] if isinstance(route, str) else route
+        uri = _uri_of(routes[0]) if routes else str(target)
+        point: Point = flow.point if flow is not None else self.ua._point(uri)
+        return first.own_contact(point, point.secure and (is_sips(str(target)) or is_sips(uri)))
+
+    # -- calls that come in
+
+    def match(self, request: Request) -> int:
+        """How well a request that came in fits this account: 0 not at all.
+
+        Its Request-URI is what we have registered, or a GRUU (RFC 5627 4.4.1); its To is whom the caller meant.
+        """
+        points = 0
+        uri = request.uri
+        own: Any = self.aor.uri
+        if isinstance(uri, SipUri):
+            first = self._leading
+            gruus = [text for text in (first.public_gruu, first.temporary_gruu) if text]
+            ours = (uri.user, uri.host.lower()) == (own.user, own.host.lower())
+            if any(parse_uri(text) == uri for text in gruus):
+                points += 4
+            elif ours or (self.contact_user and uri.user == self.contact_user):
+                points += 2
+        try:
+            to: Any = request.to.uri
+        except ParseError:
+            return points
+        if isinstance(to, SipUri) and (to.user, to.host.lower()) == (own.user, own.host.lower()):
+            points += 1
+        return points
+
+
+OUTCOMES: tuple[Pattern, ...] = ('registered', 'refreshed', 'failed', 'lost', 'unregistered')
+GONE: tuple[Pattern, ...] = ('unregistered',)
+
+
+def _aor_of(aor: NameAddr | Uri | str) -> tuple[NameAddr, SipUri]:
+    """10: the address-of-record, which has no parameters, and where its domain is reached."""
+    if isinstance(aor, NameAddr):
+        name = aor
+    else:
+        text = str(aor).strip()
+        name = parse_name_addr(text if '<' in text else f'<{text}>')
+    uri = name.uri
+    if not isinstance(uri, SipUri) or not uri.user:
+        raise UsageError(f'{aor} is no address-of-record: write sip:alice@example.com')
+    return NameAddr(name.display, uri.replace(params={}, headers=(), password=None)), uri
+
+
+def _registrar_of(registrar: Uri | str) -> str:
+    """10.2: the Request-URI of REGISTER: "the "userinfo" and "@" components of the SIP URI MUST NOT be present"."""
+    text = str(registrar).strip()
+    uri = parse_uri(text if text[:4].lower() in ('sip:', 'sips') else f'sip:{text}')
+    if not isinstance(uri, SipUri):
+        raise UsageError(f'{registrar} is no registrar: write sip:pbx.example.com')
+    return str(uri.replace(user=None, password=None, headers=()))
+
+
+def _contact_of(contact: NameAddr | Uri | str) -> NameAddr:
+    """An address to register, with its parameters; a bare URI keeps its own."""
+    if isinstance(contact, NameAddr):
+        return contact
+    text = str(contact).strip()
+    return parse_name_addr(text if '<' in text else f'<{text}>')
+
+
+def _free_user(user: str, ua: UserAgent) -> str:
+    """The user part of our contact: that of the address-of-record, with a number if another account has it."""
+    plain = str(SipUri(user, 'x'))[len('sip:'):-len('@x')]
+    taken = {account.contact_user for account in ua.accounts}
+    number, name = 1, plain
+    while name in taken:
+        number += 1
+        name = f'{plain}-{number}'
+    return name
+
+
+def _is_stream(registrar: str, route: Sequence[str], ua: UserAgent) -> bool:
+    """Whether the registrar is reached over a connection, as far as that can be told without a look-up."""
+    routes = route or ua.core.route
+    uri = parse_uri(_uri_of(routes[0]) if routes else registrar)
+    if not isinstance(uri, SipUri):
+        return False
+    transport = (uri.params.get('transport') or '').lower()
+    if transport:
+        return transport in ('tcp', 'tls', 'ws', 'wss')
+    return uri.scheme == 'sips' or all(point.reliable for point in ua.points)
+
+
+def _instance_of(ua: UserAgent, aor: str) -> str:
+    """RFC 5626 4.1: the same after each start, and another one for each device."""
+    point = ua.points[0]
+    return uuid.uuid5(uuid.NAMESPACE_URL, f'{socket.gethostname()} {point.address} {aor}').urn
+
+
+def _uri_of(route: str) -> str:
+    return route[route.index('<') + 1:route.index('>')] if '<' in route else route
+
+
+def _same_hop(one: str, other: str) -> bool:
+    """Whether two Route values lead to the same place."""
+    try:
+        first, second = parse_uri(_uri_of(one)), parse_uri(_uri_of(other))
+    except ParseError:
+        return False
+    return (isinstance(first, SipUri) and isinstance(second, SipUri)
+            and (first.host.lower(), first.port) == (second.host.lower(), second.port))
