@@ -584,8 +584,9 @@ def _aor_of(aor: NameAddr | Uri | str) -> tuple[NameAddr, SipUri]:
 def _registrar_of(registrar: Uri | str) -> str:
     """10.2: the Request-URI of REGISTER: "the "userinfo" and "@" components of the SIP URI MUST NOT be present"."""
     text = str(registrar).strip()
-    uri = parse_uri(text if text[:4].lower() in ('sip:', 'sips') else f'sip:{text}')
-    if not isinstance(uri, SipUri):
+    named = text.lower().startswith(('sip:', 'sips:'))
+    uri = parse_uri(text if named else f'sip:{text}')
+    if not isinstance(uri, SipUri) or (uri.user and not named):
         raise UsageError(f'{registrar} is no registrar: write sip:pbx.example.com')
     return str(uri.replace(user=None, password=None, headers=()))
 
