@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from greensip.dialog.registration import Backoff
 from greensip.errors import (
     Busy,
     CodecError,
@@ -52,6 +53,7 @@ from greensip.transaction.flow import Flow
 from greensip.transaction.settings import Settings
 from greensip.ua import (
     ANONYMOUS,
+    Account,
     After,
     Bridge,
     Cause,
@@ -75,9 +77,9 @@ from greensip.ua import (
 )
 
 __all__ = [
-    'ANONYMOUS', 'After', 'Bridge', 'Busy', 'Cause', 'CodecError', 'ConnectError', 'Declined', 'Flow', 'Forbidden',
-    'GreensipError', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg', 'LegEnded', 'LegGroup',
-    'LocalHangup', 'Mailbox', 'MediaError', 'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed',
+    'ANONYMOUS', 'Account', 'After', 'Backoff', 'Bridge', 'Busy', 'Cause', 'CodecError', 'ConnectError', 'Declined',
+    'Flow', 'Forbidden', 'GreensipError', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg', 'LegEnded',
+    'LegGroup', 'LocalHangup', 'Mailbox', 'MediaError', 'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed',
     'NotAcceptable', 'NotFound', 'Notice', 'OutgoingLeg', 'ParseError', 'Proxy', 'Redirected', 'RemoteCancel',
     'RemoteHangup', 'Replaced', 'Request', 'RequestTerminated', 'ResolveError', 'Response', 'ResponseError',
     'ServerFailure', 'SessionDescription', 'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError',

@@ -528,14 +528,16 @@ class Account(Mailbox):
 
     def _contact_for(self, target: Uri, route: Sequence[str] | str, flow: Flow | None) -> str:
         """The Contact of a request that makes a dialog."""
-        gruu = self.gruu
-        if gruu:
-            return f'<{gruu}>'
-        first = self._leading
         routes = [route] if isinstance(route, str) else route
         uri = _uri_of(routes[0]) if routes else str(target)
         point: Point = flow.point if flow is not None else self.ua._point(uri)
-        return first.own_contact(point, point.secure and (is_sips(str(target)) or is_sips(uri)))
+        return self.contact_at(point, is_sips(str(target)) or is_sips(uri))
+
+    def contact_at(self, point: Point, sips: bool = False) -> str:
+        """The account's Contact for messages that leave from ``point``: its GRUU, if it has one.  ``sips`` where the
+        peer wants that (RFC 3261 8.1.1.8, 12.1.1)."""
+        gruu = self.gruu
+        return f'<{gruu}>' if gruu else self._leading.own_contact(point, sips and point.secure)
 
     # -- calls that come in
 

@@ -107,6 +107,11 @@ class IncomingRequest(ThreadBound):
         return method
 
     @property
+    def account(self) -> Account | None:
+        """The account that it is for; None if it is for none."""
+        return self._ua.account_of(self.request)
+
+    @property
     def answered(self) -> bool:
         """True once a final response has been sent."""
         return self._answered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.dialog.invite_server import ServerInvite
+from greensip.dialog.invite_server import ServerInvite, wants_sips
 from greensip.errors import GreensipError, MediaError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
@@ -220,13 +220,19 @@ class IncomingLeg(Leg):
                   kind: str | None) -> None:
         usage: Any = self.usage
         now = self.ua.clock.now()
-        response = usage.respond(code, now, reason=reason, headers=pairs, body=data, content_type=kind)
+        contact = self._account_contact() if self.ua.accounts and 100 < code < 300 else None
+        response = usage.respond(code, now, reason=reason, headers=pairs, body=data, content_type=kind, contact=contact)
         self._keep(response)
         if code < 200:
             if self._trying is None:
                 self._trying = now
             if code > 100 and self._ringing is None:
                 self._ringing = now
+
+    def _account_contact(self) -> str | None:
+        """RFC 5627 4.4.1: that of the address-of-record or GRUU "to which the request was most recently targeted"."""
+        account = self.account if self.usage.dialog is None else None
+        return account.contact_at(self.flow.point, wants_sips(self._request)) if account is not None else None
 
     def pass_progress(self, response: Response) -> None:
         """``progress_to=``: pass on another leg's provisional response.  Called while the endpoint flushes.

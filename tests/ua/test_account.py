@@ -454,6 +454,14 @@ def test_incoming_calls_tell_whose_they_are(alice, agent, registrar, net):
         assert call(f'sip:nobody@{host}', to='sip:alice@example.net') is second
         assert call(f'sip:nobody@{host}') is None
         assert call(f'sip:+1555@{host}') is third
+        # What answers has the Contact of the account.
+        alice._handler = lambda leg: (leg.answer(), leg.wait_ended())
+        with bob.call(f'sip:alice-2@{host}') as leg:
+            assert str(leg.response.contact) == second.contact
+        requests = []
+        alice.handle('MESSAGE', lambda incoming: requests.append(incoming.account))
+        bob.message(f'sip:alice-2@{host}', 'hello')
+        assert requests == [second]
 
 
 # -- outbound (RFC 5626)
