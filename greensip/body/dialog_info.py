@@ -222,7 +222,8 @@ def _parse_party(element: Element | None) -> DialogParty:
     if target is not None:
         # Some phones write the URI between the tags.
         party.target = target.get('uri') or text_of(target) or None
-        party.params = {param.get('pname', ''): param.get('pval', '') for param in children(target, _NS, 'param')}
+        if party.target is not None:
+            party.params = {param.get('pname', ''): param.get('pval', '') for param in children(target, _NS, 'param')}
     description = find(element, _NS, 'session-description')
     if description is not None:
         party.session_description = description.get('type', 'application/sdp'), (description.text or '')

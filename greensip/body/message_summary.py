@@ -112,6 +112,8 @@ def parse_message_summary(body: bytes) -> MessageSummary:
     messages: list[list[tuple[str, str]]] = []
     inside = False
     for line in lines:
+        if '\r' in line or '\0' in line:
+            raise ParseError('broken line of a message summary', line)
         if not line.strip():
             inside = inside or waiting is not None or bool(counts)
             if inside and (not messages or messages[-1]):
@@ -119,11 +121,11 @@ def parse_message_summary(body: bytes) -> MessageSummary:
             continue
         if inside and line[:1] in ' \t' and messages[-1]:
             field, before = messages[-1][-1]
-            messages[-1][-1] = field, f'{before} {line.strip()}'
+            messages[-1][-1] = field, f'{before} {line.strip()}'.strip()
             continue
         name, colon, text = line.partition(':')
         name, text = name.strip(), text.strip()
-        if not colon or not is_token(name) or '\r' in text or '\0' in text:
+        if not colon or not is_token(name):
             raise ParseError('broken line of a message summary', line)
         if inside:
             messages[-1].append((name, text))
