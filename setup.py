@@ -92,8 +92,10 @@ setup(
     python_requires='>=3.11',
     install_requires=['gevent>=23.9', 'greenlet>=3.0', 'dnspython>=2.4'],
     extras_require={
-        'test': ['pytest>=7.4', 'hypothesis>=6.80', 'cryptography>=41', 'mypy>=1.8', 'ruff>=0.4', 'types-gevent',
-                 'types-greenlet', 'wsproto>=1.2'],
+        'test': ['pytest>=8.0', 'rich>=13', 'hypothesis>=6.80', 'cryptography>=41', 'mypy>=1.8', 'ruff>=0.4',
+                 'types-gevent', 'types-greenlet', 'wsproto>=1.2'],
+        # Colours for the command greensip.
+        'cli': ['rich>=13'],
         # SIP over WebSocket, for browsers.
         'websocket': ['wsproto>=1.2', 'h11>=0.14'],
         # Programs written for sippy, on greensip's hub.
@@ -101,6 +103,9 @@ setup(
         # Real peers of the interoperability tests and of scripts/bench that come from PyPI.
         'peers': ['pjsua2-python', 'sippy', 'rtp-io'],
     },
-    entry_points={'console_scripts': ['greensip-b2bua = greensip.cli.b2bua:main',
-                                      'greensip-sippy = greensip.cli.sippy:main']},
+    entry_points={'console_scripts': ['greensip = greensip.cli.main:main',
+                                      'greensip-b2bua = greensip.cli.b2bua:main',
+                                      'greensip-sippy = greensip.cli.sippy:main'],
+                  # Fixtures for those who test SIP systems.
+                  'pytest11': ['greensip = greensip.testing.plugin']},
 )

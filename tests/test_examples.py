@@ -309,6 +309,22 @@ def test_strict_test_finds_what_is_wrong(start: Start, serve: Serve) -> None:
     assert 'FAILED  test_answers: ' in test.printed()
 
 
+def test_with_the_pytest_plugin(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    assert '4 passed, 1 skipped' in finished(start('test_answer', f'sip:dut@127.0.0.1:{port}'))
+    _, port = serve('redirect', '--to', '127.0.0.1:9')
+    test = start('test_answer', f'sip:dut@127.0.0.1:{port}')
+    assert test.wait(20) == 1
+    assert 'SIP ladder' in test.printed() and '302' in test.printed()
+
+
+def test_asyncio(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    printed = finished(start('from_asyncio', f'sip:a@127.0.0.1:{port}', f'sip:b@127.0.0.1:{port}'))
+    for user in 'ab':
+        assert f'sip:{user}@127.0.0.1:{port} answered' in printed
+
+
 def test_from_thread(start: Start, serve: Serve) -> None:
     _, port = serve('answer')
     printed = finished(start('from_thread', f'sip:a@127.0.0.1:{port}', f'sip:b@127.0.0.1:{port}'))

@@ -19,7 +19,7 @@ RANKS = {
     'dialog': 3,
     'transport': 4, 'media': 4,
     'ua': 5,
-    'b2bua': 6, 'proxy': 6, 'registrar': 6, 'apps': 6,
+    'b2bua': 6, 'proxy': 6, 'registrar': 6, 'apps': 6, 'aio': 6,
     'compat': 7, 'cli': 7, 'web': 7, 'testing': 7,
 }
 #: the application's names: greensip/__init__.py and __main__.py may import everything, nobody imports them
@@ -31,7 +31,7 @@ IMPURE = {'asyncio', 'gevent', 'greenlet', 'select', 'selectors', 'socket', 'ssl
 REQUIRED = {'gevent', 'greenlet', 'dns'}
 #: what an extra of setup.py brings, and the only package or module that may import it
 OPTIONAL = {'sippy': 'greensip.compat.sippy', 'h11': 'greensip.transport.websocket',
-            'wsproto': 'greensip.transport.websocket'}
+            'wsproto': 'greensip.transport.websocket', 'rich': 'greensip.cli.view', 'pytest': 'greensip.testing.plugin'}
 
 
 def package_of(module: str) -> str:

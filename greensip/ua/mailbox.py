@@ -212,6 +212,15 @@ class Mailbox(ThreadBound):
         """True for events that a strict script need not ask for."""
         return isinstance(event, Notice)
 
+    @property
+    def strict(self) -> bool:
+        """Whether an event that a wait does not ask for raises UnexpectedMessage there.  May be changed."""
+        return self._strict
+
+    @strict.setter
+    def strict(self, value: bool) -> None:
+        self._strict = value
+
     # -- delivery
 
     def deliver(self, event: Happening) -> None:

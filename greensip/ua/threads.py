@@ -6,22 +6,25 @@
 
 A proxy has the verbs and attributes of what it stands for.  Each use runs in a greenlet of the owner's hub; the
 calling thread waits on a native lock.  Arguments that are proxies arrive as the objects they stand for; results that
-belong to the hub come back as proxies; messages, events and numbers as they are.  A ``with deadline(...)`` of the
+belong to the hub come back as proxies; messages, events and numbers as they are.  What can be iterated can be iterated
+from there too, each step in the hub; ``leg.data = 7`` assigns there.  A ``with deadline(...)`` of the
 calling thread holds there too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 from greensip.native import mypyc_attr
+from greensip.transport.keepalive import KeepAlive
 
 from .deadline import current_deadline, deadline, inherited
 from .engine import Engine, thread_ident
 
-__all__ = ['Proxy', 'ThreadBound', 'run_in_hub', 'unwrap', 'wrap']
+__all__ = ['BOUND', 'Proxy', 'ThreadBound', 'run_in_hub', 'unwrap', 'wrap']
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -31,14 +34,21 @@ class ThreadBound:
     __slots__ = ()
 
 
+#: what belongs to a hub and so leaves it as a proxy only
+BOUND = (ThreadBound, Engine, KeepAlive)
+
+
 class Proxy:
     """Stands for an object of ``engine``'s thread in any other one.  Made by ``from_thread()`` and by other proxies."""
 
     __slots__ = ('_engine', '_target')
 
+    _engine: Engine
+    _target: Any
+
     def __init__(self, engine: Engine, target: Any) -> None:
-        self._engine = engine
-        self._target = target
+        object.__setattr__(self, '_engine', engine)
+        object.__setattr__(self, '_target', target)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('_'):
@@ -52,6 +62,28 @@ class Proxy:
             call.__doc__ = getattr(type(target), name).__doc__
             return call
         return run_in_hub(engine, getattr, (target, name), {})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        run_in_hub(self._engine, setattr, (self._target, name, value), {})
+
+    def __iter__(self) -> Iterator[Any]:
+        # The iterator belongs to the hub as well: only its items come out.
+        iterator = _begin(self._engine, self._target)
+        while True:
+            item = run_in_hub(self._engine, next, (iterator, _END), {})
+            if item is _END:
+                return
+            yield item
+
+    def __len__(self) -> int:
+        length: int = run_in_hub(self._engine, len, (self._target,), {})
+        return length
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, key: Any) -> Any:
+        return run_in_hub(self._engine, operator.getitem, (self._target, key), {})
 
     def __enter__(self) -> Any:
         return run_in_hub(self._engine, self._target.__enter__, (), {})
@@ -72,6 +104,25 @@ class Proxy:
 
     def __repr__(self) -> str:
         return f'<Proxy of {self._target!r}>'
+
+
+#: ends an iteration: StopIteration cannot travel through a future
+_END = object()
+
+
+class _Box:
+    """Carries something of the hub out as it is, for the proxies themselves."""
+
+    __slots__ = ('content',)
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def _begin(engine: Engine, target: Any) -> Any:
+    """The iterator of something in the hub."""
+    box: Any = run_in_hub(engine, lambda: _Box(iter(target)), (), {})
+    return box.content
 
 
 def run_in_hub(engine: Engine, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -98,10 +149,12 @@ def _call(budget: deadline | None, fn: Callable[..., Any], args: tuple[Any, ...]
 
 def wrap(engine: Engine, value: Any) -> Any:
     """What another thread gets to see of ``value``."""
-    if isinstance(value, (ThreadBound, Engine)):
+    if isinstance(value, BOUND):
         return Proxy(engine, value)
     if type(value) in (list, tuple):
         return type(value)(wrap(engine, item) for item in value)
+    if type(value) is dict:
+        return {key: wrap(engine, item) for key, item in value.items()}
     return value
 
 

@@ -7,14 +7,17 @@ import threading
 import gevent
 import pytest
 
+import greensip
+import greensip.ua
 from greensip.errors import Busy, UsageError, WaitTimeout, WrongState, WrongThread, response_error
 from greensip.ua.deadline import deadline
 from greensip.ua.engine import Engine
 from greensip.ua.group import LegGroup
+from greensip.ua.later import NotThere
 from greensip.ua.mailbox import after, wait_any
-from greensip.ua.threads import Proxy
+from greensip.ua.threads import BOUND, Proxy, ThreadBound, unwrap, wrap
 
-from .conftest import Line
+from .conftest import Line, answering
 
 
 class Switchboard(Engine):
@@ -179,3 +182,92 @@ def test_a_proxy_hides_what_is_private(board):
 def test_wait_any_refuses_a_proxy_of_something_else(board):
     error = in_thread(lambda: wait_any(board.from_thread().invite('x')))
     assert isinstance(error, UsageError)
+
+
+# -- everything that is public has its proxy
+
+#: what other threads get as it is: plain data, which nobody changes behind their back, and what works on proxies as on
+#: what they stand for (Hunt)
+VALUES = {
+    'After', 'Flow', 'Hunt', 'NameAddr', 'Notice', 'Request', 'Response', 'SessionDescription', 'Settings', 'SipUri', 'TelUri',
+    'Timings', 'deadline',
+}
+#: the door itself
+DOORS = {'Proxy'}
+
+
+@pytest.mark.parametrize('module', [greensip, greensip.ua])
+def test_every_public_class_is_bound_to_its_thread_or_a_value(module):
+    undecided = []
+    for name in module.__all__:
+        cls = getattr(module, name)
+        if isinstance(cls, type) and not issubclass(cls, (*BOUND, BaseException)) and name not in VALUES | DOORS:
+            undecided.append(name)
+    assert undecided == [], 'derive them from ThreadBound, or name them in VALUES if they are plain data'
+
+
+def test_values_are_not_bound():
+    for name in VALUES:
+        assert not issubclass(getattr(greensip, name), BOUND)
+
+
+def test_what_a_call_shows_to_another_thread_is_a_proxy_or_a_value(alice, bob, net, to_bob):
+    """Every attribute of a user agent, of both legs of a call and of a group, in use."""
+    bob.serve(answering, background=True)
+    leg = alice.call(to_bob, timeout=5)
+    group = LegGroup(leg, engine=alice)
+
+    def look():
+        found, raw = 0, []
+        for proxy in (Proxy(alice, alice), Proxy(alice, leg), Proxy(bob, bob.legs[0]), Proxy(alice, group)):
+            for name in dir(proxy):
+                try:
+                    value = getattr(proxy, name)
+                except (NotThere, AttributeError):
+                    continue
+                found += 1
+                items = value if isinstance(value, (list, tuple)) else [value]
+                raw += [name for item in items if isinstance(item, BOUND)]
+        return found, raw
+
+    with net.clock.held():
+        found, raw = in_thread(look)
+    assert found > 100 and raw == []
+
+
+def test_iterating_indexing_and_assigning(board):
+    class Presence(ThreadBound):
+        """Something that gives one thing after the other."""
+
+        def __init__(self):
+            self.mood = 'idle'
+
+        def __iter__(self):
+            for number in range(3):
+                board.check_thread()
+                yield Line(board, f'{self.mood} {number}')
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, key):
+            board.check_thread()
+            return {'a': 1}[key]
+
+    target = Presence()
+
+    def script():
+        proxy = Proxy(board, target)
+        proxy.mood = 'busy'
+        lines = list(proxy)
+        return lines, len(proxy), bool(proxy), proxy['a'], proxy.mood
+
+    lines, length, true, item, mood = in_thread(script)
+    assert [type(line) for line in lines] == [Proxy] * 3 and [unwrap(line).name for line in lines][2] == 'busy 2'
+    assert (length, true, item, mood, target.mood) == (3, True, 1, 'busy', 'busy')
+
+
+def test_mappings_of_legs_are_proxies_too(board):
+    line = Line(board)
+    assert in_thread(lambda: Proxy(board, board).post) is not None
+    assert type(wrap(board, {'a': line})['a']) is Proxy

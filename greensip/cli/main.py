@@ -1,0 +1,180 @@
+"""The command ``greensip``: calls, answers, asks, writes from a terminal, and shows what is said on the wire."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
+
+from . import commands
+from .outcome import STATUSES, Outcome
+from .session import Session, checked_uri, common_arguments, conduct
+
+__all__ = ['COMMANDS', 'PROGRAM', 'Command', 'main', 'make_parser']
+
+PROGRAM = 'greensip'
+
+HELP = """\
+SIP from the terminal: calls, answers, asks, writes, and draws every message as a ladder while it happens.
+
+  greensip answer                                      wait for calls at port 5060, in one terminal
+  greensip call sip:bob@127.0.0.1                      call there, from another
+  greensip options sip:pbx.example.com                 is it there, what can it do
+  greensip COMMAND --help                              the options of a command, with examples
+"""
+
+
+class Command(NamedTuple):
+    """One of the commands."""
+
+    name: str
+    #: in half a line, for the list of all
+    summary: str
+    #: its help: what it does, then examples
+    text: str
+    story: Callable[[Session], Outcome]
+    arguments: Callable[[argparse.ArgumentParser], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f'{PROGRAM}: {message}; {self.prog} --help tells more\n')
+        raise SystemExit(2)
+
+
+def seconds(text: str) -> float:
+    """For argparse: a time in seconds, not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of seconds')
+    return value
+
+
+def number(text: str) -> int:
+    """For argparse: a whole number from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number above 0')
+    return int(text)
+
+
+def call_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to call')
+    parser.add_argument('--timeout', type=seconds, default=60, metavar='S',
+                        help='give up when nobody answers for so long (default %(default)g)')
+    parser.add_argument('--seconds', type=seconds, metavar='S', help='hang up after so long; without it Ctrl-C does')
+    parser.add_argument('--sdp', metavar='FILE', help='the offer, as a session description; - reads it from the input')
+    parser.add_argument('--late-offer', action='store_true', help='let them make the offer')
+    parser.add_argument('--follow', type=int, default=5, metavar='N',
+                        help='so many further addresses may be tried when a 3xx names them (default %(default)s)')
+
+
+def answer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--ring', type=seconds, metavar='S', help='ring for so long before anything else')
+    parser.add_argument('--code', type=int, default=200, metavar='CODE', help='answer with this, 486 for instance')
+    parser.add_argument('--redirect', metavar='URI', action='append', type=checked_uri,
+                        help='send callers there with a 302; may be repeated')
+    parser.add_argument('--seconds', type=seconds, metavar='S', help='hang up after so long')
+    parser.add_argument('--sdp', metavar='FILE', help='the session description to answer with')
+    parser.add_argument('--once', action='store_true', help='end with the first call')
+    parser.add_argument('--timeout', type=seconds, metavar='S', help='end when nothing has ended it for so long')
+
+
+def options_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to ask')
+    parser.add_argument('--count', type=number, default=1, metavar='N', help='ask so many times (default %(default)s)')
+    parser.add_argument('--interval', type=seconds, default=1, metavar='S',
+                        help='seconds between two of them (default %(default)g)')
+    parser.add_argument('--timeout', type=seconds, default=10, metavar='S',
+                        help='how long to wait for an answer (default %(default)g)')
+
+
+def message_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('uri', metavar='URI', type=checked_uri, help='to whom')
+    parser.add_argument('text', metavar='TEXT', help='what; - reads it from the input')
+    parser.add_argument('--content-type', default='text/plain', metavar='TYPE', help='default %(default)s')
+    parser.add_argument('--timeout', type=seconds, default=10, metavar='S',
+                        help='how long to wait for an answer (default %(default)g)')
+
+
+COMMANDS = [
+    Command('call', 'call somebody', """\
+Call URI, tell what happens, stay in the call until they or Ctrl-C hang up.  There is no audio: the session description
+says that no media flows, unless --sdp gives another.
+
+  greensip call sip:bob@127.0.0.1:5080 --seconds 5                      five seconds, then hang up
+  greensip call 'sip:bob@example.com;transport=tls' --ca ca.pem         over TLS
+  GREENSIP_PASSWORD=s3cret greensip call sip:bob@example.com --from sip:alice@example.com
+  greensip call sip:bob@127.0.0.1 --json | jq 'select(.event=="outcome").outcome'
+""", commands.call, call_arguments),
+    Command('answer', 'wait for calls', """\
+Take every call at port 5060 (UDP and TCP) or where --listen says, and every MESSAGE, until Ctrl-C.
+
+  greensip answer --listen udp:127.0.0.1:5080
+  greensip answer --ring 3                              ring for three seconds first
+  greensip answer --code 486                            be busy
+  greensip answer --redirect sip:bob@192.0.2.7          send them elsewhere
+  greensip answer --once --seconds 10                   one call, ten seconds, and its exit status
+""", commands.answer, answer_arguments),
+    Command('options', 'ask whether somebody is there, and what they can do', """\
+Send OPTIONS, and print what the answer says: methods, extensions, bodies, and how long it took.
+
+  greensip options sip:pbx.example.com
+  greensip options sip:192.0.2.7:5080 --count 5         like ping
+  greensip options 'sip:edge.example.com;transport=wss' --quiet || echo it is down
+""", commands.options, options_arguments),
+    Command('message', 'send a text', """\
+Send a text (MESSAGE, RFC 3428).
+
+  greensip message sip:bob@127.0.0.1 'Call me back'
+  date | greensip message sip:bob@127.0.0.1 -
+""", commands.message, message_arguments),
+]
+
+
+def statuses_text() -> str:
+    """The table of exit statuses."""
+    rows = [f'  {status:>3}  {word:<20}{text}' for status, (word, text) in STATUSES.items()]
+    return '\n'.join(['exit status, and outcome as --json has it:', *rows])
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = Parser(prog=PROGRAM, description=HELP, epilog=statuses_text(),
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--version', action='version', version=f'{PROGRAM} {version()}')
+    kinds = parser.add_subparsers(metavar='COMMAND', dest='command', parser_class=Parser, required=True)
+    for command in COMMANDS:
+        sub = kinds.add_parser(command.name, help=command.summary, description=command.text, epilog=statuses_text(),
+                               formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.arguments(sub)
+        common_arguments(sub)
+        sub.set_defaults(story=command.story)
+    return parser
+
+
+def version() -> str:
+    """The version of the installed package."""
+    try:
+        return importlib.metadata.version('greensip')
+    except importlib.metadata.PackageNotFoundError:
+        return '(not installed)'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status is a key of ``greensip.cli.outcome.STATUSES``."""
+    try:
+        options = make_parser().parse_args(arguments)
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else 2
+    return conduct(options, options.story)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,394 @@
+"""The command ``greensip`` as a person starts it: what it prints, what it exits with, what Ctrl-C does."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from benchmarks import peers
+from benchmarks.certificates import Authority
+
+from greensip.cli.main import COMMANDS
+from greensip.cli.outcome import STATUSES
+from greensip.ua import UserAgent
+
+COMMAND = [sys.executable, '-u', '-m', 'greensip']
+SDP = ('v=0\r\no=- 1 1 IN IP4 10.9.9.9\r\ns=-\r\nc=IN IP4 10.9.9.9\r\nt=0 0\r\n'
+       'm=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n')
+
+
+class Ended:
+    """A command that has ended."""
+
+    def __init__(self, process: subprocess.Popen[str], out: str, err: str) -> None:
+        self.status, self.out, self.err = process.returncode, out, err
+
+    @property
+    def events(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        assert self.events[-1]['event'] == 'outcome' and self.events[-1]['status'] == self.status
+        found: dict[str, Any] = self.events[-1]
+        return found
+
+
+def run(*arguments: object, stdin: str | None = None, env: dict[str, str] | None = None,
+        act: Callable[[subprocess.Popen[str]], None] | None = None, seconds: float = 20) -> Ended:
+    """Run the command to its end while our hub goes on."""
+    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, text=True,
+                               env={**os.environ, **(env or {})})
+
+    def talk() -> tuple[str, str]:
+        return process.communicate(stdin, timeout=seconds)
+
+    try:
+        if act is not None:
+            act(process)
+        out, err = gevent.get_hub().threadpool.apply(talk)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return Ended(process, out, err)
+
+
+@pytest.fixture
+def bob() -> Iterator[UserAgent]:
+    with UserAgent('udp:127.0.0.1:0', name='bob', watchdog=None) as ua:
+        yield ua
+
+
+def answering(leg: Any) -> None:
+    leg.ring()
+    leg.answer()
+    leg.wait_ended()
+
+
+@pytest.fixture
+def answer(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., tuple[peers.Peer, int]]]:
+    """``answer('--once')`` starts ``greensip answer`` on a free port."""
+    with peers.stopped_at_end([]) as running:
+        def start(*arguments: str) -> tuple[peers.Peer, int]:
+            port = free_port()
+            peer = peers.Peer('answer', [*COMMAND, 'answer', '--listen', f'udp:127.0.0.1:{port}', *arguments], tmp_path)
+            running.append(peer)
+            peer.wait_for_text('listening on')
+            return peer, port
+
+        yield start
+
+
+# -- what it says
+
+
+def test_help_teaches() -> None:
+    text = run('--help').out
+    for command in COMMANDS:
+        assert f'    {command.name} ' in text or f'    {command.name}\n' in text
+        mine = run(command.name, '--help')
+        assert mine.status == 0 and f'  greensip {command.name} ' in mine.out, 'no example'
+        for status, (word, _) in STATUSES.items():
+            assert f'{status:>3}  {word}' in mine.out
+
+
+def test_python_m_and_version() -> None:
+    assert run('--version').out.startswith('greensip ')
+
+
+@pytest.mark.parametrize(('arguments', 'what'), [
+    ([], 'the following arguments are required: COMMAND'),
+    (['dance'], "invalid choice: 'dance'"),
+    (['call'], 'the following arguments are required: URI'),
+    (['call', 'bob'], "'bob' is no address"),
+    (['call', 'sip:bob@127.0.0.1', '--seconds', 'x'], "'x' is no number of seconds"),
+    (['call', 'sip:bob@127.0.0.1', '--header', 'nothing'], "write 'Name: value'"),
+    (['call', 'sip:bob@127.0.0.1', '--password', 'x'], 'a password needs a name'),
+    (['call', 'sip:bob@127.0.0.1', '--sdp', '/nonexistent'], '/nonexistent'),
+    (['call', 'sip:bob@127.0.0.1', '--pcap', '/nonexistent/x'], '/nonexistent/x'),
+    (['call', 'sip:bob@127.0.0.1', '--listen', 'udp:192.0.2.77:5060'], '192.0.2.77'),
+    (['options', 'sip:bob@127.0.0.1', '--count', '0'], "'0' is no whole number above 0"),
+    (['answer', '--code', '180', '--listen', 'udp:127.0.0.1:0'], '--code 180 is no final response'),
+])
+def test_mistakes_are_told_in_a_sentence(arguments: list[str], what: str) -> None:
+    done = run(*arguments)
+    assert (done.status, done.out) == (2, '')
+    assert what in done.err and done.err.startswith('greensip: ') and done.err.count('\n') == 1
+
+
+# -- calls
+
+
+def test_a_call_is_drawn(bob: UserAgent) -> None:
+    bob.serve(answering, background=True)
+    done = run('call', bob.uri, '--seconds', '0.2')
+    assert done.status == 0
+    lines = [line[10:].strip() for line in done.out.splitlines()]
+    wanted = ['we peer', 'INVITE (sdp)', '180 INVITE', 'it rings', '200 INVITE (sdp)', 'ACK', 'answered by', 'BYE',
+              '200 BYE', 'hung up after 0.2 s']
+    assert len(lines) == len(wanted)
+    assert all(word in ' '.join(line.split()) for line, word in zip(lines, wanted))
+    assert lines[1].startswith('|-') and '>|' in lines[1] and '<-' in lines[2]
+
+
+def test_a_call_as_json(bob: UserAgent) -> None:
+    bob.serve(answering, background=True)
+    done = run('call', bob.uri, '--seconds', '0', '--json', '--from', 'sip:alice@example.com', '--header', 'X-Id: 7',
+               '--messages')
+    assert done.outcome['outcome'] == 'done'
+    messages = [event for event in done.events if event['event'] == 'message']
+    assert [(m['direction'], m['method'], m['code']) for m in messages] == [
+        ('sent', 'INVITE', None), ('received', 'INVITE', 180), ('received', 'INVITE', 200), ('sent', 'ACK', None),
+        ('sent', 'BYE', None), ('received', 'BYE', 200)]
+    assert len({m['call_id'] for m in messages}) == 1 and messages[0]['body'] == 'application/sdp'
+    assert 'From: <sip:alice@example.com>;tag=' in messages[0]['text'] and 'X-Id: 7\r\n' in messages[0]['text']
+    assert [e['code'] for e in done.events if e['event'] == 'note'] == [180, 200]
+
+
+@pytest.mark.parametrize(('code', 'status'), [(486, 10), (600, 10), (403, 11), (404, 4), (408, 7), (503, 5), (603, 6)])
+def test_what_a_refusal_exits_with(bob: UserAgent, code: int, status: int) -> None:
+    bob.serve(lambda leg: leg.reject(code), background=True)
+    done = run('call', bob.uri, '--json', '--quiet')
+    assert (done.status, done.outcome['code']) == (status, code)
+    assert [event['event'] for event in done.events] == ['outcome']
+
+
+def test_redirections_are_followed_if_asked_for(bob: UserAgent) -> None:
+    with UserAgent('udp:127.0.0.1:0', name='carol', watchdog=None) as carol:
+        carol.serve(answering, background=True)
+        bob.serve(lambda leg: leg.redirect(carol.uri), background=True)
+        done = run('call', bob.uri, '--follow', 0, '--json')
+        assert (done.status, done.outcome['outcome']) == (3, 'redirected')
+        assert run('call', bob.uri, '--seconds', 0).status == 0
+
+
+def test_nobody_is_there(free_port: Callable[[], int]) -> None:
+    done = run('call', f'sip:bob@127.0.0.1:{free_port()};transport=tcp', '--json')
+    assert (done.status, done.outcome['outcome']) == (8, 'unreachable')
+
+
+def test_nobody_answers(bob: UserAgent) -> None:
+    bob.serve(lambda leg: (leg.ring(), leg.wait_ended()), background=True)
+    done = run('call', bob.uri, '--timeout', '0.3', '--json')
+    assert (done.status, done.outcome['outcome']) == (7, 'no answer')
+    assert [e['method'] for e in done.events if e['event'] == 'message' and e['direction'] == 'sent'][1] == 'CANCEL'
+
+
+def test_the_peer_hangs_up(bob: UserAgent) -> None:
+    def handler(leg: Any) -> None:
+        leg.answer()
+        leg.wait_for('ACK')
+        leg.hangup('Q.850;cause=16;text="bye \x1b[31m"')
+
+    bob.serve(handler, background=True)
+    done = run('call', bob.uri)
+    assert done.status == 0 and 'the peer hung up after' in done.out
+    assert '\x1b' not in done.out
+
+
+def test_a_late_offer_and_an_offer_from_a_file(bob: UserAgent, tmp_path: Path) -> None:
+    acks: list[bytes] = []
+    offers: list[bytes] = []
+
+    def handler(leg: Any) -> None:
+        offers.append(leg.offer)
+        leg.answer(SDP)
+        acks.append(leg.wait_for('ACK', timeout=5).message.body)
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    assert run('call', bob.uri, '--late-offer', '--seconds', 0).status == 0
+    assert offers == [b''] and b'm=audio' in acks[0] and b'a=inactive' in acks[0]
+    (tmp_path / 'offer.sdp').write_text(SDP.replace('\r\n', '\n'))
+    assert run('call', bob.uri, '--sdp', tmp_path / 'offer.sdp', '--seconds', 0).status == 0
+    assert run('call', bob.uri, '--sdp', '-', '--seconds', 0, stdin=SDP).status == 0
+    assert offers[1:] == [SDP.encode()] * 2
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_hangs_up(bob: UserAgent, number: int) -> None:
+    ended: list[Any] = []
+
+    def handler(leg: Any) -> None:
+        leg.answer()
+        leg.wait_for('ACK', timeout=5)
+        process.send_signal(number)
+        ended.append(leg.wait_ended(timeout=5).error)
+
+    bob.serve(handler, background=True)
+    process: Any = None
+
+    def act(started: Any) -> None:
+        nonlocal process
+        process = started
+
+    done = run('call', bob.uri, '--json', act=act)
+    assert done.outcome['outcome'] == 'done'
+    assert [e['code'] for e in done.events if e['event'] == 'message'][-1] == 200, 'the BYE was answered'
+    assert 'hung up' in str(ended[0])
+
+
+def test_ctrl_c_while_it_rings(bob: UserAgent) -> None:
+    def handler(leg: Any) -> None:
+        leg.ring()
+        gevent.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        leg.wait_ended(timeout=5)
+
+    bob.serve(handler, background=True)
+    process: Any = None
+
+    def act(started: Any) -> None:
+        nonlocal process
+        process = started
+
+    done = run('call', bob.uri, '--json', act=act)
+    assert (done.status, done.outcome['outcome']) == (130, 'interrupted')
+    assert 'CANCEL' in {e['method'] for e in done.events if e['event'] == 'message'}
+
+
+def test_passwords_come_from_where_nobody_looks_and_are_masked(bob: UserAgent, tmp_path: Path) -> None:
+    tries: list[Any] = []
+
+    def handler(leg: Any) -> None:
+        found = leg.headers.get('Authorization')
+        tries.append(found)
+        if found is None:
+            leg.reject(401, headers={'WWW-Authenticate': 'Digest realm="here", nonce="abc", qop="auth"'})
+        else:
+            leg.answer()
+            leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    (tmp_path / 'secret').write_text('s3cret\n')
+    common = ('call', bob.uri, '--seconds', 0, '--from', 'sip:alice@example.com', '--messages')
+    for given, env in ((('--password-file', tmp_path / 'secret'), {}), ((), {'GREENSIP_PASSWORD': 's3cret'}),
+                       (('--password', 's3cret', '--user', 'al'), {})):
+        tries.clear()
+        done = run(*common, *given, env=env)
+        assert done.status == 0 and len(tries) == 2
+        assert f'username="{"al" if given[2:] else "alice"}"' in tries[1]
+        assert 'response=***' in done.out
+    assert run('call', bob.uri, '--user', 'x').status == 11
+
+
+def test_over_tls(free_port: Callable[[], int], tmp_path: Path) -> None:
+    made = Authority(tmp_path).issue()
+    with UserAgent(f'tls:127.0.0.1:0?cert={made.cert}&key={made.key}', name='bob', watchdog=None) as ua:
+        ua.serve(answering, background=True)
+        uri = f'sip:bob@127.0.0.1:{ua.points[0].address[1]};transport=tls'
+        assert run('call', uri, '--seconds', 0, '--ca', made.ca).status == 0
+        assert run('call', uri, '--seconds', 0, '--insecure').status == 0
+        assert run('call', uri, '--seconds', 0).status == 8
+
+
+# -- answer, options, message
+
+
+def test_answer_takes_calls_and_texts(answer: Callable[..., Any], bob: UserAgent) -> None:
+    peer, port = answer('--ring', '0.1')
+    with bob.invite(f'sip:x@127.0.0.1:{port}') as leg:
+        leg.wait_for('180', timeout=5)
+        leg.wait_for('200', timeout=5)
+    bob.message(f'sip:x@127.0.0.1:{port}', 'hello\x1b there', timeout=5)
+    peer.wait_for_text(f'{bob.uri.rpartition(":")[0]}.* calls sip:x@127.0.0.1')
+    peer.wait_for_text(r'writes: hello\\x1b there')
+    peer.send_signal(signal.SIGINT)
+    assert peer.wait(10) == 0
+    assert peer.printed().splitlines()[-1].endswith(' ended')
+
+
+def test_answer_in_other_ways(answer: Callable[..., Any], bob: UserAgent) -> None:
+    from greensip import Busy, Redirected, RemoteHangup
+
+    busy, port = answer('--code', '486', '--once')
+    with pytest.raises(Busy):
+        bob.call(f'sip:x@127.0.0.1:{port}', timeout=5)
+    assert busy.wait(10) == 0
+    _, port = answer('--redirect', 'sip:carol@192.0.2.7')
+    with pytest.raises(Redirected) as away:
+        bob.call(f'sip:x@127.0.0.1:{port}', timeout=5)
+    assert str(away.value.contacts[0].uri) == 'sip:carol@192.0.2.7'
+    brief, port = answer('--seconds', '0.1', '--once', '--json')
+    with bob.call(f'sip:x@127.0.0.1:{port}', timeout=5) as leg:
+        assert isinstance(leg.wait_ended(timeout=5).error, RemoteHangup)
+    assert brief.wait(10) == 0
+    assert json.loads(brief.printed().splitlines()[-1])['outcome'] == 'done'
+
+
+def test_answer_gives_up(free_port: Callable[[], int]) -> None:
+    assert run('answer', '--listen', f'udp:127.0.0.1:{free_port()}', '--timeout', '0.1').status == 7
+
+
+def test_a_port_in_use(answer: Callable[..., Any]) -> None:
+    _, port = answer()
+    done = run('answer', '--listen', f'udp:127.0.0.1:{port}')
+    assert done.status == 2 and str(port) in done.err and done.err.count('\n') == 1
+
+
+def test_options_tell_what_somebody_can(bob: UserAgent, free_port: Callable[[], int]) -> None:
+    done = run('options', bob.uri, '--count', '3', '--interval', '0')
+    assert done.status == 0 and 'it knows: INVITE, ACK' in done.out and '3 of 3 answered' in done.out
+    assert run('options', f'sip:127.0.0.1:{free_port()}', '--count', 2, '--interval', 0).status == 8
+    bob.handle('OPTIONS', lambda incoming: 404)
+    assert run('options', bob.uri).status == 4
+
+
+def test_a_text_from_the_line_and_from_a_pipe(bob: UserAgent) -> None:
+    got: list[Any] = []
+    bob.handle('MESSAGE', lambda incoming: got.append(incoming.request.body))
+    assert run('message', bob.uri, 'hello').status == 0
+    assert run('message', bob.uri, '-', stdin='from a pipe').status == 0
+    assert got == [b'hello', b'from a pipe']
+    bob.handle('MESSAGE', lambda incoming: 480)
+    assert run('message', bob.uri, 'hello').status == 4
+
+
+def test_a_reader_that_leaves(bob: UserAgent) -> None:
+    bob.serve(answering, background=True)
+    command = f'{sys.executable} -u -m greensip call {bob.uri} --seconds 0.2 | head -1'
+    done = gevent.get_hub().threadpool.apply(lambda: subprocess.run(command, shell=True, capture_output=True, text=True,
+                                                                    timeout=20))
+    assert done.stdout.count('\n') == 1 and 'Traceback' not in done.stderr, done.stderr
+
+
+def test_in_a_terminal_there_are_colours(bob: UserAgent) -> None:
+    pytest.importorskip('rich')
+    bob.serve(answering, background=True)
+    parent, child = pty.openpty()
+    process = subprocess.Popen([*COMMAND, 'call', bob.uri, '--seconds', '0.6'], stdin=subprocess.DEVNULL, stdout=child,
+                               stderr=child, env={**os.environ, 'TERM': 'xterm', 'NO_COLOR': ''})
+    os.close(child)
+    text = b''
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if not gevent.get_hub().threadpool.apply(lambda: _readable(parent)):
+            continue
+        try:
+            piece = os.read(parent, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(parent)
+    assert process.wait(10) == 0
+    assert b'\x1b[36m' in text and b'in the call, Ctrl-C hangs up' in text and b'hung up after' in text
+
+
+def _readable(fd: int) -> bool:
+    import select
+
+    return bool(select.select([fd], [], [], 0.2)[0])
