@@ -277,8 +277,9 @@ class Location:
             return Reply(400)
         left = list(current)
         added: list[Binding] = []
-        kept = 0
-        flows = 0
+        # contacts that stay, and those of them that are flows; whether any is
+        kept = flows = 0
+        is_outbound = False
         for contact in contacts:
             uri = contact.uri
             text = str(uri)
@@ -301,6 +302,7 @@ class Location:
                     return Reply(439)
             if not (_is_clean(text) and _is_clean(contact.param_text)):
                 return Reply(400)
+            is_outbound = is_outbound or reg_id > 0
             if expires:
                 kept += 1
                 flows += reg_id > 0
@@ -333,7 +335,7 @@ class Location:
             # RFC 5626 6: one flow to a REGISTER
             return Reply(400)
         bindings = [*left, *added]
-        return tuple(self._renumbered(bindings)), flows > 0
+        return tuple(self._renumbered(bindings)), is_outbound
 
     def _is_gruu(self, uri: SipUri, to: Uri) -> bool:
         """Whether a contact is a GRUU of this very address of record."""
