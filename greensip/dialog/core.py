@@ -259,8 +259,8 @@ class Core:
         self.layer.transport_failed(flow, error, now, data)
         if self.registrations and not data:
             for registration in tuple(self.registrations):
-                if registration.flow == flow and registration.follows_flow:
-                    registration.flow_failed(error, now)
+                if registration.flow == flow:
+                    registration.connection_lost(error, now)
         self._settle(now)
 
     def located(self, lookup: Lookup, targets: Sequence[Target], error: TransportError | None, now: float) -> None:

@@ -193,11 +193,11 @@ class Registration(Machine):
     """
 
     __slots__ = (
-        '_everything', '_exchange', '_expiry', '_lengthened', '_place', '_redirect', '_redirects', '_removed',
-        '_retry', '_since', '_tried', 'aor', 'associated', 'backoff', 'bindings', 'call_id', 'contact', 'contacts',
-        'core', 'cseq', 'digest', 'error', 'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu', 'headers',
-        'instance', 'keep', 'kept', 'outbound', 'outbound_active', 'owner', 'params', 'peers', 'places', 'point',
-        'public_gruu', 'reg_id', 'response', 'route', 'service_route', 'tag', 'temporary_gruu', 'user',
+        '_everything', '_exchange', '_expiry', '_lengthened', '_place', '_redirect', '_redirects', '_refreshed',
+        '_removed', '_retry', '_since', '_tried', 'aor', 'associated', 'backoff', 'bindings', 'call_id', 'contact',
+        'contacts', 'core', 'cseq', 'digest', 'error', 'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu',
+        'headers', 'instance', 'keep', 'kept', 'outbound', 'outbound_active', 'owner', 'params', 'peers', 'places',
+        'point', 'public_gruu', 'reg_id', 'response', 'route', 'service_route', 'tag', 'temporary_gruu', 'user',
     )
 
     initial = UNREGISTERED
@@ -318,8 +318,9 @@ class Registration(Machine):
         self._exchange: RegisterRequest | None = None
         self._retry: Timer | None = None
         self._expiry: Timer | None = None
-        #: when the flow was registered first
+        #: when the flow was registered first, and last
         self._since = 0.0
+        self._refreshed = 0.0
         self._place = 0
         self._tried = 0
         self._lengthened = 0
@@ -378,6 +379,23 @@ class Registration(Machine):
         else:
             self.failures += 1
             self.fire('flow failed early', error, now)
+
+    def connection_lost(self, error: Exception, now: float) -> None:
+        """The connection that our flow went over is gone.
+
+        Where the registrar has not granted outbound, it may still reach us by another way, or may not, behind a NAT:
+        a refresh opens the next connection.  One that was just refreshed waits a while, for there are registrars that
+        close each connection.
+        """
+        if self.follows_flow:
+            self.flow_failed(error, now)
+        elif self.state == BOUND:
+            pause = self._refreshed + PROVED_DATAGRAM - now
+            if pause <= 0:
+                self.fire('retry', now)
+            elif self._retry is None or self._retry.deadline > now + pause:
+                self.stop_retry()
+                self._retry = self.core.timers.add(pause, now, self, 'retry')
 
     # -- what is known
 
@@ -555,6 +573,7 @@ class Registration(Machine):
         self.response = response
         self.error = None
         self._removed = []
+        self._refreshed = now
         lasts = self._expiry is not None
         if not lasts:
             self._since = now

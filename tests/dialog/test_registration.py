@@ -603,8 +603,17 @@ def test_a_connection_that_breaks_is_told_by_the_transport(world: World, bob: Pa
     bob.core.transport_failed(registration.flow, ConnectError('reset'), world.now, b'one message')
     assert (registration.state, other.state) == ('registered', 'registered')
     bob.core.transport_failed(registration.flow, ConnectError('reset'), world.now)
-    # Who is reached without the flow does not need it.
-    assert (registration.state, other.state) == ('registering', 'registered')
+    # Who may be reached without it asks for a new one, and is not lost meanwhile.
+    assert (registration.state, other.state) == ('registering', 'refreshing')
+    world.run()
+    assert said(world).count('lost lost') == 1
+    asked = len(registrar.requests)
+    other.connection_lost(ConnectError('reset'), world.now)
+    other.connection_lost(ConnectError('reset'), world.now)
+    world.run(10)
+    assert (len(registrar.requests), other.state) == (asked, 'registered')
+    world.run(20)
+    assert len(registrar.requests) == asked + 1
 
 
 def test_the_wait_is_longer_while_another_flow_lives(world: World, bob: Party, registrar: Registrar) -> None:
