@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from random import SystemRandom
 from typing import Any
 
@@ -13,13 +14,13 @@ from gevent.event import AsyncResult
 from greensip.errors import GreensipError, LegEnded, LocalHangup, RemoteHangup, SetupError, WaitTimeout
 from greensip.sdp import Direction, parse_sdp
 from greensip.sdp import answer as answer_sdp
-from greensip.ua import IncomingLeg, IncomingRequest, Leg
+from greensip.ua import Account, IncomingLeg, IncomingRequest, Leg
 
 from .outcome import Outcome, outcome_of, outcome_of_code
 from .session import Session, read_body
 from .view import clean
 
-__all__ = ['answer', 'call', 'message', 'options']
+__all__ = ['answer', 'call', 'message', 'options', 'register']
 
 
 def call(session: Session) -> Outcome:
@@ -145,9 +146,11 @@ def answer(session: Session) -> Outcome:
 
     if o.code < 200 or o.code > 699:
         raise SetupError(f'--code {o.code} is no final response')
-    with session.user_agent(port=5060) as ua:
+    with session.user_agent(o.registrar or o.aor or '', 0 if o.aor else 5060) as ua, ExitStack() as scope:
         ua.handle('MESSAGE', on_message)
         ua.serve(handler, background=True)
+        if o.aor:
+            tell_registration(session, scope.enter_context(open_account(session)))
         at = [f'{point.transport.lower()}:{point.sent_by}' for point in ua.points]
         view.note(f'listening on {", ".join(at)}', places=at, uri=ua.uri)
         view.state('waiting for calls, Ctrl-C ends')
@@ -158,6 +161,66 @@ def answer(session: Session) -> Outcome:
             return Outcome(7, f'nobody called within {o.timeout:g} s')
         assert outcome is not None
         return outcome
+
+
+def register(session: Session) -> Outcome:
+    """Register, and stay registered."""
+    o, view = session.options, session.view
+    with session.user_agent(o.registrar or o.aor), open_account(session) as account:
+        if o.query or o.remove_all:
+            if o.remove_all:
+                account.unregister(timeout=o.timeout, everything=True)
+            found = account.query(timeout=o.timeout)
+            for contact in found:
+                view.note(f'reached at {clean(str(contact).encode())}', contact=str(contact))
+            return Outcome(0, f'{len(found)} contacts', 200)
+        tell_registration(session, account)
+        session.reached = True
+        if o.seconds is None or o.seconds:
+            view.state('registered, Ctrl-C ends')
+            deadline = time.monotonic() + o.seconds if o.seconds else None
+            while (event := next_event(account, deadline)) is not None:
+                if event.label in ('lost', 'failed'):
+                    why = clean(str(event.error).encode())
+                    view.note(f'{event.label}: {why}', what=event.label, why=why)
+                    view.state('not registered, tried again by and by')
+                    if account.state == 'unregistered':
+                        return outcome_of(event.error)
+                else:
+                    view.note(f'registered again, for {account.expires} s', what=event.label, expires=account.expires)
+                    view.state('registered, Ctrl-C ends')
+        if not account.registered:
+            return Outcome(9, f'not registered any more: {account.failure}')
+        account.unregister(timeout=10)
+        return Outcome(0, 'registered, and un-registered', 200)
+
+
+def open_account(session: Session) -> Account:
+    """The account that the command line describes; not registered yet."""
+    o = session.options
+    o.from_ = o.from_ or o.aor
+    given = session.calling()
+    return session.ua.account(o.aor, credentials=given.get('credentials'), headers=given.get('headers'),
+                              registrar=o.registrar, expires=o.expires)
+
+
+def tell_registration(session: Session, account: Account) -> None:
+    """Register, and say as what."""
+    o, view = session.options, session.view
+    view.state(f'registering {o.aor}')
+    account.register(timeout=o.register_timeout)
+    contact = clean(account.contact.encode())
+    view.note(f'registered {clean(account.peer_name.encode())} as {contact} for {account.expires} s', aor=account.peer_name,
+              contact=contact, expires=account.expires, contacts=[str(one) for one in account.bindings])
+
+
+def next_event(mailbox: Any, deadline: float | None, *patterns: str) -> Any:
+    """The next event of an account; None when the time is over."""
+    left = max(0.0, deadline - time.monotonic()) if deadline is not None else None
+    try:
+        return mailbox.wait_for(*(patterns or ('registered', 'refreshed', 'lost', 'failed')), timeout=left)
+    except WaitTimeout:
+        return None
 
 
 def options(session: Session) -> Outcome:

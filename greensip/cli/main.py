@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
-from . import commands
+from . import commands, registrar
 from .outcome import STATUSES, Outcome
 from .session import Session, checked_uri, common_arguments, conduct
 
@@ -86,6 +86,32 @@ def answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--timeout', type=seconds, metavar='S', help='end when nothing has ended it for so long')
 
 
+    account_arguments(parser, 'register as --aor first, and un-register in the end')
+    parser.add_argument('--aor', metavar='URI', type=checked_uri, help='our address-of-record, sip:alice@example.com')
+
+
+def account_arguments(parser: argparse.ArgumentParser, title: str) -> None:
+    """What a registration needs."""
+    group = parser.add_argument_group(title)
+    group.add_argument('--registrar', metavar='URI', type=checked_uri,
+                       help='where to register; without it at the host of the address')
+    group.add_argument('--expires', type=number, default=3600, metavar='S',
+                       help='for how long to ask; it is refreshed in time (default %(default)s)')
+    group.add_argument('--register-timeout', type=seconds, default=20, metavar='S',
+                       help='how long to wait for the registrar (default %(default)g)')
+
+
+def register_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('aor', metavar='AOR', type=checked_uri, help='the address to register, sip:alice@example.com')
+    parser.add_argument('--seconds', type=seconds, metavar='S',
+                        help='stay registered for so long, 0 for a check; without it until Ctrl-C')
+    parser.add_argument('--query', action='store_true', help='only ask where the address is registered')
+    parser.add_argument('--remove-all', action='store_true', help='only remove all of its registrations, whosever')
+    parser.add_argument('--timeout', type=seconds, default=20, metavar='S',
+                        help='how long to wait for these two (default %(default)g)')
+    account_arguments(parser, 'the registration')
+
+
 def options_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to ask')
     parser.add_argument('--count', type=number, default=1, metavar='N', help='ask so many times (default %(default)s)')
@@ -121,7 +147,17 @@ Take every call at port 5060 (UDP and TCP) or where --listen says, and every MES
   greensip answer --code 486                            be busy
   greensip answer --redirect sip:bob@192.0.2.7          send them elsewhere
   greensip answer --once --seconds 10                   one call, ten seconds, and its exit status
+  greensip answer --aor sip:alice@example.com --password-file secret          what a registered phone is called for
 """, commands.answer, answer_arguments),
+    Command('register', 'register an address, and stay registered', """\
+Register AOR, refresh it in time, say what becomes of it, un-register on Ctrl-C.  Calls are refused meanwhile: greensip
+answer --aor takes them.
+
+  GREENSIP_PASSWORD=s3cret greensip register sip:alice@example.com
+  greensip register sip:alice@example.com --registrar sip:192.0.2.1 --password-file secret --expires 60
+  greensip register sip:alice@example.com --seconds 0         is the password right?
+  greensip register sip:alice@example.com --query             who else is registered
+""", commands.register, register_arguments),
     Command('options', 'ask whether somebody is there, and what they can do', """\
 Send OPTIONS, and print what the answer says: methods, extensions, bodies, and how long it took.
 
@@ -156,6 +192,10 @@ def make_parser() -> argparse.ArgumentParser:
         command.arguments(sub)
         common_arguments(sub)
         sub.set_defaults(story=command.story)
+    sub = kinds.add_parser('registrar', help='be a registrar: take registrations, and bring calls to who registered')
+    registrar.add_arguments(sub)
+    sub.add_argument('--json', action='store_true', help='an event a line, in JSON')
+    sub.set_defaults(story=None)
     return parser
 
 
@@ -173,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = make_parser().parse_args(arguments)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else 2
-    return conduct(options, options.story)
+    return conduct(options, options.story) if options.story is not None else registrar.run(options)
 
 
 if __name__ == '__main__':
