@@ -210,8 +210,9 @@ def tell_registration(session: Session, account: Account) -> None:
     view.state(f'registering {o.aor}')
     account.register(timeout=o.register_timeout)
     contact = clean(account.contact.encode())
-    view.note(f'registered {clean(account.peer_name.encode())} as {contact} for {account.expires} s', aor=account.peer_name,
-              contact=contact, expires=account.expires, contacts=[str(one) for one in account.bindings])
+    view.note(f'registered {clean(account.peer_name.encode())} as {contact} for {account.expires} s',
+              aor=account.peer_name, contact=contact, expires=account.expires,
+              contacts=[str(one) for one in account.bindings])
 
 
 def next_event(mailbox: Any, deadline: float | None, *patterns: str) -> Any:

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 from . import commands, registrar
 from .outcome import STATUSES, Outcome
 from .session import Session, checked_uri, common_arguments, conduct
+from .view import make_view
 
 __all__ = ['COMMANDS', 'PROGRAM', 'Command', 'main', 'make_parser']
 
@@ -194,7 +195,9 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(story=command.story)
     sub = kinds.add_parser('registrar', help='be a registrar: take registrations, and bring calls to who registered')
     registrar.add_arguments(sub)
-    sub.add_argument('--json', action='store_true', help='an event a line, in JSON')
+    sub.add_argument('--ladder', action='store_true', help='draw every message')
+    sub.add_argument('--messages', action='store_true', help='show messages in full; passwords are masked')
+    sub.add_argument('--json', action='store_true', help='an object a line, for programs')
     sub.set_defaults(story=None)
     return parser
 
@@ -213,7 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = make_parser().parse_args(arguments)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else 2
-    return conduct(options, options.story) if options.story is not None else registrar.run(options)
+    if options.story is not None:
+        return conduct(options, options.story)
+    shown = options.ladder or options.messages
+    return registrar.run(options, make_view(as_json=options.json, messages=options.messages).tap if shown else None)
 
 
 if __name__ == '__main__':

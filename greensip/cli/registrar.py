@@ -17,6 +17,7 @@ from contextlib import suppress
 from greensip.errors import SetupError
 from greensip.message.digest import ALGORITHMS
 from greensip.registrar import Change, Database, Options, Registrar, StoreError, serve
+from greensip.transport.endpoint import Tap
 
 __all__ = ['add_arguments', 'main', 'run']
 
@@ -67,8 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--hep', metavar='HOST:PORT', help='every message to a capture server, such as Homer')
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments say.  Blocks until SIGINT or SIGTERM; status 0, or 2 for a complaint."""
+def run(arguments: argparse.Namespace, tap: Tap | None = None) -> int:
+    """Do what the arguments say.  Blocks until SIGINT or SIGTERM; status 0, or 2 for a complaint.
+
+    ``tap`` is shown every message.
+    """
     try:
         if arguments.add_user or arguments.remove_user or arguments.list_users:
             return _administrate(arguments)
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_contacts=arguments.max_contacts, max_calls=arguments.max_calls, ring_time=arguments.ring_time,
             pcap=arguments.pcap, hep=arguments.hep)
         tell = _tell_json if getattr(arguments, 'json', False) else _tell
-        serve(options, ready=_ready(tell), on_change=lambda change: _changed(tell, change))
+        serve(options, ready=_ready(tell, tap), on_change=lambda change: _changed(tell, change))
     except (SetupError, StoreError) as error:
         print(f'greensip registrar: {error}', file=sys.stderr)
         return 2
@@ -120,8 +124,10 @@ def _tell_json(event: str, text: str, **details: object) -> None:
         print(json.dumps({'event': event, 'time': round(time.time(), 3), **details}), flush=True)
 
 
-def _ready(tell: Tell) -> Callable[[Registrar], None]:
+def _ready(tell: Tell, tap: Tap | None) -> Callable[[Registrar], None]:
     def ready(registrar: Registrar) -> None:
+        if tap is not None:
+            registrar.ua.endpoint.taps.append(tap)
         for point in registrar.ua.points:
             place = f'{point.transport.lower()}:{point.sent_by}'
             tell('listening', f'listening on {place}', place=place)

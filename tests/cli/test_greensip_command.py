@@ -360,6 +360,57 @@ def test_a_text_from_the_line_and_from_a_pipe(bob: UserAgent) -> None:
     assert run('message', bob.uri, 'hello').status == 4
 
 
+# -- register, registrar
+
+
+@pytest.fixture
+def registrar(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[tuple[peers.Peer, int]]:
+    """``greensip registrar`` with two users."""
+    with peers.stopped_at_end([]) as running:
+        port = free_port()
+        peer = peers.Peer('registrar', [*COMMAND, 'registrar', '--listen', f'udp:127.0.0.1:{port}', '--user',
+                                        'alice:s3cret', '--user', 'bob:b0b', '--ladder'], tmp_path)
+        running.append(peer)
+        peer.wait_for_text('listening on')
+        yield peer, port
+
+
+def test_register_and_be_called(registrar: tuple[peers.Peer, int], answer: Callable[..., Any]) -> None:
+    peer, port = registrar
+    bob, _ = answer('--aor', f'sip:bob@127.0.0.1:{port}', '--password', 'b0b', '--once', '--seconds', '0.1')
+    done = run('call', f'sip:bob@127.0.0.1:{port}', '--from', f'sip:alice@127.0.0.1:{port}', '--password', 's3cret')
+    assert done.status == 0 and 'the peer hung up' in done.out
+    assert bob.wait(10) == 0
+    assert 'registered sip:bob@127.0.0.1' in bob.printed()
+    peer.wait_for_text('bob@greensip unregistered')
+    assert '401 Unauthorized' in peer.printed()
+
+
+def test_register_as_long_as_told(registrar: tuple[peers.Peer, int]) -> None:
+    _, port = registrar
+    aor = f'sip:alice@127.0.0.1:{port}'
+    done = run('register', aor, '--password', 's3cret', '--seconds', '0.1', '--json')
+    assert done.outcome['text'] == 'registered, and un-registered'
+    note = next(event for event in done.events if event['event'] == 'note')
+    assert (note['aor'], note['expires'], len(note['contacts'])) == (aor, 3600, 1)
+    assert run('register', aor, '--password', 'wrong').status == 11
+    assert run('register', f'sip:nobody@127.0.0.1:{port}', '--password', 'x', '--expires', '0').status == 2
+
+    def act(process: Any) -> None:
+        process.stdout.readline()
+        asked = run('register', aor, '--password', 's3cret', '--query', '--json')
+        assert asked.outcome['text'] == '1 contacts'
+        assert run('register', aor, '--password', 's3cret', '--remove-all', '--quiet').out.endswith('0 contacts\n')
+        process.send_signal(signal.SIGINT)
+
+    done = run('register', aor, '--password', 's3cret', '--quiet', act=act)
+    assert done.status == 0 and done.out.endswith('ended\n')
+
+
+def test_no_registrar_there(free_port: Callable[[], int]) -> None:
+    assert run('register', f'sip:alice@127.0.0.1:{free_port()}').status == 8
+
+
 def test_a_reader_that_leaves(bob: UserAgent) -> None:
     bob.serve(answering, background=True)
     command = f'{sys.executable} -u -m greensip call {bob.uri} --seconds 0.2 | head -1'
