@@ -202,7 +202,7 @@ class Core:
         others = [tag for tag in self.supported if tag.lower() != '100rel']
         tags = others if self.is_reliable else [*others, '100rel']
         named = [('Supported', ', '.join(tags))] if tags else []
-        self._other_invite_fields: Fields = [*allow, *named, *self._recv_info, *agent]
+        self.other_invite_fields: Fields = [*allow, *named, *self._recv_info, *agent]
         self._capabilities = [*allow, *supported]
         self._server = server
 
@@ -373,7 +373,7 @@ class Core:
         if reliable:
             usage.invite.reliable = Acknowledged(auto_prack)
         if reliable != self.is_reliable:
-            usage.invite.capabilities = self._other_invite_fields
+            usage.invite.capabilities = self.other_invite_fields
         if expires is not None:
             usage.expiry = self.timers.add(expires, now, usage, 'expired')
         usage.invite.start(now)

@@ -236,7 +236,8 @@ class InviteUsage(Machine):
         ``dialog``: which of several early ones, the latest without it.
         """
         if method == 'INVITE':
-            return self.reinvite(now, body, headers=headers, content_type=content_type)
+            # Who passes on an INVITE without an offer waits for the 2xx with it.
+            return self.reinvite(now, body, headers=headers, content_type=content_type, reliable=bool(body))
         dialog = dialog or self.dialog
         if dialog is None or self.state in (CLOSING, TERMINATED):
             raise WrongState(f'no dialog to send {method} in: the call is {self.state}')
@@ -244,10 +245,20 @@ class InviteUsage(Machine):
         exchange: ClientRequest
         if method == 'UPDATE':
             # RFC 3311 5.1, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open
-            check_offer(session_of(self, dialog), Place.UPDATE, body if offers else b'')
+            session = session_of(self, dialog)
+            seen = self.inviting.reliable if offers and self.inviting is not None else None
+            waits = (seen is not None and seen.update is None and session.prack_sent == 'pending'
+                     and session.exchange == 'answered' and not session.update_sent)
+            if not waits:
+                check_offer(session, Place.UPDATE, body if offers else b'')
             if self.session_timer is not None and dialog.confirmed:
                 headers = self.session_timer.fit(headers)
             exchange = UpdateRequest(self.core, self, dialog, headers, body, content_type, self.digest())
+            if seen is not None and waits:
+                # UAC-IU would refuse it until our PRACK has its answer: a moment.
+                dialog.local_cseq -= 1
+                seen.update = exchange
+                return exchange
             if dialog is self.dialog:
                 self.updating = exchange
         else:
@@ -256,6 +267,12 @@ class InviteUsage(Machine):
             self.local_sdp = body
         exchange.start(now)
         return exchange
+
+    @property
+    def unacknowledged(self) -> Response | None:
+        """The latest reliable response that waits for the program's PRACK."""
+        seen = self.inviting.reliable if self.inviting is not None else None
+        return next(reversed(seen.waiting.values())).response if seen is not None and seen.waiting else None
 
     def prack(
         self,
@@ -299,8 +316,12 @@ class InviteUsage(Machine):
         headers: Fields = (),
         content_type: str | None = SDP,
         auto_ack: bool = True,
+        reliable: bool = True,
     ) -> InviteRequest:
-        """14.1: change the session.  Glare (491), and an ACK that is still to come, are waited out by themselves."""
+        """14.1: change the session.  Glare (491), and an ACK that is still to come, are waited out by themselves.
+
+        ``reliable=False``: not even if other INVITEs do it does this one say that we support 100rel (RFC 3262).
+        """
         if self.state != CONFIRMED:
             raise WrongState(f'no session to change: the call is {self.state}')
         if self.inviting or self.invited or self.unacked or self.postponed:
@@ -329,7 +350,7 @@ class InviteUsage(Machine):
             self.digest(),
             auto_ack=auto_ack,
         )
-        self.offer_reliability(invite)
+        self.offer_reliability(invite, reliable)
         if body:
             self.local_sdp = body
         if self.answering is None:
@@ -521,9 +542,13 @@ class InviteUsage(Machine):
         if isinstance(exchange, UpdateRequest):
             if self._take_update_response(exchange, response, now):
                 return
-        elif isinstance(exchange, PrackRequest):
-            self._take_prack_response(exchange, response)
+        elif exchange.method == 'PRACK':
+            if isinstance(exchange, PrackRequest):
+                self._take_prack_response(exchange, response)
             self.tell(RESPONSE, response, now, exchange)
+            if code >= 200:
+                refusal = response_error(code, response.reason, response) if code >= 300 else None
+                self.send_waiting_update(now, refusal)
             # A 481 says that no response waits for it, not that there is no dialog (RFC 3262 3).
             return
         self.tell(RESPONSE, response, now, exchange)
@@ -582,6 +607,17 @@ class InviteUsage(Machine):
         else:
             self._forget_offer(dialog.session, Place.PRACK)
 
+    def send_waiting_update(self, now: float, error: Exception | None = None) -> None:
+        """Our PRACK, or the INVITE, has its answer: an UPDATE may be waiting for that.  ``error``: it was none."""
+        seen = self.inviting.reliable if self.inviting is not None else None
+        if seen is not None and seen.update is not None:
+            update, seen.update = seen.update, None
+            if error is None:
+                self.resume_update(update, now)
+            else:
+                update.done = True
+                self.core.events.append(Event(FAILED, self, None, now, 0, update, error))
+
     def _forget_offer(self, session: OfferAnswer, place: Place) -> None:
         """An offer of ours was refused: what was said before holds again (RFC 3311 5.3)."""
         session.refused(place, ours=True)
@@ -613,6 +649,7 @@ class InviteUsage(Machine):
                 self._hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
             self.tell(RESPONSE, response, now, exchange)
             return
+        self.send_waiting_update(now)
         if code < 300:
             if exchange is self.inviting:
                 self.inviting = None
@@ -682,7 +719,7 @@ class InviteUsage(Machine):
         tag, rseq = response.to_tag or '', response.value('RSeq')
         seen.last[tag] = rseq
         meaning = self._hear(session_of(self, dialog), Place.RELIABLE, sdp_of(response))
-        seen.waiting[tag, rseq] = Unacknowledged(dialog, meaning in (Meaning.OFFER, Meaning.ANSWER))
+        seen.waiting[tag, rseq] = Unacknowledged(response, dialog, meaning in (Meaning.OFFER, Meaning.ANSWER))
         self.tell(RESPONSE, response, now, exchange)
         if seen.auto and meaning is not Meaning.OFFER:
             self.prack(response, now)
@@ -731,7 +768,7 @@ class InviteUsage(Machine):
             self.fire('bye done', now)
         elif exchange.method == 'PRACK':
             # RFC 3262 3: who does not hear it gives the INVITE up itself.
-            return
+            self.send_waiting_update(now, error)
         elif not isinstance(error, ResponseError):
             # An INVITE that was cancelled before it was sent says nothing of the dialog.
             self.fire('broken', error, now)
@@ -940,10 +977,14 @@ class InviteUsage(Machine):
         if not self.fire('no prack', error, now) and self.invited is transaction:
             self.refuse_open_invite(now, 504)
 
-    def offer_reliability(self, invite: InviteRequest) -> None:
-        """Our re-INVITE says what the core says."""
-        if self.core.is_reliable:
+    def offer_reliability(self, invite: InviteRequest, reliable: bool) -> None:
+        """Our re-INVITE says of 100rel what the core says."""
+        if not self.core.is_reliable:
+            return
+        if reliable:
             invite.reliable = Acknowledged()
+        else:
+            invite.capabilities = self.core.other_invite_fields
 
     def abandon_invites(self, now: float) -> None:
         """The call ends: an open re-INVITE of ours is cancelled."""

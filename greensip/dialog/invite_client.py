@@ -85,6 +85,7 @@ def accept(usage: ClientInvite, response: Response, now: float) -> None:
     dialog = usage.confirm_dialog(response)
     invite = usage.invite
     wants_answer = usage.take_success(invite, dialog, response)
+    usage.send_waiting_update(now)
     usage.inviting = None
     if usage.expiry is not None:
         usage.expiry.cancel()
@@ -266,7 +267,7 @@ class ClientInvite(InviteUsage):
                 assert request is not None
                 dialog = Dialog.as_uac(self, request, response, self.invite.home, self.invite.flow)
             seen.last[tag] = response.value('RSeq')
-            seen.waiting[tag, seen.last[tag]] = Unacknowledged(dialog, False)
+            seen.waiting[tag, seen.last[tag]] = Unacknowledged(response, dialog, False)
             self._on_199(response, now)
             if seen.auto:
                 self.prack(response, now)
@@ -283,11 +284,15 @@ class ClientInvite(InviteUsage):
         if name == 'expired' and self.state in (CALLING, PROCEEDING, EARLY):
             self.cancel(now)
 
-    def offer_reliability(self, invite: InviteRequest) -> None:
+    def offer_reliability(self, invite: InviteRequest, reliable: bool) -> None:
         first = self.invite
-        invite.capabilities = first.capabilities
-        if first.reliable is not None:
+        if first.reliable is None:
+            invite.capabilities = first.capabilities
+        elif reliable:
+            invite.capabilities = first.capabilities
             invite.reliable = Acknowledged(first.reliable.auto)
+        elif first.capabilities is None:
+            invite.capabilities = self.core.other_invite_fields
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         if exchange is not self.invite:

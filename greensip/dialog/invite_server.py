@@ -269,6 +269,25 @@ class ServerInvite(InviteUsage):
             self.local_sdp = sdp
         self.core.layer.respond(self.transaction, response, now)
 
+    def must_offer(self, reliable: bool | None = None) -> bool:
+        """RFC 3262 5: whether the next provisional response is a reliable one that has to carry our offer."""
+        if not self.core.is_reliable or sdp_of(self._request):
+            return False
+        session = self.session
+        if session is not None and session.exchange:
+            return False
+        return self.core.is_reliable_for(self._request, False, reliable)
+
+    @property
+    def wants_description(self) -> bool:
+        """Whether a 2xx has to carry a session description: not where a reliable response has held our side of it."""
+        session, reliable = self.session, self.reliable
+        if session is None:
+            return True
+        if reliable is not None and any(sdp for _, sdp in reliable.queue):
+            return False
+        return not session.exchange or session.offer_place is Place.INVITE
+
     def send_held_success(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         if transaction is self.transaction:
             self.fire('respond 2xx', response, now)

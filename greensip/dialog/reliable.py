@@ -11,7 +11,7 @@ its INVITEs has seen of them; an INVITE that does not say that we support 100rel
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greensip.errors import UsageError
 from greensip.message import Request, Response
@@ -24,7 +24,7 @@ from .dialog import Dialog
 if TYPE_CHECKING:
     from .invite import InviteUsage
 
-__all__ = ['Acknowledged', 'ReliableResponses', 'Unacknowledged', 'has_option', 'sends_reliably']
+__all__ = ['Acknowledged', 'ReliableResponses', 'Unacknowledged', 'asks_reliability', 'has_option', 'sends_reliably']
 
 #: so many reliable responses of one INVITE may wait for the program's PRACK, or for that of the peer
 MOST = 64
@@ -53,12 +53,18 @@ def sends_reliably(request: Request, described: bool, reliable: bool | None) -> 
     return supported
 
 
+def asks_reliability(message: Any) -> bool:
+    """Whether who sent an INVITE supports reliable provisional responses, or requires them."""
+    return has_option(message, 'Supported', '100rel') or has_option(message, 'Require', '100rel')
+
+
 class Unacknowledged:
     """A reliable response that waits for the program's PRACK."""
 
-    __slots__ = ('counts', 'dialog')
+    __slots__ = ('counts', 'dialog', 'response')
 
-    def __init__(self, dialog: Dialog, counts: bool) -> None:
+    def __init__(self, response: Response, dialog: Dialog, counts: bool) -> None:
+        self.response = response
         self.dialog = dialog
         #: whether its session description is an offer or an answer
         self.counts = counts
@@ -67,7 +73,7 @@ class Unacknowledged:
 class Acknowledged:
     """What an INVITE of ours has seen of reliable responses."""
 
-    __slots__ = ('auto', 'last', 'waiting')
+    __slots__ = ('auto', 'last', 'update', 'waiting')
 
     def __init__(self, auto: bool = True) -> None:
         #: send the PRACK at once, unless it must carry our answer
@@ -76,6 +82,8 @@ class Acknowledged:
         self.last: dict[str, int] = {}
         #: those whose PRACK is still to be sent, by To tag and RSeq
         self.waiting: dict[tuple[str, int], Unacknowledged] = {}
+        #: our UPDATE that goes as soon as the PRACK before it has its answer
+        self.update: Any = None
 
     def is_next(self, tag: str, rseq: int, max_forks: int) -> bool:
         """4: whether that response is to be processed: neither a repetition nor out of order."""

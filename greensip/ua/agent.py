@@ -13,6 +13,7 @@ from gevent import getcurrent
 from greensip.dialog.core import Core
 from greensip.dialog.event import ENDED, INCOMING, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
+from greensip.dialog.reliable import asks_reliability
 from greensip.errors import (
     GreensipError,
     ParseError,
@@ -66,7 +67,10 @@ PATIENCE = 30.0
 ELSEWHERE = '192.0.2.1'
 
 #: option tags that every user agent supports (RFC 3261 19.2), each added with the code that honours it
-SUPPORTED: tuple[str, ...] = ('replaces', 'timer')
+SUPPORTED: tuple[str, ...] = ('100rel', '199', 'replaces', 'timer')
+
+#: what a user agent, or a call, does about reliable provisional responses (RFC 3262)
+PRACK_MODES = ('off', 'supported', 'required')
 
 WORDS.add('call')
 
@@ -178,6 +182,8 @@ class UserAgent(Engine):
     ``enum``: the domain under which the DNS knows telephone numbers (RFC 6116), such as ``e164.arpa``: then ``tel:``
     URIs can be called without a proxy.
     ``info_packages``: the packages of INFO that are taken (RFC 6086); others are refused with 469.
+    ``prack``: reliable provisional responses (RFC 3262): ``off``, ``supported``, or ``required`` of whom we call and of
+    who calls us (421); without it ``supported`` if ``100rel`` is among the option tags.
     ``pcap``: a file for every message, for Wireshark (``greensip.transport.pcap``); SetupError if it cannot be written.
     ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
@@ -191,13 +197,18 @@ class UserAgent(Engine):
                  send_keep_alives: bool = False, expect_keep_alives: int | None = None,
                  outbound_proxy: Uri | str | None = None, enum: str = '',
                  session_timer: int | str | None = None, min_se: int = 90, info_packages: Sequence[str] | None = None,
+                 prack: str | None = None,
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
         if core is None:
             core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
-        core.configure(contact_user=name, allow=list(dict.fromkeys([*core.allow, *allow])),
-                       supported=list(dict.fromkeys([*core.supported, *supported])),
+        tags = list(dict.fromkeys([*core.supported, *supported]))
+        if prack is not None:
+            _check_prack(prack)
+            tags = [*([] if prack == 'off' else ['100rel']), *(tag for tag in tags if tag.lower() != '100rel')]
+        methods = dict.fromkeys([*core.allow, *allow, *(['PRACK'] if '100rel' in tags else [])])
+        core.configure(contact_user=name, allow=list(methods), supported=tags,
                        session_timer=session_timer, min_se=min_se, offers_keep=send_keep_alives,
                        keep=expect_keep_alives, enum=enum, info_packages=info_packages,
                        route=[loose_route(outbound_proxy)] if outbound_proxy is not None else ())
@@ -216,6 +227,7 @@ class UserAgent(Engine):
         self.name = name
         self.codecs = codecs
         self.manual = manual
+        self.prack = prack
         self.keep_responses = keep_responses
         self._keep_alives: KeepAlives | None = None
         #: those of calls whose peer wants them
@@ -299,7 +311,8 @@ class UserAgent(Engine):
                credentials: Any = None, call_id: str | None = None, contact: str | None = None,
                max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None,
                replaces: Any = None, joins: Any = None, session_timer: int | str | None = None,
-               identity: Identity | None = None, history: Leg | bool = False) -> OutgoingLeg:
+               identity: Identity | None = None, history: Leg | bool = False,
+               prack: str | None = None, expires: int | None = None) -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
@@ -311,7 +324,9 @@ class UserAgent(Engine):
         whatever ``uri`` and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as
         a browser.  ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
         with him, or the text of Replaces as he has told it; ``joins``: the one that it is to be joined with (RFC 3911).
-        ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.
+        ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.  ``prack``: as for the user
+        agent, for this call; with ``PRACK`` in ``manual`` the script acknowledges by itself (``leg.prack``).
+        ``expires``: seconds after which the call is given up if it has not been answered (RFC 3261 13.2.1).
         ``identity``: who calls, as networks say it (RFC 3325).  ``history``: True tells where the call has been, also
         as it follows a redirection (RFC 7044); a leg goes on from there: an incoming one that is sent on to somebody
         else, or an outgoing one that was refused and is tried elsewhere.
@@ -322,8 +337,8 @@ class UserAgent(Engine):
         self.check_thread()
         if self.closed:
             raise WrongState('the user agent is closed')
-        if 'PRACK' in manual:
-            raise UsageError('manual PRACK: greensip has no reliable provisional responses yet')
+        if prack is not None:
+            _check_prack(prack)
         target = target_of(uri)
         routes = [route] if isinstance(route, str) else route
         if body is not None:
@@ -346,7 +361,8 @@ class UserAgent(Engine):
             'headers': pairs, 'body': data, 'content_type': kind,
             'route': _routes(routes) if routes else (), 'point': point, 'flow': flow, 'credentials': credentials,
             'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
-            'session_timer': session_timer,
+            'session_timer': session_timer, 'prack': prack if prack is not None else self.prack,
+            'auto_prack': 'PRACK' not in manual, 'expires': expires,
         }
         usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
         redirection = Redirection(target, follow, options, bool(history)) if follow > 0 else None
@@ -654,6 +670,10 @@ class UserAgent(Engine):
         if self._refusing:
             usage.respond(503, event.time, headers=(('Retry-After', '30'),))
             return
+        if self.prack == 'required' and not asks_reliability(event.message):
+            # 21.4.16
+            usage.respond(421, event.time, headers=(('Require', '100rel'),))
+            return
         leg = IncomingLeg(self, usage)
         if self._handler is not None:
             self._start(leg)
@@ -734,6 +754,11 @@ def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:
         return Settings(**timeouts)
     except TypeError as error:
         raise UsageError(f'timeouts= takes the settings of greensip.Settings: {error}') from None
+
+
+def _check_prack(prack: str) -> None:
+    if prack not in PRACK_MODES:
+        raise UsageError(f'prack={prack!r}: off, supported or required')
 
 
 def _routes(routes: Sequence[str]) -> tuple[str, ...]:

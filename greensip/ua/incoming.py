@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.invite_server import ServerInvite, wants_sips
+from greensip.dialog.reliable import has_option
 from greensip.errors import GreensipError, MediaError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
@@ -95,31 +96,53 @@ class IncomingLeg(Leg):
 
     # -- verbs
 
-    def ring(self, code: int = 180, *, headers: Extra = None) -> None:
-        """Send 180 Ringing.  Does not block.  Raises RemoteCancel when the caller has given up meanwhile, WrongState
-        when the call is answered."""
-        self._provisional(code, '', headers, b'', None)
+    def ring(self, code: int = 180, *, headers: Extra = None, reliable: bool | None = None) -> None:
+        """Send 180 Ringing.  Does not block.
+
+        ``reliable``: whether it is repeated until the caller has acknowledged it with PRACK (RFC 3262); several go one
+        after the other.  None does as the caller asks: always where it requires that, else for session descriptions.
+        Raises RemoteCancel when the caller has given up meanwhile, WrongState when the call is answered, UsageError for
+        what the caller does not support.
+        """
+        self._provisional(code, '', headers, b'', None, reliable=reliable)
 
     def progress(self, code: int = 183, *, reason: str = '', sdp: Body = None, headers: Extra = None,
-                 like: Any = None, body: Body = None, content_type: str | None = None) -> None:
+                 like: Any = None, body: Body = None, content_type: str | None = None,
+                 reliable: bool | None = None) -> None:
         """Send a provisional response, with a session description for early media if ``sdp`` is given.
 
-        ``like`` another leg's provisional response: its body and header fields.  Does not block.  Raises as ``ring``.
+        ``like`` another leg's provisional response: its body and header fields.  ``reliable`` as for ``ring``: then the
+        description is the answer, which ``answer()`` need not repeat; without an offer in the INVITE it is ours, and
+        the caller answers it in its PRACK.  Does not block.  Raises as ``ring``.
         """
         data, kind = body_of(body if body is not None else sdp, content_type, SDP)
-        self._provisional(code, reason, headers, data, kind, like)
+        self._provisional(code, reason, headers, data, kind, like, reliable)
 
     def _provisional(self, code: int, reason: str, headers: Extra, data: bytes, kind: str | None,
-                     like: Any = None) -> None:
+                     like: Any = None, reliable: bool | None = None) -> None:
         if not 100 <= code <= 199:
             raise UsageError(f'{code} is no provisional response: answer(), reject() and redirect() send final ones')
+        if code == 199:
+            self._check_199(headers)
         self.check()
-        self._send(code, reason, headers, data, kind, like)
+        usage: Any = self.usage
+        if not data and like is None and code > 100 and usage.must_offer(reliable):
+            data, kind = self._own_description(), SDP
+        self._send(code, reason, headers, data, kind, like, reliable)
+
+    def _check_199(self, headers: Extra) -> None:
+        """RFC 6228 5: a 199 is for callers that know it, and says why the early dialog is over."""
+        request = self._request
+        if not has_option(request, 'Supported', '199'):
+            raise UsageError('the caller does not know what a 199 means (RFC 6228)')
+        if all(name.lower() != 'reason' for name, _ in fields_of(headers)):
+            raise UsageError("a 199 says why: headers={'Reason': 'SIP;cause=486'} (RFC 6228 5)")
 
     def answer(self, sdp: Body = None, *, code: int = 200, reason: str = '', headers: Extra = None, like: Any = None,
                body: Body = None, content_type: str | None = None) -> None:
         """Accept the call.  Does not block: the 200 is repeated until the ACK comes, or the call ends with
-        TransactionTimeout; ``wait_for('ACK')`` waits for it.
+        TransactionTimeout; ``wait_for('ACK')`` waits for it.  It goes only when the caller has acknowledged each
+        reliable response with a session description (RFC 3262 3); until then ``state`` is ``early``.
 
         Without ``sdp`` the session description is the one that was sent as early media, or says that there is no
         media.  ``like`` another leg's answer: its body and header fields.  Raises RemoteCancel when the caller
@@ -130,7 +153,9 @@ class IncomingLeg(Leg):
         self.check()
         data, kind = body_of(body if body is not None else sdp, content_type, SDP)
         if not data and sdp is None and body is None and like is None:
-            data, kind = self._own_description(), SDP
+            answering: Any = self.usage
+            if answering.wants_description:
+                data, kind = self._own_description(), SDP
         self._send(code, reason, headers, data, kind, like)
         self._answered = self.ua.clock.now()
         usage: Any = self.usage
@@ -205,7 +230,8 @@ class IncomingLeg(Leg):
             raise UsageError('redirect where? Give at least one contact')
         self.reject(code, reason, headers=[*fields_of(headers), *fields])
 
-    def _send(self, code: int, reason: str, headers: Extra, data: bytes, kind: str | None, like: Any) -> None:
+    def _send(self, code: int, reason: str, headers: Extra, data: bytes, kind: str | None, like: Any,
+              reliable: bool | None = None) -> None:
         pairs: Sequence[tuple[str, str]] = fields_of(headers)
         model = response_of(like)
         if model is not None:
@@ -213,15 +239,16 @@ class IncomingLeg(Leg):
             reason = reason or (model.reason if model.code == code else '')
             if not data and model.body:
                 data, kind = model.body, model.get('Content-Type')
-        self._transmit(code, reason, pairs, data, kind)
+        self._transmit(code, reason, pairs, data, kind, reliable)
         self.ua.endpoint.flush()
 
     def _transmit(self, code: int, reason: str, pairs: Sequence[tuple[str, str]], data: bytes,
-                  kind: str | None) -> None:
+                  kind: str | None, reliable: bool | None = None) -> None:
         usage: Any = self.usage
         now = self.ua.clock.now()
         contact = self._account_contact() if self.ua.accounts and 100 < code < 300 else None
-        response = usage.respond(code, now, reason=reason, headers=pairs, body=data, content_type=kind, contact=contact)
+        response = usage.respond(code, now, reason=reason, headers=pairs, body=data, content_type=kind, contact=contact,
+                                 reliable=reliable)
         self._keep(response)
         if code < 200:
             if self._trying is None:
@@ -237,9 +264,10 @@ class IncomingLeg(Leg):
     def pass_progress(self, response: Response) -> None:
         """``progress_to=``: pass on another leg's provisional response.  Called while the endpoint flushes.
 
-        Nobody is told when it is too late for that.
+        Nobody is told when it is too late for that.  A 199 speaks of one of several phones that ring there; here they
+        are one.
         """
-        if self._ending is None and self.usage.state in ('incoming', 'early'):
+        if self._ending is None and self.usage.state in ('incoming', 'early') and response.code != 199:
             try:
                 self._transmit(response.code, response.reason, passable(response), response.body,
                                response.get('Content-Type'))
@@ -248,7 +276,7 @@ class IncomingLeg(Leg):
 
     def _give_up(self, code: int, reason: str | None, headers: Sequence[tuple[str, str]],
                  error: GreensipError | None) -> bool:
-        if self.usage.state not in ('incoming', 'early'):
+        if self.usage.state not in ('incoming', 'early', 'answering'):
             return False
         if code < 300:
             code = 500

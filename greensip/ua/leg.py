@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from greensip.dialog.dialog import Dialog
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
-from greensip.dialog.exchange import ClientRequest
+from greensip.dialog.exchange import ClientRequest, InviteRequest
 from greensip.dialog.invite import InviteUsage, sdp_of
 from greensip.dialog.replaces import give_way
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import Message, NameAddr, Request, Response, parse_name_addr
 from greensip.native import mypyc_attr
 
+from .early import acknowledge_offer, answer_prack
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
 from .identity import Cause, HistoryEntry, Identity, causes_of, history_of
 from .info import info_fields, package_of, packages_of
@@ -44,13 +46,13 @@ SDP = 'application/sdp'
 #: the states of the core's usage as a script sees them
 STATES = {
     'calling': 'calling', 'incoming': 'calling', 'proceeding': 'calling', 'early': 'early', 'accepted': 'confirmed',
-    'confirmed': 'confirmed', 'closing': 'ended', 'hanging up': 'ended', 'terminated': 'ended',
+    'answering': 'early', 'confirmed': 'confirmed', 'closing': 'ended', 'hanging up': 'ended', 'terminated': 'ended',
 }
 
 #: what a leg will have one day, and what it needs
 LATER = {
     'audio': 'media', 'send_dtmf': 'media', 'transfer': 'transfer (REFER)', 'transfer_to': 'transfer (REFER)',
-    'subscribe': 'subscriptions', 'notify': 'subscriptions', 'prack': 'PRACK',
+    'subscribe': 'subscriptions', 'notify': 'subscriptions',
 }
 
 
@@ -292,6 +294,8 @@ class Leg(Mailbox):
         else:
             exchange = event.exchange
             owner = exchange.owner if exchange is not None else None
+            if kind == RESPONSE and event.code < 200:
+                self._acknowledge(event)
             if owner is not None:
                 owner.on_event(event)
             elif kind == FORKED or (kind == RESPONSE and exchange.method == 'BYE'):
@@ -335,7 +339,7 @@ class Leg(Mailbox):
                 if method == 'CANCEL':
                     relay.on_cancel(self)
                 self.show(event)
-        elif relay is not None:
+        elif relay is not None and method != 'PRACK':
             relay.on_request(self, event)
             self.show(event)
             self._note_hold(message, event.time)
@@ -376,6 +380,9 @@ class Leg(Mailbox):
                 core.respond(transaction, 469, now, headers=(('Recv-Info', ', '.join(core.info_packages or ())),))
                 return
             core.respond(transaction, 200, now)
+        elif method == 'PRACK':
+            request: Any = event.message
+            core.respond(transaction, 200, now, body=answer_prack(self, request))
         else:
             core.respond(transaction, 501, now)
 
@@ -393,8 +400,25 @@ class Leg(Mailbox):
             return False
         return package is None or package in (self.ua.core.info_packages or ())
 
-    def _host(self) -> str:
+    def _acknowledge(self, event: Event) -> None:
+        """RFC 3262 5: a reliable response to an INVITE of ours that carries the offer."""
+        exchange, response = event.exchange, event.message
+        if (isinstance(exchange, InviteRequest) and exchange.reliable is not None and exchange.reliable.auto
+                and exchange.reliable.waiting and 'PRACK' not in self.manual):
+            with suppress(WrongState):
+                acknowledge_offer(self, response, event.time)
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether we have put the peer on hold."""
+        return self._before_hold is not None
+
+    @property
+    def host(self) -> str:
         """Our address towards the peer, for session descriptions."""
+        return self._host()
+
+    def _host(self) -> str:
         dialog = self.usage.dialog
         return dialog.point.advertised[0] if dialog is not None else self.ua.host
 
@@ -416,7 +440,8 @@ class Leg(Mailbox):
         # A 100 comes from the next hop and depends on its speed; ACK is one of the protocol's chores.
         label = event.label
         return isinstance(event, Notice) or label in (100, 'forked') or (
-            label == 'ACK' and 'ACK' not in self.manual) or (label == 'UPDATE' and self._is_mere_refresh(event))
+            label in ('ACK', 'PRACK') and label not in self.manual) or (
+            label == 'UPDATE' and self._is_mere_refresh(event))
 
     def _is_mere_refresh(self, event: Any) -> bool:
         """RFC 4028 7.4: an UPDATE that changes nothing is a chore as well."""
@@ -535,10 +560,27 @@ class Leg(Mailbox):
         self.usage.ack(self.ua.clock.now(), sdp_bytes(sdp), headers=fields_of(headers))
         self.ua.endpoint.flush()
 
-    def hold(self, *, timeout: float | None = None) -> None:
-        """Put the peer on hold: a re-INVITE with ``a=sendonly`` (RFC 3264 8.4).  Blocks until it is answered.
+    def prack(self, event: Any = None, sdp: Body = None, *, headers: Extra = None,
+              timeout: float | None = None) -> Response:
+        """Acknowledge a reliable provisional response (RFC 3262), wait for the final response to that, and return it.
 
-        Raises what ``reinvite`` raises.  Does nothing when it is on hold already.
+        For scripts that have taken it over with ``manual=('PRACK',)``.  ``event`` is what ``wait_for('183')`` returned;
+        without it the latest response that waits.  ``sdp`` is the answer where the response carries the offer, else
+        another offer, whose answer is in what is returned.  Raises what ``request`` raises; WrongState if nothing
+        waits, or where there may be no offer now (RFC 6337).
+        """
+        self.check()
+        usage = self.usage
+        response = response_of(event) if event is not None else usage.unacknowledged
+        if response is None:
+            raise WrongState('no reliable provisional response waits for a PRACK')
+        exchange = usage.prack(response, self.ua.clock.now(), headers=fields_of(headers), body=sdp_bytes(sdp))
+        return self._wait_reply(exchange, timeout)
+
+    def hold(self, *, method: str = 'INVITE', timeout: float | None = None) -> None:
+        """Put the peer on hold: a re-INVITE with ``a=sendonly`` (RFC 3264 8.4), or an UPDATE with ``method='UPDATE'``.
+
+        Blocks until it is answered.  Raises what ``reinvite`` raises.  Does nothing when it is on hold already.
         """
         self.check()
         if self._before_hold is not None:
@@ -546,20 +588,34 @@ class Leg(Mailbox):
         local = self.usage.local_sdp
         if not local:
             raise UsageError('nothing to hold: no session description has been sent in this call')
-        self.reinvite(hold_offer(local), timeout=timeout)
+        self._change(method, hold_offer(local), timeout)
         self._before_hold = local
 
-    def resume(self, *, timeout: float | None = None) -> None:
-        """End a hold of ours.  Blocks until the re-INVITE is answered; raises what ``reinvite`` raises."""
+    def _change(self, method: str, sdp: bytes, timeout: float | None) -> None:
+        if method == 'UPDATE':
+            self.update(sdp, timeout=timeout)
+        elif method == 'INVITE':
+            self.reinvite(sdp, timeout=timeout)
+        else:
+            raise UsageError(f"method={method!r}: a session is changed by 'INVITE' or 'UPDATE'")
+
+    def resume(self, *, method: str = 'INVITE', timeout: float | None = None) -> None:
+        """End a hold of ours, as ``hold`` began it.  Blocks until that is answered; raises what ``reinvite`` raises."""
         self.check()
         before = self._before_hold
         if before is None:
             return
-        self.reinvite(resume_offer(self.usage.local_sdp, before), timeout=timeout)
+        self._change(method, resume_offer(self.usage.local_sdp, before), timeout)
         self._before_hold = None
 
     def update(self, sdp: Body = None, *, headers: Extra = None, timeout: float | None = None) -> Response:
-        """Send an UPDATE (RFC 3311), wait for its final response, and return that.  Raises what ``request`` raises."""
+        """Send an UPDATE (RFC 3311), wait for its final response, and return that.
+
+        Also before the call is answered: with ``sdp`` as soon as a reliable response has brought the answer to our
+        offer, or the PRACK ours to that of the peer; among several early dialogs in the latest (``leg.early`` has the
+        others).  A 491 is waited out and tried again.  Raises what ``request`` raises, WrongState while another offer
+        has no answer yet.
+        """
         return self.request('UPDATE', headers=headers, body=sdp, content_type=SDP, timeout=timeout)
 
     def message(self, text: Body, *, content_type: str = 'text/plain', headers: Extra = None,
@@ -594,12 +650,17 @@ class Leg(Mailbox):
         Raises ResponseError for a response other than 2xx, TransactionTimeout, TransportError, the leg's ending,
         WrongState when there is no dialog (yet), WaitTimeout after ``timeout`` seconds.
         """
+        data, kind = body_of(body, content_type, 'text/plain')
+        return self.ask(method, fields_of(headers), data, kind, timeout)
+
+    def ask(self, method: str, headers: Sequence[tuple[str, str]], data: bytes, kind: str | None,
+            timeout: float | None, dialog: Dialog | None = None) -> Response:
+        """``request`` for a certain one of several early dialogs."""
         if method in ('ACK', 'BYE', 'CANCEL', 'INVITE'):
             raise UsageError(f'{method} has its own verb: ack(), hangup(), cancel(), reinvite()')
         self.check()
-        data, kind = body_of(body, content_type, 'text/plain')
-        exchange = self.usage.send_request(method, self.ua.clock.now(), headers=fields_of(headers), body=data,
-                                           content_type=kind)
+        exchange = self.usage.send_request(method, self.ua.clock.now(), headers=headers, body=data,
+                                           content_type=kind, dialog=dialog)
         return self._wait_reply(exchange, timeout)
 
     def _wait_reply(self, exchange: ClientRequest, timeout: float | None) -> Response:

@@ -12,6 +12,7 @@ from greensip.errors import GreensipError, ParseError, UsageError
 from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.native import mypyc_attr
 
+from .early import EarlyDialog
 from .fields import Extra, Headers, fields_of, reason_field
 from .identity import next_history
 from .leg import Leg
@@ -138,12 +139,25 @@ class OutgoingLeg(Leg):
         else:
             super().on_event(event)
 
+    @property
+    def early(self) -> dict[str, EarlyDialog]:
+        """The phones that ring, by the To tag of their responses: each has its target, its session description, its
+        responses and its own ``update()``.
+
+        A 199 (RFC 6228) takes one away; once the call is answered only the one that did is left.
+        """
+        if self._ending is not None:
+            return {}
+        return {tag: EarlyDialog(self, dialog) for tag, dialog in self.usage.dialogs.items()}
+
     def _on_response(self, event: Event) -> None:
         """A response to the call's INVITE."""
         response: Any = event.message
         code = event.code
         self._keep(response)
         if code < 200:
+            if self._invite.reliable is not None:
+                self._acknowledge(event)
             if self._trying is None:
                 self._trying = event.time
             if code > 100:
