@@ -19,6 +19,7 @@ from greensip.b2bua.keepalive import KeepAlive
 from greensip.b2bua.options import Options
 from greensip.b2bua.payloads import FilteringAgent
 from greensip.b2bua.routes import usable_routes
+from greensip.dialog.session_timer import SHORTEST
 from greensip.errors import SetupError, TransportError, UsageError
 from greensip.transaction.flow import Point, hostport
 from greensip.transport.base import Listen, read_hostport
@@ -28,6 +29,8 @@ __all__ = ['B2bua']
 
 log = logging.getLogger('greensip.b2bua')
 
+#: redirections of one attempt that are followed at most
+MAX_REDIRECTIONS = 5
 #: seconds for which the programs of calls that were hung up may take to write their records
 LAST_WORDS = 1.0
 
@@ -48,6 +51,9 @@ class B2bua:
         self.translate_out = options.static_tr_out
         self.pass_headers: tuple[str, ...] = options.pass_headers
         self.hide_call_id: bool = options.hide_call_id
+        #: how many redirections of an attempt are followed
+        self.follow = MAX_REDIRECTIONS if options.redirect == 'follow' else 0
+        self.replaces: bool = options.replaces
         self.max_time: float | None = min(
             (limit for limit in (options.max_credit_time, options.max_duration) if limit is not None), default=None)
         self.program = _program(handler)
@@ -203,6 +209,10 @@ class B2bua:
         if self.cdr is not None:
             self.cdr.write(record)
 
+    def call_of(self, leg: Any) -> Call | None:
+        """The call that ``leg`` is one side of; None if there is none."""
+        return next((call for call in self.calls.values() if leg in (call.successor, call.callee, call.caller)), None)
+
     # -- what the command socket and the signals ask for
 
     def call_lines(self) -> Iterator[str]:
@@ -242,7 +252,7 @@ class B2bua:
 
 def _open(options: Options, **common: Any) -> UserAgent:
     """The user agent; SetupError if its addresses cannot be had."""
-    common |= {'pcap': options.pcap, 'hep': options.hep, 'supported': ()}
+    common |= {'pcap': options.pcap, 'hep': options.hep, **_extensions(options)}
     try:
         places = [_shown(Listen.parse(place), options.advertise) for place in options.listening()]
         if options.allowed_pts:
@@ -250,6 +260,18 @@ def _open(options: Options, **common: Any) -> UserAgent:
         return UserAgent(*places, keep_responses=False, **common)
     except (TransportError, UsageError) as error:
         raise SetupError(str(error)) from None
+
+
+def _extensions(options: Options) -> dict[str, Any]:
+    """What the legs can do beyond RFC 3261; nothing of it unless it is asked for."""
+    tags = []
+    settings: dict[str, Any] = {}
+    if options.session_timer is not None:
+        tags.append('timer')
+        settings |= {'session_timer': options.session_timer, 'min_se': options.min_se or SHORTEST}
+    if options.replaces:
+        tags.append('replaces')
+    return {'supported': tags, **settings}
 
 
 def _shown(listen: Listen, advertise: str) -> Listen:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.b2bua.hunt import Hunt
 from greensip.b2bua.routes import SOURCE_HOST, Route
+from greensip.b2bua.takeover import go_on_with, take_over
 from greensip.dialog.routing import DEFAULT_PORT
 from greensip.errors import (
     GreensipError,
@@ -20,6 +21,7 @@ from greensip.errors import (
     Redirected,
     RemoteCancel,
     RemoteHangup,
+    Replaced,
     ResponseError,
     TransactionTimeout,
     TransportError,
@@ -29,7 +31,7 @@ from greensip.errors import (
 from greensip.message import SipUri
 from greensip.message.grammar import quote
 from greensip.transaction.flow import Flow, hostport
-from greensip.ua import Bridge, IncomingLeg, LegGroup, OutgoingLeg
+from greensip.ua import Bridge, IncomingLeg, Leg, LegGroup, OutgoingLeg
 
 if TYPE_CHECKING:
     from greensip.b2bua.app import B2bua
@@ -53,28 +55,33 @@ def carry(call: Call) -> None:
         # A route leads back to us: each round would try all routes anew, so do not wait for Max-Forwards.
         caller.reject(482)
         return
+    if call.b2bua.replaces and caller.replaces is not None:
+        take_over(call, caller.replaces)
+        return
     with LegGroup(caller) as group:
         while (route := call.next_route()) is not None:
             callee = group.invite(**call.invitation(route), progress_to=caller)
             call.placed(callee)
             try:
                 answer = wait_for_answer(callee, call)
+            except Replaced:
+                if call.successor is None:
+                    raise
+                go_on_with(call, call.successor, route)
+                return
             except FAILURES as error:
                 if caller.ended:
                     # It is the caller that was lost, say as unreachable: no route has failed, and nobody is refused.
                     raise
                 call.failed(error)
                 if call.ends_with(error):
-                    refuse(caller, error, route)
+                    refuse(caller, error, route, call.b2bua.follow > 0)
                     return
                 group.remove(callee).close()
                 continue
             caller.answer(like=answer)
             call.answered(route)
-            try:
-                call.left(Bridge(caller, callee).wait(timeout=call.time_limit))
-            except WaitTimeout:
-                call.hang_up('credit-time')
+            call.join(Bridge(caller, callee))
             return
         caller.reject(500, 'No Route')
 
@@ -102,8 +109,12 @@ def wait_for_answer(callee: OutgoingLeg, call: Call) -> Any:
         until = hunt.deadline(code)
 
 
-def refuse(caller: IncomingLeg, error: GreensipError, route: Route) -> None:
+def refuse(caller: IncomingLeg, error: GreensipError, route: Route, follows: bool = False) -> None:
     """Tell the caller how the last route failed."""
+    if follows and isinstance(error, Redirected):
+        # It leads nowhere that we could go: in a circle, or too far.
+        caller.reject(480, headers=(('Reason', f'SIP;cause={error.code}'),))
+        return
     if isinstance(error, Unauthorized) and not route.pass_auth:
         # Our credentials were at fault, and the caller's would not help: it gets no challenge.
         caller.reject(403, headers=(('Reason', f'SIP;cause={error.code}'),))
@@ -115,7 +126,7 @@ class Call:
     """What is known about a call.  ``number`` counts the calls of the program from 1."""
 
     __slots__ = ('attempts', 'b2bua', 'call_id', 'callee', 'caller', 'cld', 'cli', 'code', 'hunt',
-                 'max_forwards', 'name', 'number', 'released_by', 'sent', 'time_limit', 'timers', 'trying')
+                 'max_forwards', 'name', 'number', 'released_by', 'sent', 'successor', 'time_limit', 'timers', 'trying')
 
     def __init__(self, b2bua: B2bua, caller: IncomingLeg, number: int) -> None:
         invite = caller.invite
@@ -146,6 +157,8 @@ class Call:
         #: the status of a call that nobody answered, where the caller's leg does not tell
         self.code = 0
         self.released_by = ''
+        #: the leg that has taken the place of one of ours (Replaces)
+        self.successor: Leg | None = None
         #: keep-alive timers
         self.timers: dict[Any, Any] | None = None
 
@@ -195,6 +208,8 @@ class Call:
             options['flow'] = self.caller.flow
         if route.user is not None:
             options['credentials'] = (route.user, route.password)
+        if b2bua.follow:
+            options['follow'] = b2bua.follow
         return options
 
     def _passed(self, route: Route) -> list[tuple[str, str]]:
@@ -238,8 +253,9 @@ class Call:
             self.attempts.append(f'{route.address} {error.status}')
 
     def ends_with(self, error: GreensipError) -> bool:
-        """Whether the hunt is over after this failure; a redirection is the caller's business, as in sippy."""
-        return isinstance(error, Redirected) or self.hunt.stops_at(error.status)
+        """Whether the hunt is over after this failure; a redirection is the caller's business, as in sippy, unless we
+        follow it."""
+        return (isinstance(error, Redirected) and not self.b2bua.follow) or self.hunt.stops_at(error.status)
 
     def answered(self, route: Route) -> None:
         """The caller has been told that the callee has answered."""
@@ -251,14 +267,27 @@ class Call:
         if b2bua.start_records:
             b2bua.write_record(self.record('start'))
 
+    def join(self, bridge: Bridge) -> None:
+        """Relay between the two sides of the answered call.  Blocks until it is over."""
+        try:
+            self.left(bridge.wait(timeout=self.time_limit))
+        except WaitTimeout:
+            self.hang_up('credit-time')
+
     def left(self, leg: Any) -> None:
         """One side has hung up, or lost the call."""
         if not self.released_by:
-            side, error = 'caller' if leg is self.caller else 'callee', leg.error
+            side, error = self.side_of(leg), leg.error
             if error is None or isinstance(error, LocalHangup):
                 self.released_by = 'shutdown' if self.b2bua.stopping else 'b2bua'
             else:
                 self.released_by = side if isinstance(error, (RemoteHangup, RemoteCancel)) else f'{side}-lost'
+
+    def side_of(self, leg: Any) -> str:
+        """Whether a leg is the caller's or the callee's, or stands in its place."""
+        if leg is self.successor:
+            return 'caller' if isinstance(self.caller.error, Replaced) else 'callee'
+        return 'caller' if leg is self.caller else 'callee'
 
     def ended(self, error: BaseException) -> None:
         """The program was left with ``error``."""
@@ -273,6 +302,8 @@ class Call:
         callee = self.callee
         if callee is not None:
             callee.hangup()
+        if self.successor is not None:
+            self.successor.hangup()
         self.caller.hangup()
 
     # -- what others want to know

@@ -60,6 +60,8 @@ class KeepAlive:
         call, leg, interval = question
         if call.timers is None:
             return
+        if leg.ended and call.successor is not None:
+            leg = call.successor
         try:
             leg.reinvite()
         except (TransactionTimeout, TransportError) as error:
@@ -74,4 +76,4 @@ class KeepAlive:
 
     def _lost(self, call: Call, leg: Any, error: GreensipError) -> None:
         log.info('! %s does not answer to keep-alives (%s), hanging up', leg.peer_name, error)
-        call.hang_up('caller-lost' if leg is call.caller else 'callee-lost')
+        call.hang_up(f'{call.side_of(leg)}-lost')

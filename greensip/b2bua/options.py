@@ -23,6 +23,7 @@ from greensip.b2bua.access import AccessList
 from greensip.b2bua.control import socket_address
 from greensip.b2bua.routes import OWN_HEADERS, parse_route
 from greensip.b2bua.translate import Translation
+from greensip.dialog.session_timer import SHORTEST
 from greensip.errors import ParseError, SetupError, UsageError
 from greensip.transport.base import Listen
 from greensip.transport.endpoint import TRANSPORTS
@@ -178,6 +179,20 @@ def capture_server(text: str) -> str:
     return text
 
 
+def choice(*words: str) -> Callable[[str], str]:
+    """One of several words."""
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f'{text!r} is none of {", ".join(words)}')
+        return text
+    return read
+
+
+def session_interval(text: str) -> int:
+    """Seconds of a session timer: 0, or what RFC 4028 4 lets one ask for."""
+    return number(0)(text) and number(SHORTEST)(text)
+
+
 def script(text: str) -> tuple[str, str]:
     """``file.py:function``."""
     file, colon, function = text.rpartition(':')
@@ -242,6 +257,8 @@ OPTIONS: tuple[Option, ...] = (
            "-T 's/^[+]//;s/-//g'"),
     _sippy('pass_headers', _ROUTES, header_names, (), 'header fields that pass from the caller to the callee',
            '-h X-Account,X-Trunk'),
+    Option('redirect', _ROUTES, choice('pass', 'follow'), 'pass', 'what happens to a 3xx: it is passed to the caller,'
+           ' or followed to its Contacts before the next route is tried', '--redirect follow'),
     _sippy('hide_call_id', _ROUTES, flag, False, "use a hash instead of the caller's Call-ID on the way out", '-H'),
 
     _sippy('max_credit_time', _CALLS, number(1), None, 'longest call in seconds, for every route', '-m 3600'),
@@ -250,6 +267,13 @@ OPTIONS: tuple[Option, ...] = (
     _sippy('keepalive_ans', _CALLS, number(0), 0, 'seconds between re-INVITEs that ask the caller whether the call'
            ' lives, 0 for none (-k 1: 32, -k 2: the callee, -k 3: both)', '-k 3'),
     _sippy('keepalive_orig', _CALLS, number(0), 0, 'the same towards the callee', '--keepalive-orig=60'),
+    Option('session_timer', _CALLS, session_interval, None, 'session timers on both sides (RFC 4028), with so many'
+           ' seconds asked for; 0 only keeps to those that peers ask for. Without it there are none',
+           '--session-timer 1800'),
+    Option('min_se', _CALLS, number(SHORTEST), None, 'the shortest session timer that peers may ask for',
+           '--session-timer 1800 --min-se 300'),
+    Option('replaces', _CALLS, flag, False, 'an INVITE with Replaces (RFC 3891) that names one side of a call takes the'
+           ' place of that side', '--replaces'),
     Option('drain_time', _CALLS, number(0), 5, 'seconds that calls may go on after TERM before they are hung up',
            '--drain-time 60'),
 
@@ -432,6 +456,8 @@ class Options:
                     continue
                 remedy = '; pass -A 0, or --cdr FILE for records in a file'
             raise SetupError(f'{self._shown(option)}: {sentence}{remedy}')
+        if self.min_se is not None and self.session_timer is None:
+            raise SetupError(f'{self._shown(_BY_NAME["min_se"])} needs --session-timer')
         if self.workers > 1:
             raise SetupError('--workers: more than one process is not available yet')
         if not self.static_route and self.script is None:

@@ -4,7 +4,7 @@ The story is short: wait until one of the legs has left, then end the other with
 are relayed as they come in, in the greenlet that received them, none of them waiting for another:
 
 - re-INVITE and UPDATE with their offers, answers and failures; when both sides ask at once, each gets its 491 and tries
-  again in its own time (RFC 3261 14.1)
+  again in its own time (RFC 3261 14.1); an UPDATE for a peer that knows none becomes a re-INVITE
 - an INVITE without an offer: the 2xx that comes back carries the offer, the ACK the answer
 - INFO, MESSAGE, and whatever else the user agent allows; REFER if it is told so
 """
@@ -19,8 +19,9 @@ from greensip.errors import GreensipError, UsageError, WrongState
 from greensip.native import mypyc_attr
 
 from .fields import passable, reason_of
-from .leg import Leg, answer
+from .leg import SDP, Leg, answer
 from .mailbox import ENDED, Watch, wait_on
+from .session import continued
 from .threads import Proxy, ThreadBound, run_in_hub, unwrap
 
 if TYPE_CHECKING:
@@ -32,20 +33,22 @@ __all__ = ['Bridge']
 class Relayed:
     """A request of one leg on its way through the other: the owner of the request that we send there."""
 
-    __slots__ = ('before', 'exchange', 'leg', 'other', 'transaction')
+    __slots__ = ('before', 'exchange', 'leg', 'other', 'renumbers', 'transaction')
 
-    def __init__(self, leg: Leg, other: Leg, transaction: Any, exchange: ClientRequest, before: bytes) -> None:
+    def __init__(self, leg: Leg, other: Leg, transaction: Any, exchange: ClientRequest, before: bytes,
+                 renumbers: bool = False) -> None:
         self.leg = leg
         self.other = other
         self.transaction = transaction
         self.exchange = exchange
         #: what we had said to the other leg before: holds again when it refuses
         self.before = before
+        self.renumbers = renumbers
 
     @property
     def is_open(self) -> bool:
         """Whether the request still waits for its answer."""
-        if self.exchange.method == 'INVITE':
+        if self.transaction.method == 'INVITE':
             return self.leg.usage.invited is self.transaction
         return not self.leg.ended
 
@@ -59,11 +62,32 @@ class Relayed:
             self.other.usage.local_sdp = self.before
         if not self.is_open:
             return
+        if event.code in (405, 501) and self.exchange.method == 'UPDATE':
+            self.go_by_reinvite(event.time)
+            return
         if event.kind == FAILED:
             code = event.error.status if isinstance(event.error, GreensipError) else 500
             answer(self.leg.ua, self.transaction, code, '', None, None, None, None)
         else:
-            answer(self.leg.ua, self.transaction, event.code, '', None, None, None, event.message)
+            body = None
+            if self.renumbers and event.message is not None and event.message.get('Content-Type') == SDP:
+                body = continued(event.message.body, self.leg.usage.local_sdp)
+            answer(self.leg.ua, self.transaction, event.code, '', None, body, SDP, event.message)
+
+
+    def go_by_reinvite(self, now: float) -> None:
+        """The other side knows no UPDATE: a re-INVITE does the same (RFC 3311 5.1); one without an offer is for us."""
+        core, request = self.leg.ua.core, self.transaction.request
+        if not request.body:
+            core.respond(self.transaction, 200, now)
+            return
+        try:
+            self.exchange = self.other.usage.reinvite(now, request.body, headers=passable(request),
+                                                      content_type=request.get('Content-Type'))
+        except WrongState:
+            core.respond(self.transaction, 500, now, headers=(('Retry-After', '1'),))
+        else:
+            self.exchange.owner = self
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -72,12 +96,14 @@ class Bridge(ThreadBound):
 
     ``refer``: what happens to a REFER: ``'refuse'`` answers 603, ``'pass'`` relays it, and the NOTIFYs that follow,
     to the other leg; the user agent has to allow both methods then.  Raises UsageError if it does not, or if a leg
-    has a bridge already.
+    has a bridge already.  ``renumber``: the legs had their sessions with others before, so that the origins of session
+    descriptions have to be made to go on (RFC 3264 8).
     """
 
-    __slots__ = ('_invites', 'a', 'b', 'refer')
+    __slots__ = ('_invites', '_renumbers', 'a', 'b', 'refer')
 
-    def __init__(self, a: Any, b: Any, *, refer: Literal['refuse', 'pass'] = 'refuse') -> None:
+    def __init__(self, a: Any, b: Any, *, refer: Literal['refuse', 'pass'] = 'refuse',
+                 renumber: bool = False) -> None:
         if isinstance(a, Proxy):
             run_in_hub(a._engine, a._target.ua.check_thread, (), {})
         self.a: Leg = unwrap(a)
@@ -85,6 +111,8 @@ class Bridge(ThreadBound):
         self.refer = refer
         #: the re-INVITEs under way, by the leg that asked
         self._invites: dict[Leg, Relayed] = {}
+        #: whether a leg has taken the place of another one, so that descriptions do not continue one another
+        self._renumbers = renumber
         if self.a is self.b:
             raise UsageError('a bridge needs two legs')
         if refer not in ('refuse', 'pass'):
@@ -104,26 +132,58 @@ class Bridge(ThreadBound):
             if leg._relay is not None:
                 raise UsageError(f'{leg!r} has a bridge already')
         a._relay = b._relay = self
+        until = None if timeout is None else a.ua.clock.now() + timeout
         try:
             self._catch_up()
-            watches = (Watch(a, ENDED), Watch(b, ENDED))
-            for watch in watches:
-                watch.strict = False
-            found: Any = wait_on(watches, timeout)
+            while True:
+                watches = (Watch(self.a, ENDED), Watch(self.b, ENDED))
+                for watch in watches:
+                    watch.strict = False
+                found: Any = wait_on(watches, None if until is None else max(0.0, until - a.ua.clock.now()))
+                if found.leg is self.a or found.leg is self.b:
+                    break
         finally:
-            a._relay = b._relay = None
+            self.a._relay = self.b._relay = None
         gone: Leg = found.leg
-        other = b if gone is a else a
-        other.hangup(reason_of(found.event.error))
+        self.other(gone).hangup(reason_of(found.event.error))
         return gone
 
-    def _other(self, leg: Leg) -> Leg:
+    @staticmethod
+    def of(leg: Leg) -> Bridge | None:
+        """The bridge that relays for ``leg`` now, or None."""
+        return leg._relay
+
+    def other(self, leg: Leg) -> Leg:
+        """The leg that ``leg`` is joined with."""
         return self.b if leg is self.a else self.a
+
+    def replace(self, old: Leg, new: Leg) -> None:
+        """``new`` takes the place of ``old``, as with Replaces (RFC 3891); both sides are to be told of each other's
+        session before.
+
+        Does not block: the greenlet in ``wait()`` goes on with ``new``, which is closed by whoever opened it.  Raises
+        UsageError if ``old`` is not one of the two, or ``new`` has a bridge already.
+        """
+        old.ua.check_thread()
+        if new._relay is not None or old._relay is not self:
+            raise UsageError(f'{new!r} cannot take the place of {old!r}')
+        other = self.other(old)
+        old._relay, new._relay = None, self
+        if old is self.a:
+            self.a = new
+        else:
+            self.b = new
+        self._invites.pop(old, None)
+        self._renumbers = True
+        if other._group is not None and other._group.leg is old:
+            # What was bound to the one is bound to the other.
+            other._group.leg = new
+        self._catch_up()
 
     def _catch_up(self) -> None:
         """An ACK that came before the bridge may hold the answer that the other leg waits for."""
         for leg in (self.a, self.b):
-            if self._other(leg).usage.unacked is None:
+            if self.other(leg).usage.unacked is None:
                 continue
             for event in leg._events:
                 if event.label == 'ACK':
@@ -135,7 +195,7 @@ class Bridge(ThreadBound):
 
     def on_request(self, leg: Leg, event: Event) -> None:
         """Pass a request on, and have its answer passed back."""
-        other = self._other(leg)
+        other = self.other(leg)
         core, now, transaction = leg.ua.core, event.time, event.exchange
         method = str(event.label)
         message: Any = event.message
@@ -143,11 +203,17 @@ class Bridge(ThreadBound):
         if method == 'REFER' and self.refer != 'pass':
             core.respond(transaction, 603, now)
             return
+        if core.keeps_time and method == 'UPDATE' and not request.body and request.has('Session-Expires'):
+            # RFC 4028: each leg has a session timer of its own.
+            core.respond(transaction, 200, now)
+            return
         before = other.usage.local_sdp
         kind = request.get('Content-Type')
         try:
-            exchange = other.usage.send_request(method, now, headers=passable(request), body=request.body,
-                                                content_type=kind)
+            body = request.body
+            if self._renumbers and kind == SDP:
+                body = continued(body, before)
+            exchange = other.usage.send_request(method, now, headers=passable(request), body=body, content_type=kind)
         except WrongState:
             if method == 'INVITE':
                 # 14.1: the other side is asking at this moment too; whoever is to wait longer is told by its role.
@@ -157,7 +223,7 @@ class Bridge(ThreadBound):
             else:
                 core.respond(transaction, 500, now, headers=(('Retry-After', '1'),))
             return
-        relayed = Relayed(leg, other, transaction, exchange, before)
+        relayed = Relayed(leg, other, transaction, exchange, before, self._renumbers)
         exchange.owner = relayed
         if method == 'INVITE':
             self._invites[leg] = relayed
@@ -171,8 +237,12 @@ class Bridge(ThreadBound):
 
     def on_ack(self, leg: Leg, event: Event) -> None:
         """A late offer (13.2.1): the 2xx that we passed on carried the offer, this ACK the answer."""
-        usage = self._other(leg).usage
+        usage = self.other(leg).usage
         if usage.unacked is None:
             return
         message: Any = event.message
-        usage.ack(event.time, message.body, content_type=message.get('Content-Type') or 'application/sdp')
+        kind = message.get('Content-Type') or SDP
+        body = message.body
+        if self._renumbers and kind == SDP:
+            body = continued(body, usage.local_sdp)
+        usage.ack(event.time, body, content_type=kind)

@@ -7,6 +7,7 @@ from what was said before, so that a phone can hold, resume and refresh a call w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -27,7 +28,10 @@ from greensip.sdp import (
     resume,
 )
 
-__all__ = ['answer_again', 'hold_offer', 'holds', 'inactive_answer', 'inactive_offer', 'resume_offer']
+__all__ = ['answer_again', 'continued', 'hold_offer', 'holds', 'inactive_answer', 'inactive_offer', 'resume_offer']
+
+#: RFC 8866 5.2
+_ORIGIN = re.compile(rb'^o=(?P<name>\S+) (?P<id>\d+) (?P<version>\d{1,20}) (?P<address>\S+ \S+ \S+)', re.MULTILINE)
 
 #: RFC 863's port, where nobody listens: what SDP writes when a stream has no port of its own yet
 DISCARD = 9
@@ -90,6 +94,24 @@ def hold_offer(local: bytes) -> bytes:
 def resume_offer(local: bytes, before: bytes) -> bytes:
     """The offer that takes up what was said ``before`` the hold."""
     return resume(parse_sdp(local), parse_sdp(before) if before else None).to_bytes()
+
+
+def continued(sdp: bytes, before: bytes) -> bytes:
+    """``sdp``, which is from elsewhere, as the next description after ``before`` in one session (RFC 3264 8).
+
+    Its origin is that of ``before``, with the next version unless it says the same; all else stays to the letter.  A
+    text without an origin comes back as it is.
+    """
+    old, new = _ORIGIN.search(before), _ORIGIN.search(sdp)
+    if old is None or new is None:
+        return sdp
+    origin = old[0]
+    same = sdp[:new.start()] + origin + sdp[new.end():]
+    if same == before:
+        return same
+    version = str(int(old['version']) + 1).encode()
+    origin = origin[:old.start('version') - old.start()] + version + origin[old.end('version') - old.start():]
+    return sdp[:new.start()] + origin + sdp[new.end():]
 
 
 @lru_cache(maxsize=256)

@@ -324,3 +324,36 @@ def test_a_call_of_which_the_bridge_knows_the_end_already(alice, agent, callee, 
         net.clock.sleep(1)
     net.clock.sleep(3)
     assert gone == [True] and callee.calls[0].ended
+
+
+def test_a_leg_takes_the_place_of_another(agent, alice, middle, callee, net, to_middle):
+    """What is relayed afterwards goes on in the sessions that the legs have had; a late wait is for the new leg."""
+    carol = agent('carol')
+    incoming = []
+    carol.serve(lambda leg: (leg.answer(sdp=sdp_of_port(7000)), leg.wait_ended()), background=True)
+    with alice.call(to_middle, sdp=SDP) as leg:
+        net.clock.sleep(1)
+        a, b = middle.legs
+        bridge = Bridge.of(a)
+        assert bridge is Bridge.of(b) and bridge.other(a) is b
+        with pytest.raises(UsageError, match='place'):
+            bridge.replace(a, b)
+
+        def swap():
+            with middle.ua.call(net.uri('carol'), sdp=a.remote_sdp) as new:
+                incoming.append(new)
+                a.reinvite(new.answer.replace(b'o=- 1 1', b'o=- 1 2'))
+                bridge.replace(b, new)
+                b.hangup()
+                new.wait_ended()
+
+        task = gevent.spawn(swap)
+        net.clock.sleep(1)
+        assert callee.calls[0].ended and b'7000' in leg.remote_sdp and Bridge.of(b) is None
+        leg.hold()
+        assert incoming[0].state == 'held'
+        leg.resume()
+        leg.hangup('Q.850;cause=16')
+        net.clock.sleep(1)
+        assert incoming[0].ended and middle.gone == [a]
+        task.join()
