@@ -330,7 +330,8 @@ def test_a_leg_takes_the_place_of_another(agent, alice, middle, callee, net, to_
     """What is relayed afterwards goes on in the sessions that the legs have had; a late wait is for the new leg."""
     carol = agent('carol')
     incoming = []
-    carol.serve(lambda leg: (leg.answer(sdp=sdp_of_port(7000)), leg.wait_ended()), background=True)
+    carol.serve(lambda leg: (incoming.append(leg), leg.answer(sdp=sdp_of_port(7000)), leg.wait_ended()),
+                background=True)
     with alice.call(to_middle, sdp=SDP) as leg:
         net.clock.sleep(1)
         a, b = middle.legs
@@ -341,7 +342,6 @@ def test_a_leg_takes_the_place_of_another(agent, alice, middle, callee, net, to_
 
         def swap():
             with middle.ua.call(net.uri('carol'), sdp=a.remote_sdp) as new:
-                incoming.append(new)
                 a.reinvite(new.answer.replace(b'o=- 1 1', b'o=- 1 2'))
                 bridge.replace(b, new)
                 b.hangup()
