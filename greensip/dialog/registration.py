@@ -664,11 +664,15 @@ class Registration(Machine):
                 self.temporary_gruu = temporary
 
     def _refresh_time(self) -> float:
-        """RFC 5627 4.2: so early that the refresh is answered, or has failed, before the binding runs out; halfway
-        where that is too short.  A random share of it is given away, so that not all clients come at once."""
+        """RFC 5627 4.2: so early that the refresh is answered, or has failed, before the binding runs out, and where it
+        is long so early that somebody else can be asked after that; halfway where it is short.  A random share of it is
+        given away, so that not all clients come at once."""
         granted = float(self.granted)
         most = self.core.settings.transaction_time
-        latest = granted - most if granted > 2 * most else granted / 2
+        if granted > 4 * most:
+            latest = granted - 2 * most
+        else:
+            latest = granted - most if granted > 2 * most else granted / 2
         return max(latest * (0.9 + 0.1 * self._share()), min(SHORTEST_REFRESH, granted / 2))
 
     def _share(self) -> float:

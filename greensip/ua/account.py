@@ -275,7 +275,7 @@ class Account(Mailbox):
                     message: Response = response
                     return message
                 if not any(registration.state in ('registering', 'refreshing') for registration in self.registrations):
-                    raise fresh(event.error)
+                    raise fresh(event.error or WrongState('it was unregistered meanwhile'))
         finally:
             self._attempts.remove(attempt)
             if not self._persistent:

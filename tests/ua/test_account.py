@@ -269,6 +269,15 @@ def test_unregister_times_out(account, registrar, net):
         assert mine.state == 'unregistered'
 
 
+def test_unregistered_while_somebody_registers(account, registrar, net):
+    with account() as mine:
+        net.hold('200', 3, times=100)
+        waiting = gevent.spawn(pytest.raises, WrongState, mine.register)
+        net.clock.sleep(1)
+        mine.unregister()
+        assert waiting.get() and registrar.bindings == {}
+
+
 # -- the life of a registration
 
 def test_lost_and_registered_again(account, registrar, net):
@@ -320,6 +329,18 @@ def test_back_up_registrars(alice, agent, registrar, net):
         other.answers.append((503, {}))
         net.run(3600)
         assert mine.registered and len(registrar.requests) == 2
+
+
+def test_another_server_of_the_registrars_name(alice, agent, registrar, net):
+    """RFC 3263 4.3, and at a refresh: the server that was registered at is asked first, then the name again."""
+    other = Registrar(agent('other'), net)
+    net.resolver.names['pbx.example.com'] = [net.address('registrar'), net.address('other')]
+    with alice.account(AOR, registrar='sip:pbx.example.com') as mine:
+        mine.register()
+        first, second = (registrar, other) if registrar.requests else (other, registrar)
+        first.ua.close()
+        assert mine.wait_for('refreshed', 'failed', 'lost', timeout=4000).label == 'refreshed'
+        assert len(second.requests) == 1 and mine.registered
 
 
 def test_a_closed_account(alice, account, registrar, net):
