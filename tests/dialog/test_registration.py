@@ -704,8 +704,61 @@ def test_sips_where_tls_leads_to_the_registrar(bob: Party, registrar: Registrar)
         '<sips:bob@127.0.0.1:443;transport=ws>')
 
 
-def test_every_arrow_is_drawn_once() -> None:
-    assert len({(row.state, row.event) for row in Registration.rows}) == len(Registration.rows)
+# -- the arrows that no story above takes
+
+def test_registering_while_it_waits(world: World, bob: Party, registrar: Registrar) -> None:
+    registrar.answers.append((500, {}))
+    registration = register(world, bob, registrar)
+    assert registration.state == 'waiting'
+    registration.register(world.now)
+    world.run()
+    assert registration.state == 'registered'
+
+
+def test_clearing_everything_while_it_waits(world: World, bob: Party, registrar: Registrar) -> None:
+    registrar.answers.append((500, {}))
+    registration = register(world, bob, registrar)
+    assert registration.unregister(world.now, everything=True) and registration.state == 'leaving'
+    world.run()
+    assert (registration.state, registrar.requests[-1].get('Contact')) == ('unregistered', '*')
+
+
+def test_a_young_flow_that_fails_while_it_is_refreshed(world: World, bob: Party, registrar: Registrar) -> None:
+    registrar.extra = {'Require': 'outbound'}
+    registration = register(world, bob, registrar, instance=INSTANCE, reg_id=1)
+    registration.register(world.now)
+    registration.flow_failed(ConnectError('gone'), world.now)
+    assert (registration.state, registration.failures) == ('registering', 1)
+
+
+def test_unregistering_while_it_is_refreshed(world: World, bob: Party, registrar: Registrar) -> None:
+    registration = register(world, bob, registrar)
+    registration.register(world.now)
+    registration.unregister(world.now)
+    assert registration.state == 'stopping'
+    world.run()
+    assert (registration.state, registrar.bindings) == ('unregistered', {})
+    assert [request.expires for request in registrar.requests] == [3600, 3600, 0]
+
+
+def test_a_423_when_nobody_wants_to_be_registered_any_more(world: World, bob: Party, registrar: Registrar) -> None:
+    registrar.answers.append((423, {'Min-Expires': '7200'}))
+    registration = begin(bob, registrar)
+    registration.register(world.now)
+    registration.unregister(world.now)
+    world.run()
+    assert registration.state == 'unregistered'
+    assert [request.expires for request in registrar.requests] == [3600, 0]
+
+
+def test_a_removal_takes_the_next_registrar_too(world: World, bob: Party, registrar: Registrar) -> None:
+    other = Registrar(world, 'other', 5091)
+    registration = register(world, bob, registrar, other)
+    registrar.answers.append((503, {}))
+    registration.unregister(world.now)
+    assert registration.state == 'leaving'
+    world.run()
+    assert registration.state == 'unregistered' and other.requests[0].expires == 0
 
 
 NONSENSE = ('', ';', '<', '"', '<sip:', 'sip:a@[::1', '-1', '99999999999999999999', ';;=', '@@@', '*', ',,,', '\x01')
