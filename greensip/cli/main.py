@@ -76,6 +76,17 @@ def call_arguments(parser: argparse.ArgumentParser) -> None:
                         help='so many further addresses may be tried when a 3xx names them (default %(default)s)')
 
 
+    extension_arguments(parser)
+
+
+def extension_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a call may ask for."""
+    parser.add_argument('--prack', choices=('off', 'supported', 'required'),
+                        help='reliable provisional responses (RFC 3262); supported without it')
+    parser.add_argument('--session-timer', type=number, metavar='S',
+                        help='have the call refreshed within so many seconds, 90 at least (RFC 4028)')
+
+
 def answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--ring', type=seconds, metavar='S', help='ring for so long before anything else')
     parser.add_argument('--code', type=int, default=200, metavar='CODE', help='answer with this, 486 for instance')
@@ -87,6 +98,7 @@ def answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--timeout', type=seconds, metavar='S', help='end when nothing has ended it for so long')
 
 
+    extension_arguments(parser)
     account_arguments(parser, 'register as --aor first, and un-register in the end')
     parser.add_argument('--aor', metavar='URI', type=checked_uri, help='our address-of-record, sip:alice@example.com')
 

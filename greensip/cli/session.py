@@ -46,9 +46,11 @@ class Session:
         """Open it where the command line says, or where ``uri`` can be reached from; show what it hears and says."""
         options = self.options
         wanted = places(options, uri, port)
-        proxy = {'outbound_proxy': options.proxy} if options.proxy else {}
+        asked: dict[str, Any] = {'outbound_proxy': options.proxy, 'prack': getattr(options, 'prack', None),
+                                 'session_timer': getattr(options, 'session_timer', None)}
+        asked = {name: value for name, value in asked.items() if value}
         try:
-            opened = UserAgent(*wanted, name=own_name(options), pcap=options.pcap, **proxy)
+            opened = UserAgent(*wanted, name=own_name(options), pcap=options.pcap, **asked)
         except TransportError as error:
             # Nothing was sent: a port in use is no peer that cannot be reached.
             raise SetupError(str(error)) from None

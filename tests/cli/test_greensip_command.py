@@ -221,6 +221,16 @@ def test_a_late_offer_and_an_offer_from_a_file(bob: UserAgent, tmp_path: Path) -
     assert offers[1:] == [SDP.encode()] * 2
 
 
+def test_what_a_call_may_ask_for(bob: UserAgent) -> None:
+    bob.serve(answering, background=True)
+    done = run('call', bob.uri, '--prack', 'required', '--session-timer', '90', '--seconds', 0, '--json', '--messages')
+    assert done.status == 0
+    messages = [event for event in done.events if event['event'] == 'message']
+    assert 'PRACK' in {message['method'] for message in messages}
+    assert 'Session-Expires: 90' in messages[0]['text'] and 'Require: 100rel' in messages[0]['text']
+    assert run('call', bob.uri, '--session-timer', '10').status == 2
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_hangs_up(bob: UserAgent, number: int) -> None:
     ended: list[Any] = []
