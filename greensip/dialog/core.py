@@ -45,6 +45,7 @@ from .invite import ACCEPTED, CONFIRMED, InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .negotiation import SDP
+from .publication import ClientPublication
 from .registration import Registration
 from .reliable import Acknowledged, sends_reliably
 from .replaces import EndedDialogs, find_match
@@ -65,8 +66,8 @@ RESERVED = frozenset(
 )
 
 #: what ``Core.configure`` changes
-CONFIGURABLE = ('accept', 'allow', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se', 'offers_keep',
-                'options_code', 'route', 'session_timer', 'supported', 'user_agent')
+CONFIGURABLE = ('accept', 'allow', 'allow_events', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se',
+                'offers_keep', 'options_code', 'route', 'session_timer', 'supported', 'user_agent')
 
 #: methods that refresh the session (RFC 4028 3)
 REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
@@ -115,6 +116,10 @@ class Core:
         self.dialogs: dict[DialogId, Dialog] = {}
         #: subscriptions that are not over (RFC 6665)
         self.subscriptions = Subscriptions(self)
+        #: and publications (RFC 3903)
+        self.publications: set[ClientPublication] = set()
+        #: the event packages that we notify of (RFC 6665 4.4.4); change them with ``configure``
+        self.allow_events: Sequence[str] = ()
         #: registrations that last, or are being tried
         self.registrations: set[Registration] = set()
         #: what we understand (8.2.1, 8.2.2.3, 8.2.3); change them with ``configure``
@@ -184,6 +189,9 @@ class Core:
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
         server = [('Server', self.user_agent)] if self.user_agent else []
         allow = [('Allow', ', '.join(self.allow))]
+        if self.allow_events:
+            # RFC 6665 4.4.4
+            allow.append(('Allow-Events', ', '.join(self.allow_events)))
         supported = [('Supported', ', '.join(self.supported))] if self.supported else []
         packages = self.info_packages
         self._recv_info = [('Recv-Info', ', '.join(packages))] if packages is not None else ()
@@ -562,6 +570,51 @@ class Core:
         if request.method == 'SUBSCRIBE':
             self._allow_method('SUBSCRIBE')
         return ServerSubscription(self, transaction, dialog, usage if isinstance(usage, InviteUsage) else None)
+
+    def publish(
+        self,
+        uri: Uri | str,
+        package: str,
+        body: bytes,
+        now: float,
+        *,
+        content_type: str | None,
+        from_: NameAddr | Uri | str,
+        to: NameAddr | Uri | str | None = None,
+        expires: int = 3600,
+        headers: Fields = (),
+        route: Sequence[str] = (),
+        credentials: Any = None,
+        contact: str | None = None,
+        point: Point | None = None,
+        flow: Flow | None = None,
+        call_id: str | None = None,
+        etag: str | None = None,
+    ) -> ClientPublication:
+        """Publish the state of ``uri`` (RFC 3903); refreshed by itself until ``remove``.
+
+        ``etag``: that of a publication of ours from before, which is modified then.  Responses are RESPONSE events, the
+        end is ENDED.  Raises UsageError, ParseError.
+        """
+        if not body:
+            raise UsageError('a publication needs a document')
+        if expires < 1:
+            raise UsageError('a publication lasts a second at least: remove() takes it away')
+        self.check_headers(headers)
+        destination = self._destination(uri, from_, to, route, contact, point, flow, call_id, None)
+        publication = ClientPublication(
+            self,
+            package,
+            destination,
+            body,
+            content_type,
+            expires=expires,
+            headers=headers,
+            digest=DigestClient(credentials) if credentials else None,
+            etag=etag,
+        )
+        publication.start(now)
+        return publication
 
     def _destination(
         self,

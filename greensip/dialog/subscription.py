@@ -32,7 +32,17 @@ from .event import ENDED, REQUEST, RESPONSE, Event
 if TYPE_CHECKING:
     from .core import Core
 
-__all__ = ['EVENT_METHODS', 'FATAL', 'MAX_SHARING', 'Sharing', 'Subscription', 'Subscriptions', 'event_of', 'status_of']
+__all__ = [
+    'EVENT_METHODS',
+    'FATAL',
+    'MAX_SHARING',
+    'Sharing',
+    'Subscription',
+    'Subscriptions',
+    'event_of',
+    'seconds_in',
+    'status_of',
+]
 
 #: methods of which a subscription may want to know
 EVENT_METHODS = frozenset({'NOTIFY', 'REFER', 'SUBSCRIBE'})
@@ -48,6 +58,19 @@ def event_of(request: Request) -> EventValue | None:
     """The Event of a request, None if it has none.  Raises ParseError."""
     value = request.value('Event')
     return value if isinstance(value, EventValue) else None
+
+
+def seconds_in(response: Response, name: str) -> int | None:
+    """The seconds that a response names; None for none, or for what cannot be read: the response counts all the same.
+    """
+    try:
+        value = response.value(name)
+    except ParseError:
+        return None
+    if isinstance(value, int):
+        return value
+    seconds = getattr(value, 'seconds', None)
+    return seconds if isinstance(seconds, int) else None
 
 
 def status_of(body: bytes) -> tuple[int, str] | None:

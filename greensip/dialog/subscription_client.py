@@ -37,7 +37,7 @@ from .event import FAILED, FORKED, Event
 from .exchange import ClientRequest, Fields
 from .invite import CLOSING, InviteUsage
 from .invite import TERMINATED as CALL_TERMINATED
-from .subscription import FATAL, Subscription, event_of
+from .subscription import FATAL, Subscription, event_of, seconds_in
 
 if TYPE_CHECKING:
     from .core import Core
@@ -496,15 +496,15 @@ class ClientSubscription(Subscription):
         if exchange.dialog is not None:
             exchange.dialog.refresh(response)
         if exchange.method == 'REFER':
-            value = response.value('Refer-Sub')
-            if value is not None and value.value.lower() == 'false' and self._suppresses():
+            value = (response.get('Refer-Sub') or '').partition(';')[0].strip().lower()
+            if value == 'false' and self._suppresses():
                 self.fire('no subscription', SubscriptionEnded('norefersub', message=response), now)
             return
         if response.code == 204:
             # RFC 5839: no NOTIFY will follow.
             self._stop(self._timer_n)
             self._timer_n = None
-        granted = response.expires
+        granted = seconds_in(response, 'Expires')
         # 4.2.1.1: "the server MAY shorten the interval but MUST NOT lengthen it"
         expires = self.asked if granted is None else min(granted, self.asked)
         if expires > 0 and self.state != UNSUBSCRIBING:
@@ -518,7 +518,7 @@ class ClientSubscription(Subscription):
 
     def _asks_longer(self, exchange: ClientRequest, response: Response, now: float) -> bool:
         """21.4.17: ask again for the time that the notifier wants at least; False if that is hopeless."""
-        least = response.value('Min-Expires')
+        least = seconds_in(response, 'Min-Expires')
         if least is None or least <= self.asked or self.asked == 0 or self.too_brief >= MAX_TOO_BRIEF:
             return False
         self.too_brief += 1

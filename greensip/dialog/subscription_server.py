@@ -31,7 +31,7 @@ from .event import FAILED, Event
 from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .invite_server import wants_sips
-from .subscription import FATAL, Subscription, event_of
+from .subscription import FATAL, Subscription, event_of, seconds_in
 
 if TYPE_CHECKING:
     from .core import Core
@@ -218,8 +218,7 @@ class ServerSubscription(Subscription):
     @property
     def may_be_suppressed(self) -> bool:
         """RFC 4488: whether the issuer of the REFER can do without NOTIFYs."""
-        value = self._request.value('Refer-Sub')
-        return value is not None and bool(value.value.lower() == 'false')
+        return (self._request.get('Refer-Sub') or '').partition(';')[0].strip().lower() == 'false'
 
     def accept(
         self,
@@ -474,11 +473,9 @@ class ServerSubscription(Subscription):
 
     def _try_later(self, response: Response, now: float) -> None:
         """21.5.1, 21.5.4: the subscriber says when he will take it."""
-        try:
-            seconds = float(response.value('Retry-After').seconds)
-        except ParseError:
-            return
-        self._again = self.core.timers.add(min(max(seconds, 1.0), LONGEST_WAIT), now, self, 'again')
+        seconds = seconds_in(response, 'Retry-After')
+        if seconds is not None:
+            self._again = self.core.timers.add(min(max(float(seconds), 1.0), LONGEST_WAIT), now, self, 'again')
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         """4.2.2: no answer to our NOTIFY: who is not there any more has no subscription."""

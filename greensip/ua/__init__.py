@@ -12,11 +12,15 @@ from .identity import ANONYMOUS, Cause, Identity, divert
 from .incoming import IncomingLeg
 from .leg import Leg, SessionInterval, Timings
 from .mailbox import After, Mailbox, Notice, Watch, after, wait_any
+from .notifier import Notifier
 from .outgoing import OutgoingLeg
+from .publication import EventStateCompositor, Publication
+from .subscription import IncomingSubscription, Notification, OutgoingSubscription
 from .threads import Proxy
 
 __all__ = [
-    'ANONYMOUS', 'Account', 'After', 'Bridge', 'Cause', 'Hunt', 'Identity', 'IncomingLeg', 'IncomingRequest', 'Leg',
-    'LegGroup', 'Mailbox', 'Notice', 'OutgoingLeg', 'Proxy', 'SessionInterval', 'Timings', 'UserAgent', 'Watch',
+    'ANONYMOUS', 'Account', 'After', 'Bridge', 'Cause', 'EventStateCompositor', 'Hunt', 'Identity', 'IncomingLeg',
+    'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegGroup', 'Mailbox', 'Notice', 'Notification', 'Notifier',
+    'OutgoingLeg', 'OutgoingSubscription', 'Proxy', 'Publication', 'SessionInterval', 'Timings', 'UserAgent', 'Watch',
     'after', 'deadline', 'divert', 'wait_any',
 ]

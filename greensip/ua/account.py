@@ -37,6 +37,8 @@ from .pattern import NOTHING, WORDS, Pattern, compile_patterns
 
 if TYPE_CHECKING:
     from .agent import UserAgent
+    from .publication import Publication
+    from .subscription import OutgoingSubscription
 
 __all__ = ['Account']
 
@@ -484,6 +486,18 @@ class Account(Mailbox):
         self.check()
         target = self.target(uri)
         return self.ua.message(target, text, timeout=timeout, **self._options(target, options, dialog=False))
+
+    def subscribe(self, uri: NameAddr | Uri | str, package: str, **options: Any) -> OutgoingSubscription:
+        """``ua.subscribe(uri, package, ...)`` in the account's name.  Does not block; raises as that."""
+        self.check()
+        target = self.target(uri)
+        return self.ua.subscribe(target, package, **self._options(target, options, dialog=True))
+
+    def publish(self, package: str, body: Any, **options: Any) -> Publication:
+        """``ua.publish`` of the account's own state, at its own address.  Blocks and raises as that."""
+        self.check()
+        target: Any = self.aor.uri
+        return self.ua.publish(target, package, body, **self._options(target, options, dialog=False))
 
     def target(self, uri: NameAddr | Uri | str) -> Uri:
         """The URI to call: ``'100'`` is ``sip:100@example.com`` for ``sip:alice@example.com``.  Raises ParseError."""

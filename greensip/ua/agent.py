@@ -18,6 +18,7 @@ from greensip.errors import (
     GreensipError,
     ParseError,
     TransportError,
+    Unsubscribed,
     UsageError,
     WrongState,
     response_error,
@@ -39,13 +40,20 @@ from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
 from .identity import Identity
 from .incoming import IncomingLeg
-from .later import later
 from .leg import SDP, Leg
 from .mailbox import Gate, Mailbox, Notice
 from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
 from .pattern import WORDS
+from .publication import Publication, make_publication
 from .reply import Reply, wait_reply
 from .session import inactive_offer
+from .subscription import (
+    IncomingSubscription,
+    OutgoingSubscription,
+    make_subscription,
+    open_subscription,
+    take_subscribe,
+)
 from .threads import ThreadBound
 from .transfer import history_fields, naming_fields
 from .watchdog import Watchdog, watch_hub
@@ -74,8 +82,6 @@ PRACK_MODES = ('off', 'supported', 'required')
 
 WORDS.add('call')
 
-#: what a user agent will have one day, and what it needs
-LATER = {'subscribe': 'subscriptions', 'publish': 'event state publication (PUBLISH)'}
 
 
 class Door(Mailbox):
@@ -119,6 +125,19 @@ class IncomingRequest(ThreadBound):
     def answered(self) -> bool:
         """True once a final response has been sent."""
         return self._answered
+
+    def subscription(self) -> IncomingSubscription:
+        """Become the notifier for this SUBSCRIBE or REFER: ``accept()``, ``pend()`` or ``reject()`` follows.
+
+        Does not block.  Raises ParseError, whose ``status`` is how to answer, for one that asks for nothing that could
+        be granted; UsageError for another method, WrongState when it has been answered, WrongThread.
+        """
+        self._ua.check_thread()
+        if self._answered:
+            raise WrongState(f'the {self.method} has been answered')
+        made = open_subscription(self._ua, self.transaction)
+        self._answered = True
+        return made
 
     def respond(self, code: int, reason: str = '', *, headers: Extra = None, body: Body = None,
                 content_type: str | None = None) -> None:
@@ -243,6 +262,8 @@ class UserAgent(Engine):
         self._request_handlers: dict[str, Callable[[IncomingRequest], object]] = {}
         #: the methods whose handlers do not block
         self._prompt: set[str] = set()
+        #: who takes the subscriptions to an event package
+        self._packages: dict[str, Any] = {}
         self._door = Door(self)
         #: those who wait until no call is left, and those who wait until we are closed
         self._quiet: list[Gate] = []
@@ -498,6 +519,87 @@ class UserAgent(Engine):
         """Send a text to ``uri`` (RFC 3428): ``request('MESSAGE', uri, body=text)``."""
         return self.request('MESSAGE', uri, body=text, content_type=content_type, timeout=timeout, **options)
 
+    # -- events
+
+    def subscribe(self, uri: NameAddr | Uri | str, package: str, *, expires: int = 3600,
+                  accept: Sequence[str] | None = None, event_id: str | None = None,
+                  from_: NameAddr | Uri | str | None = None, to: NameAddr | Uri | str | None = None,
+                  headers: Extra = None, body: Body = None, content_type: str | None = None,
+                  route: Sequence[str] | str = (), credentials: Any = None, contact: str | None = None,
+                  call_id: str | None = None, point: Point | None = None, flow: Flow | None = None,
+                  resubscribe: bool = True, forks: str = 'first', strict: bool = False,
+                  manual: Sequence[str] = ()) -> OutgoingSubscription:
+        """Subscribe to an event package of ``uri`` (RFC 6665), such as ``'presence'`` or ``'message-summary'``.
+
+            with ua.subscribe('sip:alice@example.com', 'message-summary') as events:
+                for notify in events:
+                    print(notify.text)
+
+        The SUBSCRIBE is on the wire at return; does not block.  It is refreshed by itself until the ``with`` block
+        ends, and begun anew when the notifier ends it for a reason that allows that, unless ``resubscribe=False``.
+        ``expires`` in seconds; 0 fetches the state once.  ``accept``: the types of documents that we want; those of the
+        package without it.  ``forks='all'``: each branch of a fork that answers is told as a ``'forked'`` event, whose
+        ``subscription`` it is.  ``manual=('NOTIFY',)``: the script answers them, with ``events.respond()``.  The rest
+        as for ``invite``.
+
+        Raises UsageError or ParseError for arguments that make no request, WrongState when closed, WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        if forks not in ('first', 'all'):
+            raise UsageError(f"forks={forks!r}: 'first' or 'all'")
+        target = target_of(uri)
+        routes = [route] if isinstance(route, str) else route
+        return make_subscription(
+            self, target, package, str(target), strict=strict, manual=manual, headers=headers, body=body,
+            content_type=content_type, accept=accept, expires=expires, event_id=event_id,
+            from_=from_ if from_ is not None else self._own_address(target, routes, flow), to=to,
+            route=_routes(routes), credentials=credentials, contact=contact, call_id=call_id, point=point, flow=flow,
+            resubscribe=resubscribe, accept_forks=forks == 'all')
+
+    def events(self, package: str, handler: Any) -> None:
+        """Be the notifier of an event package: call ``handler(subscription)`` for each SUBSCRIBE that comes in.
+
+        It runs in a greenlet of its own and answers with ``subscription.accept(body)``, ``pend()`` or ``reject()``, or
+        by returning a status; one that returns nothing has accepted.  The subscription lives on after it.  A
+        ``Notifier`` in its place keeps all subscribers by itself.  Other packages get a 489.  Does not block.  Raises
+        WrongThread.
+        """
+        self.check_thread()
+        attach = getattr(handler, 'attach', None)
+        if attach is not None:
+            attach(self)
+        self._packages[package] = handler
+        core = self.core
+        core.configure(allow=list(dict.fromkeys([*core.allow, 'SUBSCRIBE', 'NOTIFY'])),
+                       allow_events=list(dict.fromkeys([*core.allow_events, package])))
+
+    def publish(self, uri: NameAddr | Uri | str, package: str, body: Body, *, content_type: str | None = None,
+                expires: int = 3600, from_: NameAddr | Uri | str | None = None,
+                to: NameAddr | Uri | str | None = None, headers: Extra = None, route: Sequence[str] | str = (),
+                credentials: Any = None, call_id: str | None = None, point: Point | None = None,
+                flow: Flow | None = None, etag: str | None = None, timeout: float | None = None) -> Publication:
+        """Publish our state at a compositor (RFC 3903), and block until it has taken it.
+
+            with ua.publish('sip:alice@example.com', 'presence', document) as publication:
+                publication.update(another)
+
+        It is refreshed by itself until the ``with`` block ends.  ``expires`` in seconds.  ``etag``: that of a
+        publication from before, which is modified then.  Raises ResponseError, TransactionTimeout, TransportError,
+        WaitTimeout, UsageError for an empty document, WrongState when closed, WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        target = target_of(uri)
+        routes = [route] if isinstance(route, str) else route
+        own = from_ if from_ is not None else target
+        return make_publication(
+            self, target, package, body, str(target), content_type=content_type, headers=headers, timeout=timeout,
+            expires=expires, from_=own, to=to, route=_routes(routes), credentials=credentials, call_id=call_id,
+            point=point, flow=flow, etag=etag)
+
     # -- accounts
 
     def account(self, aor: NameAddr | Uri | str, password: str | None = None, **options: Any) -> Account:
@@ -597,9 +699,13 @@ class UserAgent(Engine):
             return
         self._refusing = True
         self.closed = True
+        now = self.clock.now()
+        for usage in self._lasting():
+            usage.close(now)
         for account in tuple(self.accounts):
             account.close()
         self._hang_up_all()
+        self.endpoint.flush()
         for task in tuple(self._tasks):
             if not task.current:
                 task.kill()
@@ -612,6 +718,10 @@ class UserAgent(Engine):
         finally:
             if self._keep_alives is not None:
                 self._keep_alives.close()
+            now = self.clock.now()
+            for usage in self._lasting():
+                usage.finish(Unsubscribed(), now)
+            self.endpoint.flush()
             self.endpoint.close()
             if self.traces is not None:
                 self.traces.close()
@@ -623,10 +733,16 @@ class UserAgent(Engine):
         for leg in self.legs:
             leg._leave(480, None, ())
 
+    def _lasting(self) -> list[Any]:
+        """The subscriptions and publications that are not over."""
+        return [*self.core.subscriptions.living, *self.core.publications]
+
     def _is_quiet(self) -> bool:
-        """No call and no handler is left, but for the handler that asks; at the end, nothing registered either."""
-        return (not self.core.usages and all(task.current for task in self._tasks)
-                and not (self.closed and self.core.registrations))
+        """No call and no handler is left, but for the handler that asks; at the end, nothing registered, subscribed or
+        published either."""
+        core = self.core
+        return (not core.usages and all(task.current for task in self._tasks)
+                and not (self.closed and (core.registrations or core.subscriptions.living or core.publications)))
 
     def _wait_quiet(self, timeout: float | None) -> bool:
         """Block until it is quiet; False if that takes longer than ``timeout``."""
@@ -659,6 +775,8 @@ class UserAgent(Engine):
             leg = subject.owner
             if leg is not None:
                 leg.on_event(event)
+            elif event.kind == ENDED and self._quiet:
+                self.on_leg_ended()
 
     def on_leg_ended(self) -> None:
         """A leg, or a handler, tells that it is over."""
@@ -715,6 +833,9 @@ class UserAgent(Engine):
 
     def _on_request(self, event: Event) -> None:
         """A request outside of calls that the core has no answer for."""
+        if event.label == 'SUBSCRIBE' and self._packages:
+            take_subscribe(self, event, self._packages)
+            return
         incoming = IncomingRequest(self, event)
         handler = self._request_handlers.get(incoming.method)
         if handler is not None:
@@ -741,10 +862,6 @@ class UserAgent(Engine):
         finally:
             if not incoming.answered and not self.closed:
                 incoming.respond(code if isinstance(code, int) else 200)
-
-
-for _name, _needed in LATER.items():
-    setattr(UserAgent, _name, later(_name, _needed))
 
 
 def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:

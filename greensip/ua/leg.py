@@ -31,6 +31,7 @@ from .mailbox import Mailbox, Notice
 from .pattern import Happening
 from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
+from .subscription import OutgoingSubscription, make_subscription, take_subscribe
 
 if TYPE_CHECKING:
     from .account import Account
@@ -52,7 +53,6 @@ STATES = {
 #: what a leg will have one day, and what it needs
 LATER = {
     'audio': 'media', 'send_dtmf': 'media', 'transfer': 'transfer (REFER)', 'transfer_to': 'transfer (REFER)',
-    'subscribe': 'subscriptions', 'notify': 'subscriptions',
 }
 
 
@@ -383,6 +383,11 @@ class Leg(Mailbox):
         elif method == 'PRACK':
             request: Any = event.message
             core.respond(transaction, 200, now, body=answer_prack(self, request))
+        elif method == 'NOTIFY':
+            # RFC 6665 4.1.3: those of our subscriptions do not come here.
+            core.respond(transaction, 481, now)
+        elif method == 'SUBSCRIBE' and self.ua._packages:
+            take_subscribe(self.ua, event, self.ua._packages)
         else:
             core.respond(transaction, 501, now)
 
@@ -671,6 +676,26 @@ class Leg(Mailbox):
         if response.code >= 300:
             raise response_error(response.code, response.reason, response)
         return response
+
+    def subscribe(self, package: str, *, expires: int = 3600, accept: Sequence[str] | None = None,
+                  event_id: str | None = None, headers: Extra = None, body: Body = None,
+                  content_type: str | None = None, manual: Sequence[str] = ()) -> OutgoingSubscription:
+        """Subscribe to an event package inside the dialog of the call (RFC 6665 4.5.2), where the peer does that.
+
+        As ``ua.subscribe``; the subscription outlives the call.  Does not block.  Raises the leg's ending, WrongState
+        when there is no dialog (yet).
+        """
+        self.check()
+        return make_subscription(
+            self.ua, '', package, self.peer_name, strict=False, manual=manual, headers=headers, body=body,
+            content_type=content_type, accept=accept, expires=expires, event_id=event_id, within=self.usage)
+
+    def notify(self, event: str, body: Body = None, content_type: str | None = None, *, state: str = 'active',
+               headers: Extra = None, timeout: float | None = None) -> Response:
+        """Send a NOTIFY inside the dialog that nobody has subscribed to, as some phones expect them; ``event`` is its
+        Event, ``state`` its Subscription-State.  Blocks and raises as ``request``."""
+        fields = [('Event', event), ('Subscription-State', state), *fields_of(headers)]
+        return self.request('NOTIFY', headers=fields, body=body, content_type=content_type, timeout=timeout)
 
     def respond(self, event: Event, code: int, *, reason: str = '', headers: Extra = None, body: Body = None,
                 content_type: str | None = None, like: Any = None) -> None:

@@ -411,12 +411,6 @@ def test_timeouts_as_a_mapping(agent, net):
         UserAgent(network=net, timeouts={'t7': 1}, watchdog=None)
 
 
-def test_what_needs_later_work_is_refused_with_a_sentence(alice):
-    with pytest.raises(UsageError, match='publish: greensip has no event state publication'):
-        alice.publish('sip:alice@example.com')
-    assert not hasattr(alice, 'publish') and not hasattr(alice, 'nonsense')
-
-
 def test_notices_look_like_events():
     notice = Notice('hold', time=1.5)
     assert (notice.code, notice.message, notice.label) == (0, None, 'hold')

@@ -191,7 +191,7 @@ def test_wait_any_refuses_a_proxy_of_something_else(board):
 #: the pure layers: what they export knows no hub
 PURE = ('message', 'sdp', 'body', 'transaction', 'dialog')
 #: what else other threads get as it is: what blocks nobody, and what works on proxies as on what they stand for
-VALUES = {'After', 'Hunt', 'Identity', 'Notice', 'deadline'}
+VALUES = {'After', 'Hunt', 'Identity', 'Notice', 'Notification', 'deadline'}
 #: the door itself
 DOORS = {'Proxy'}
 
