@@ -18,7 +18,8 @@ SDP = (b'v=0\r\no=u 1 1 IN IP4 192.0.2.101\r\ns=-\r\nc=IN IP4 192.0.2.101\r\nt=0
        b'm=audio 49172 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n')
 
 #: what is no value of most kinds
-NONSENSE = ('', ';', '<', '"', '<sip:', 'sip:a@[::1', '-1', '99999999999999999999', ';;=', '@@@', 'a/b/c;q=', '\x01', 'é\udcff')
+NONSENSE = ('', ';', '<', '"', '<sip:', 'sip:a@[::1', '-1', '99999999999999999999', ';;=', '@@@', 'a/b/c;q=', '\x01',
+            'é\udcff')
 
 #: what makes a message a message: broken, nobody knows whose it is
 CORE = {'Via', 'From', 'To', 'Call-ID', 'CSeq', 'Content-Length', 'Content-Type', 'Content-Encoding'}
@@ -224,8 +225,8 @@ def test_responses_inside_a_call(net, raw, method):
 
 def ask(leg, method):
     try:
-        leg.request(method, headers={'Event': 'presence', 'Refer-To': '<sip:c@10.9.9.9>', 'Subscription-State': 'active',
-                                     'RAck': '1 1 INVITE'})
+        leg.request(method, headers={'Event': 'presence', 'Refer-To': '<sip:c@10.9.9.9>', 'RAck': '1 1 INVITE',
+                                     'Subscription-State': 'active'})
     except GreensipError as error:
         return error
     return None
