@@ -11,11 +11,12 @@
 
 The first INVITE makes the side that sends it the caller.  ``> 487 INVITE`` answers the first INVITE though another
 request came since.  ``sdp:TEXT`` writes the attribute line ``a=TEXT``, or demands it.  ``x:Name=value`` writes a
-header field, or demands it.
+header field, or demands it; with blanks in it, it stands in single quotes as a whole.
 """
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -49,8 +50,8 @@ class Ladder:
         self.invite_cseq = 0
         self.last_request = ''
         self.refused = False
-        for line in text.strip().splitlines():
-            direction, what, *flags = line.split()
+        for line in filter(str.strip, text.splitlines()):
+            direction, what, *flags = words(line)
             if direction == 'pause':
                 self.elements.append(f'<pause milliseconds="{what}"/>')
             elif direction == '<':
@@ -145,6 +146,14 @@ class Ladder:
         text = '\n'.join([*head, 'Content-Length: [len]', '', body])
         self.elements.append(f'<send{" retrans=" + chr(34) + "500" + chr(34) if retransmitted else ""}><![CDATA[\n\n'
                              f'{text}\n\n  ]]></send>')
+
+
+def words(line: str) -> list[str]:
+    """Split at blanks, but for those in single quotes."""
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.quotes, lexer.escape, lexer.commenters = "'", '', ''
+    return list(lexer)
 
 
 def write_scenario(folder: Path, name: str, ladder: str) -> Path:
