@@ -32,6 +32,7 @@ from greensip.transport.keepalive import KeepAlive
 
 from .fields import Body, Extra, fields_of
 from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
+from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg, loose_route, target_of
 from .pattern import NOTHING, WORDS, Pattern, compile_patterns
 
@@ -498,6 +499,11 @@ class Account(Mailbox):
         self.check()
         target: Any = self.aor.uri
         return self.ua.publish(target, package, body, **self._options(target, options, dialog=False))
+
+    @property
+    def messages(self) -> Inbox:
+        """The texts that come in for this account, as ``ua.messages``: they are no longer there then."""
+        return switchboard_of(self.ua).inbox(self)
 
     def target(self, uri: NameAddr | Uri | str) -> Uri:
         """The URI to call: ``'100'`` is ``sip:100@example.com`` for ``sip:alice@example.com``.  Raises ParseError."""

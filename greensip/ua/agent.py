@@ -42,6 +42,7 @@ from .identity import Identity
 from .incoming import IncomingLeg
 from .leg import SDP, Leg
 from .mailbox import Gate, Mailbox, Notice
+from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
 from .pattern import WORDS
 from .publication import Publication, make_publication
@@ -264,6 +265,8 @@ class UserAgent(Engine):
         self._prompt: set[str] = set()
         #: who takes the subscriptions to an event package
         self._packages: dict[str, Any] = {}
+        #: who takes the messages (RFC 3428), once somebody has asked for them
+        self._switchboard: Any = None
         self._door = Door(self)
         #: those who wait until no call is left, and those who wait until we are closed
         self._quiet: list[Gate] = []
@@ -514,7 +517,7 @@ class UserAgent(Engine):
         """Ask what ``uri`` can do (RFC 3261 11): ``request('OPTIONS', uri)``."""
         return self.request('OPTIONS', uri, timeout=timeout, **{'headers': {'Accept': SDP}, **options})
 
-    def message(self, uri: NameAddr | Uri | str, text: Body, *, content_type: str = 'text/plain',
+    def message(self, uri: NameAddr | Uri | str, text: Body, *, content_type: str | None = None,
                 timeout: float | None = None, **options: Any) -> Response:
         """Send a text to ``uri`` (RFC 3428): ``request('MESSAGE', uri, body=text)``."""
         return self.request('MESSAGE', uri, body=text, content_type=content_type, timeout=timeout, **options)
@@ -599,6 +602,18 @@ class UserAgent(Engine):
             self, target, package, body, str(target), content_type=content_type, headers=headers, timeout=timeout,
             expires=expires, from_=own, to=to, route=_routes(routes), credentials=credentials, call_id=call_id,
             point=point, flow=flow, etag=etag)
+
+    @property
+    def messages(self) -> Inbox:
+        """The texts that come in outside of calls (RFC 3428), but for those of accounts that have an inbox too.
+
+            for message in ua.messages:
+                print(message.from_, message.text)
+
+        They are taken from the first use on.  Does not block.  Raises WrongState where ``handle('MESSAGE', ...)`` takes
+        them, and when closed, WrongThread.
+        """
+        return switchboard_of(self).inbox(None)
 
     # -- accounts
 
@@ -710,6 +725,8 @@ class UserAgent(Engine):
             if not task.current:
                 task.kill()
         self._door.finish(Notice('ended', time=self.clock.now(), error=WrongState('the user agent is closed')))
+        if self._switchboard is not None:
+            self._switchboard.close()
         for gate in self._serving:
             gate.wake()
         try:

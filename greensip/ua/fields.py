@@ -110,8 +110,14 @@ def sdp_bytes(sdp: Body) -> bytes:
 
 
 def body_of(body: Body, content_type: str | None, default: str) -> tuple[bytes, str | None]:
-    """Octets and their type; the type is None without a body."""
-    data = sdp_bytes(body)
+    """Octets and their type; the type is None without a body.  A document of ``greensip.body`` brings its own."""
+    if type(body) is not bytes and type(body) is not str and hasattr(body, 'to_bytes'):
+        data = body.to_bytes()
+        kind = getattr(body, 'content_type', None)
+        if isinstance(kind, str):
+            default = kind
+    else:
+        data = sdp_bytes(body)
     return data, (content_type or default) if data else None
 
 

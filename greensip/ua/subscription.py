@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.body import parse_sipfrag
+from greensip.body import parse_document
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.subscription import Subscription, event_of
 from greensip.dialog.subscription_client import ClientSubscription
@@ -138,7 +138,7 @@ class Notification:
         Raises ParseError if it is broken.
         """
         if self._document is None and self.message.body:
-            self._document = parse_document(self.message.get('Content-Type') or '', self.message.body)
+            self._document = parse_document(self.message.get('Content-Type'), self.message.body)
         return self._document
 
     def __repr__(self) -> str:
@@ -532,13 +532,6 @@ def run_handler(work: tuple[Handler, IncomingSubscription]) -> None:
                 watcher.reject(code)
             else:
                 watcher.accept()
-
-
-def parse_document(content_type: str, body: bytes) -> Any:
-    """The value that ``greensip.body`` makes of a document; None for a type that it does not know."""
-    if content_type.partition(';')[0].strip().lower() == 'message/sipfrag':
-        return parse_sipfrag(body)
-    return None
 
 
 def make_subscription(ua: UserAgent, uri: Uri | str, package: str, name: str, *, strict: bool, manual: Sequence[str],
