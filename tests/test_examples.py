@@ -289,6 +289,20 @@ def test_registrar(serve: Serve, ua: UserAgent) -> None:
         leg.wait_for('200', timeout=5)
 
 
+def test_account(start: Start, serve: Serve, ua: UserAgent) -> None:
+    registrar, port = serve('registrar')
+    account = start('account', f'sip:alice@127.0.0.1:{port}')
+    account.wait_for_text('registered for 3600 s as <sip:alice@127.0.0.1:')
+    with ua.call(f'sip:alice@127.0.0.1:{port}', follow=1, timeout=10) as leg:
+        account.wait_for_text(f'a call from .* for sip:alice@127.0.0.1:{port}')
+        leg.hangup()
+        leg.wait_ended(timeout=5)
+    assert account.stop() == 0
+    registrar.wait_for_text('(?s)alice.*alice')
+    with ua.invite(f'sip:alice@127.0.0.1:{port}') as leg:
+        assert leg.wait_for('4xx', timeout=10).code == 404
+
+
 def test_message(start: Start, serve: Serve) -> None:
     receiver, port = serve('message')
     printed = finished(start('message', f'sip:bob@127.0.0.1:{port}', 'Grüße'))
