@@ -109,7 +109,8 @@ def find_match(core: Core, request: Request, now: float) -> Match | int | None:
     usage = dialog.usage
     # One that was not created with an INVITE
     if not isinstance(usage, InviteUsage):
-        return 481
+        # ... or whose call is over while a subscription goes on in it
+        return 603 if core.ended is not None and core.ended.has(dialog.id, now) else 481
     # One that has already terminated
     if usage.state in OVER:
         return 603

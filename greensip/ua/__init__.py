@@ -17,10 +17,11 @@ from .outgoing import OutgoingLeg
 from .publication import EventStateCompositor, Publication
 from .subscription import IncomingSubscription, Notification, OutgoingSubscription
 from .threads import Proxy
+from .transfer import Referral, Transfer, TransferOutcome
 
 __all__ = [
     'ANONYMOUS', 'Account', 'After', 'Bridge', 'Cause', 'EventStateCompositor', 'Hunt', 'Identity', 'IncomingLeg',
     'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegGroup', 'Mailbox', 'Notice', 'Notification', 'Notifier',
-    'OutgoingLeg', 'OutgoingSubscription', 'Proxy', 'Publication', 'SessionInterval', 'Timings', 'UserAgent', 'Watch',
-    'after', 'deadline', 'divert', 'wait_any',
+    'OutgoingLeg', 'OutgoingSubscription', 'Proxy', 'Publication', 'Referral', 'SessionInterval', 'Timings',
+    'Transfer', 'TransferOutcome', 'UserAgent', 'Watch', 'after', 'deadline', 'divert', 'wait_any',
 ]

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from gevent import getcurrent
 
@@ -56,7 +56,7 @@ from .subscription import (
     take_subscribe,
 )
 from .threads import ThreadBound
-from .transfer import history_fields, naming_fields
+from .transfer import Referral, Transfer, history_fields, naming_fields, on_outside_refer, refer_outside
 from .watchdog import Watchdog, watch_hub
 from .workers import Task
 
@@ -76,10 +76,13 @@ PATIENCE = 30.0
 ELSEWHERE = '192.0.2.1'
 
 #: option tags that every user agent supports (RFC 3261 19.2), each added with the code that honours it
-SUPPORTED: tuple[str, ...] = ('100rel', '199', 'replaces', 'timer')
+SUPPORTED: tuple[str, ...] = ('100rel', '199', 'norefersub', 'replaces', 'tdialog', 'timer')
 
 #: what a user agent, or a call, does about reliable provisional responses (RFC 3262)
 PRACK_MODES = ('off', 'supported', 'required')
+
+#: what a transfer needs in Allow (RFC 5589 6)
+TRANSFER_METHODS = ('REFER', 'NOTIFY')
 
 WORDS.add('call')
 
@@ -201,6 +204,8 @@ class UserAgent(Engine):
     ``sip:proxy.example.com;transport=tcp``; it gets a Route with ``lr``.
     ``enum``: the domain under which the DNS knows telephone numbers (RFC 6116), such as ``e164.arpa``: then ``tel:``
     URIs can be called without a proxy.
+    ``refer``: what becomes of a REFER in a call: ``'refuse'``, ``'accept'`` calls whom it names by itself, ``'ask'``
+    leaves it to the script, which gets a ``Transfer`` from ``leg.wait_for('REFER')``; so does ``manual=('REFER',)``.
     ``info_packages``: the packages of INFO that are taken (RFC 6086); others are refused with 469.
     ``prack``: reliable provisional responses (RFC 3262): ``off``, ``supported``, or ``required`` of whom we call and of
     who calls us (421); without it ``supported`` if ``100rel`` is among the option tags.
@@ -218,9 +223,14 @@ class UserAgent(Engine):
                  outbound_proxy: Uri | str | None = None, enum: str = '',
                  session_timer: int | str | None = None, min_se: int = 90, info_packages: Sequence[str] | None = None,
                  prack: str | None = None,
+                 refer: Literal['refuse', 'accept', 'ask'] = 'refuse',
                  pcap: str | None = None, hep: str | None = None, core: Core | None = None) -> None:
         if not _USER.fullmatch(name):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
+        if refer not in ('refuse', 'accept', 'ask'):
+            raise UsageError(f"refer={refer!r}: 'refuse', 'accept' or 'ask'")
+        if refer != 'refuse' or 'REFER' in manual:
+            allow = [*allow, *TRANSFER_METHODS]
         if core is None:
             core = Core(_settings(timeouts), random=random or Entropy(), user_agent=user_agent)
         tags = list(dict.fromkeys([*core.supported, *supported]))
@@ -248,6 +258,8 @@ class UserAgent(Engine):
         self.codecs = codecs
         self.manual = manual
         self.prack = prack
+        #: what becomes of a REFER of which no script has asked to be told
+        self.refer_policy: str = refer
         self.keep_responses = keep_responses
         self._keep_alives: KeepAlives | None = None
         #: those of calls whose peer wants them
@@ -331,7 +343,7 @@ class UserAgent(Engine):
     def invite(self, uri: NameAddr | Uri | str, *, from_: NameAddr | Uri | str | None = None,
                to: NameAddr | Uri | str | None = None, headers: Extra = None, sdp: Body = None, body: Body = None,
                content_type: str | None = None, route: Sequence[str] | str = (), follow: int = 0,
-               strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | None = None,
+               strict: bool = False, manual: Sequence[str] = (), progress_to: IncomingLeg | Transfer | None = None,
                credentials: Any = None, call_id: str | None = None, contact: str | None = None,
                max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None,
                replaces: Any = None, joins: Any = None, session_timer: int | str | None = None,
@@ -363,6 +375,8 @@ class UserAgent(Engine):
             raise WrongState('the user agent is closed')
         if prack is not None:
             _check_prack(prack)
+        if 'REFER' in manual and 'REFER' not in self.core.allow:
+            self.core.configure(allow=list(dict.fromkeys([*self.core.allow, *TRANSFER_METHODS])))
         target = target_of(uri)
         routes = [route] if isinstance(route, str) else route
         if body is not None:
@@ -459,13 +473,15 @@ class UserAgent(Engine):
         finally:
             self._serving.remove(gate)
 
-    def handle(self, method: str, handler: Callable[[IncomingRequest], object], *, blocking: bool = True) -> None:
+    def handle(self, method: str, handler: Callable[[Any], object], *, blocking: bool = True) -> None:
         """Call ``handler(incoming)`` in a greenlet of its own for each request of ``method`` outside of calls.
 
         It answers with ``incoming.respond(code)``, or by returning a code; a handler that returns nothing has answered
         200, one that raises the ``status`` of its GreensipError, else 500.  ``blocking=False``: it never blocks, and is
         called at once, in the greenlet that received the request.  Does not block.  Raises UsageError for
         the methods that make calls, WrongThread.
+
+        The handler of ``REFER`` is called with a ``Transfer``, which it accepts, or has refused.
         """
         self.check_thread()
         if method in ('INVITE', 'ACK', 'BYE', 'CANCEL'):
@@ -512,6 +528,26 @@ class UserAgent(Engine):
         if response.code >= 300:
             raise response_error(response.code, response.reason, response)
         return response
+
+    def refer(self, uri: NameAddr | Uri | str, target: Any, *, from_: NameAddr | Uri | str | None = None,
+              to: NameAddr | Uri | str | None = None, referred_by: Any = None, subscribe: bool = True,
+              leg: Leg | None = None, headers: Extra = None, route: Sequence[str] | str = (), credentials: Any = None,
+              flow: Flow | None = None) -> Referral:
+        """Ask ``uri`` to call ``target``, outside of calls (RFC 3515), and return what is told of it.
+
+        ``outcome()`` of that blocks until the outcome is known; this does not block.  ``referred_by`` and
+        ``subscribe`` as for ``leg.refer``; ``leg``: the call with ``uri`` that shows that we may ask (RFC 4538).
+        Raises UsageError, ParseError, WrongState, WrongThread.
+        """
+        self.check_thread()
+        if self.closed:
+            raise WrongState('the user agent is closed')
+        who = target_of(uri)
+        routes = [route] if isinstance(route, str) and route else route
+        sender = from_ if from_ is not None else self._own_address(who, routes, flow)
+        return refer_outside(self, who, target, referred_by, subscribe, leg, headers, {
+            'from_': sender, 'to': to, 'route': _routes(routes) if routes else (), 'credentials': credentials,
+            'flow': flow})
 
     def options(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> Response:
         """Ask what ``uri`` can do (RFC 3261 11): ``request('OPTIONS', uri)``."""
@@ -853,6 +889,9 @@ class UserAgent(Engine):
         if event.label == 'SUBSCRIBE' and self._packages:
             take_subscribe(self, event, self._packages)
             return
+        if event.label == 'REFER' and (self.refer_policy != 'refuse' or 'REFER' in self._request_handlers):
+            self._on_refer(event)
+            return
         incoming = IncomingRequest(self, event)
         handler = self._request_handlers.get(incoming.method)
         if handler is not None:
@@ -865,6 +904,32 @@ class UserAgent(Engine):
             self.core.respond(event.exchange, 481, event.time)
         else:
             self.core.respond(event.exchange, 405, event.time, headers=(('Allow', ', '.join(self.core.allow)),))
+
+    def _on_refer(self, event: Event) -> None:
+        """A REFER outside of calls."""
+        transfer = on_outside_refer(self, event)
+        if transfer is None:
+            return
+        handler: Any = self._request_handlers.get('REFER')
+        if handler is None:
+            # RFC 5589 5: who has no call with us need not be obeyed.
+            transfer.reject(403)
+        else:
+            self.workers.start(self._run_refer_handler, (handler, transfer))
+
+    def _run_refer_handler(self, work: tuple[Callable[[Transfer], object], Transfer]) -> None:
+        handler, transfer = work
+        code: object = 500
+        try:
+            code = handler(transfer)
+        except GreensipError as error:
+            log.exception('! the handler of REFER failed')
+            code = error.status
+        except Exception:
+            log.exception('! the handler of REFER failed')
+        finally:
+            if not transfer.answered and not self.closed:
+                transfer.reject(code if isinstance(code, int) and code >= 300 else 603)
 
     def _run_request_handler(self, work: tuple[Callable[[IncomingRequest], object], IncomingRequest]) -> None:
         handler, incoming = work

@@ -15,6 +15,7 @@ from greensip.transaction.flow import Flow
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
 from .leg import SDP, Leg
 from .session import answer_again, inactive_answer, inactive_offer
+from .transfer import referrer_of
 
 if TYPE_CHECKING:
     from .account import Account
@@ -75,7 +76,7 @@ class IncomingLeg(Leg):
 
         ``answer()`` does that: the other one ends with Replaced, and without ``sdp`` its session is gone on with.
         ``reject()`` leaves it as it is.  Who may do that is for the script to decide: whoever knows the dialog can ask,
-        and ``headers.get('Referred-By')`` is what he says of it.
+        and ``referred_by`` is what he says of it.
         """
         return self._named('replaces')
 
@@ -87,6 +88,11 @@ class IncomingLeg(Leg):
         ``supported`` option tags is asked for that.
         """
         return self._named('join')
+
+    @property
+    def referred_by(self) -> NameAddr | None:
+        """Who has sent the caller to us, as the caller says (RFC 3892); None if nobody has."""
+        return referrer_of(self._request)
 
     def _named(self, kind: str) -> Leg | None:
         usage: Any = self.usage

@@ -32,6 +32,7 @@ from .pattern import Happening
 from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
 from .subscription import OutgoingSubscription, make_subscription, take_subscribe
+from .transfer import Referral, Transfer, TransferOutcome, accept_by_itself, refer, replacing, take_refer
 
 if TYPE_CHECKING:
     from .account import Account
@@ -52,7 +53,7 @@ STATES = {
 
 #: what a leg will have one day, and what it needs
 LATER = {
-    'audio': 'media', 'send_dtmf': 'media', 'transfer': 'transfer (REFER)', 'transfer_to': 'transfer (REFER)',
+    'audio': 'media', 'send_dtmf': 'media',
 }
 
 
@@ -305,6 +306,9 @@ class Leg(Mailbox):
         self._finished = event.time
         if self._unanswered:
             for transaction in self._unanswered:
+                if isinstance(transaction, Transfer):
+                    transaction.expire(481)
+                    continue
                 # The core may have answered for the script, such as a re-INVITE that was cancelled.
                 with suppress(WrongState):
                     self.ua.core.respond(transaction, 481, event.time)
@@ -343,6 +347,8 @@ class Leg(Mailbox):
             relay.on_request(self, event)
             self.show(event)
             self._note_hold(message, event.time)
+        elif method == 'REFER':
+            take_refer(self, event)
         elif method in self.manual:
             self._unanswered = [*(self._unanswered or ()), event.exchange]
             self.deliver(event)
@@ -390,6 +396,17 @@ class Leg(Mailbox):
             take_subscribe(self.ua, event, self.ua._packages)
         else:
             core.respond(transaction, 501, now)
+
+    def _deliver_transfer(self, transfer: Transfer, policy: str) -> None:
+        """A REFER that is about this call: the script decides (``ask``), or it is refused or accepted by itself."""
+        if policy == 'ask':
+            waiting = [one for one in self._unanswered or () if not getattr(one, 'answered', False)]
+            self._unanswered = [*waiting, transfer]
+        elif policy == 'accept':
+            accept_by_itself(transfer)
+        else:
+            transfer.reject(603)
+        self.deliver(transfer)
 
     def _note_packages(self, message: Message | None) -> None:
         """RFC 6086 5.2.2: a re-INVITE or UPDATE, or its 2xx, may name other packages than were taken so far."""
@@ -494,6 +511,35 @@ class Leg(Mailbox):
             raise WrongState(f'no call to replace: it is {other.usage.state}')
         other.interrupt()
         self.ua.endpoint.flush()
+
+    def refer(self, target: Any, *, referred_by: Any = None, subscribe: bool = True, inside: bool | None = None,
+              headers: Extra = None) -> Referral:
+        """Ask the peer to call ``target`` (RFC 3515), and return what is told of it.  Does not block.
+
+        ``referred_by``: who asks (RFC 3892), our side of the call if not given, False for nobody.
+        ``subscribe=False``: the peer need not tell anything (RFC 4488).  ``inside``: whether the REFER goes in the
+        dialog of the call; if not given, as RFC 7647 4 wants it.  The call goes on; the one who is transferred is hung
+        up by us.  Raises WrongState before there is a dialog, ParseError for a target that is none, WrongThread.
+        """
+        return refer(self, target, referred_by, subscribe, inside, headers)
+
+    def transfer(self, target: Any, *, timeout: float | None = None, **options: Any) -> TransferOutcome:
+        """Transfer the peer to ``target``: ``refer(target, ...).outcome(timeout)`` (RFC 5589 6, a blind transfer).
+
+        Blocks until the peer has told how that call went, or will tell no more.  Raises ResponseError if he refuses to
+        be transferred, TransactionTimeout, TransportError, WaitTimeout after ``timeout`` seconds.  The call goes on:
+        hang up, or talk on if it failed.
+        """
+        return self.refer(target, **options).outcome(timeout)
+
+    def transfer_to(self, other: Leg, *, timeout: float | None = None, **options: Any) -> TransferOutcome:
+        """Connect the peer with that of ``other``, whose call with us his takes the place of (RFC 5589 7.3, an attended
+        transfer).
+
+        Blocks and raises as ``transfer``; WrongState if ``other`` is not answered.  The peer of ``other`` hangs up that
+        call himself.
+        """
+        return self.refer(replacing(other), **options).outcome(timeout)
 
     def _farewell(self) -> Exception:
         return self.usage.ended_by or super()._farewell()

@@ -16,6 +16,7 @@ from .early import EarlyDialog
 from .fields import Extra, Headers, fields_of, reason_field
 from .identity import next_history
 from .leg import Leg
+from .transfer import Transfer
 
 if TYPE_CHECKING:
     from .account import Account
@@ -87,12 +88,14 @@ class Redirection:
 class OutgoingLeg(Leg):
     """A call that we make.  ``ua.invite()`` returns it."""
 
-    __slots__ = ('_progress_to', '_redirection')
+    __slots__ = ('_progress_to', '_redirection', '_transfer')
 
     def __init__(self, ua: UserAgent, usage: ClientInvite, *, strict: bool = False, manual: Sequence[str] = (),
-                 progress_to: IncomingLeg | None = None, redirection: Redirection | None = None) -> None:
+                 progress_to: IncomingLeg | Transfer | None = None, redirection: Redirection | None = None) -> None:
         super().__init__(ua, usage, strict=strict, manual=manual)
         self._progress_to = progress_to
+        #: the REFER that asked for this call
+        self._transfer = progress_to if isinstance(progress_to, Transfer) else None
         self._redirection = redirection
 
     @property
@@ -168,6 +171,8 @@ class OutgoingLeg(Leg):
         elif code < 300:
             self._answered = event.time
             self._redirection = None
+            if self._transfer is not None:
+                self._transfer.pass_outcome(response, None)
         elif code >= GLOBAL_FAILURE:
             self._redirection = None
         elif self._redirection is not None:
@@ -192,6 +197,9 @@ class OutgoingLeg(Leg):
             else:
                 return
         self._progress_to = None
+        if self._transfer is not None:
+            self._transfer.pass_outcome(None, event.error)
+            self._transfer = None
         super()._on_ended(event)
 
     def _follow(self, uri: Uri, route: str | None) -> None:

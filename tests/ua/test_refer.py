@@ -1,0 +1,733 @@
+"""Transfers: the call flows of RFC 5589 as ladders, in all three roles, and what may go wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from greensip import (
+    Declined,
+    Forbidden,
+    RemoteHangup,
+    Replaced,
+    ResponseError,
+    SubscriptionEnded,
+    TransactionTimeout,
+    UsageError,
+    WaitTimeout,
+    WrongState,
+)
+from greensip.errors import ParseError
+from greensip.message import parse_message
+
+from .conftest import SDP, answering, sdp_of_port
+from .peer import RawPeer
+
+
+@pytest.fixture
+def alice(agent):
+    """The transferee."""
+    return agent('alice', refer='ask')
+
+
+@pytest.fixture
+def carol(agent):
+    """The target."""
+    return agent('carol')
+
+
+@pytest.fixture
+def to_carol(net):
+    return net.uri('carol')
+
+
+def transferee(leg):
+    """The story of who is transferred: take it, and talk on with the other."""
+    with leg.wait_for('REFER').accept() as other:
+        other.wait_for('200', timeout=60)
+        leg.wait_ended()
+        other.wait_ended()
+
+
+def seen_by(peer):
+    """What a handler of the transferee may do with the REFER."""
+    def handler(leg):
+        leg.answer(SDP)
+        peer(leg)
+
+    return handler
+
+
+def parts(net, *names):
+    """The messages between some of them."""
+    return [line for line in net.ladder.lines() if all(name in names for name in line.split(':')[0].split(' -> '))]
+
+
+# -- RFC 5589 6: basic transfer
+
+def test_basic_transfer(net, alice, bob, carol, to_carol):
+    """6.1: bob has called alice, and transfers her to carol."""
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice'), sdp=SDP) as leg:
+        net.run(1)
+        leg.hold()
+        net.run(1)
+        net.ladder.clear()
+        outcome = leg.transfer(to_carol, timeout=30)
+        assert outcome[:3] == (200, 'OK', True)
+        assert outcome.ok
+        net.run(1)
+    net.run(1)
+    net.ladder.expect("""
+        bob -> alice: REFER
+        alice -> bob: 200 REFER
+        alice -> bob: NOTIFY            # 100 Trying
+        alice -> carol: INVITE
+        bob -> alice: 200 NOTIFY
+        carol -> alice: 180 INVITE
+        carol -> alice: 200 INVITE
+        alice -> bob: NOTIFY            # 180 Ringing
+        alice -> carol: ACK
+        bob -> alice: 200 NOTIFY
+        alice -> bob: NOTIFY            # 200 OK, terminated
+        bob -> alice: 200 NOTIFY
+        bob -> alice: BYE
+        alice -> bob: 200 BYE
+    """)
+    leg, = carol.legs
+    invite = leg.invite
+    assert invite.get('Referred-By') == f'<{bob.uri}>'
+    assert str(leg.referred_by.uri) == bob.uri
+    # The session goes on, no longer on hold.
+    assert b'm=audio 4000 ' in invite.body
+    assert b'sendonly' not in invite.body
+    assert b'recvonly' not in invite.body
+    assert invite.from_.uri.user == 'alice'
+
+
+def sipfrags(net, source, target):
+    return [arrow.data.split(b'\r\n\r\n', 1)[1].strip().decode() for arrow in net.ladder.arrows
+            if arrow.title == 'NOTIFY' and (arrow.source, arrow.destination) == (source, target)]
+
+
+def test_what_the_notifies_say(net, alice, bob, carol, to_carol):
+    """RFC 3515 2.4.5, 2.4.7: 100 at once, the last one terminates the subscription."""
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        told = []
+        with leg.refer(to_carol) as referral:
+            while not referral.final:
+                message = referral.wait_for('NOTIFY', timeout=10).message
+                told.append((referral.code, message.get('Subscription-State').split(';')[0], message.get('Event'),
+                             message.get('Content-Type')))
+            assert [line[:2] for line in told] == [(100, 'active'), (180, 'active'), (200, 'terminated')]
+            assert {line[2:] for line in told} == {('refer', 'message/sipfrag;version=2.0')}
+            with pytest.raises(SubscriptionEnded) as caught:
+                referral.wait_for('NOTIFY')
+            assert caught.value.reason == 'noresource'
+    assert sipfrags(net, 'alice', 'bob') == ['SIP/2.0 100 Trying', 'SIP/2.0 180 Ringing', 'SIP/2.0 200 OK']
+
+
+def test_two_transfers_in_one_call(net, alice, bob, carol, to_carol):
+    """RFC 3515 2.4.6: the second REFER's NOTIFYs have its CSeq for their id."""
+    def handler(leg):
+        leg.answer()
+        leg.wait_for('REFER').accept()
+        leg.wait_for('REFER').accept()
+        leg.wait_ended()
+
+    alice.serve(handler, background=True)
+    carol.serve(lambda leg: leg.reject(486), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        first, second = leg.refer(to_carol), leg.refer(to_carol)
+        assert (first.outcome(10).code, second.outcome(10).code) == (486, 486)
+        events = {arrow.data.split(b'Event: ')[1].split(b'\r\n')[0] for arrow in net.ladder.arrows
+                  if arrow.title == 'NOTIFY'}
+        assert len(events) == 2
+        assert b'refer' in events
+
+
+@pytest.mark.parametrize(('handler', 'code', 'reason'), [
+    (lambda leg: leg.reject(486), 486, 'Busy Here'),                        # 6.3.1
+    (lambda leg: leg.reject(429), 429, 'Provide Referrer Identity'),        # RFC 3892 5
+    (lambda leg: leg.reject(603, 'No, thanks'), 603, 'No, thanks'),
+    (lambda leg: leg.redirect('sip:x@nowhere.invalid'), 302, 'Moved Temporarily'),
+])
+def test_a_transfer_that_fails(net, alice, bob, carol, to_carol, handler, code, reason):
+    """6.3: the transferor talks on."""
+    def story(leg):
+        with leg.wait_for('REFER').accept() as other:
+            other.wait_ended()
+            leg.wait_ended()
+
+    alice.serve(seen_by(story), background=True)
+    carol.serve(handler, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        outcome = leg.transfer(to_carol)
+        assert outcome[:3] == (code, reason, True)
+        assert not outcome.ok
+        assert leg.state == 'confirmed'
+
+
+def test_the_target_does_not_answer(net, alice, bob, carol, to_carol):
+    """6.3.2: the transferee gives up."""
+    def story(leg):
+        with leg.wait_for('REFER').accept() as other:
+            with pytest.raises(WaitTimeout):
+                other.wait_for('200', timeout=20)
+            other.cancel()
+            other.wait_ended()
+            leg.wait_ended()
+
+    alice.serve(seen_by(story), background=True)
+    carol.serve(lambda leg: (leg.ring(), leg.wait_ended()), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        assert leg.transfer(to_carol).code == 487
+
+
+@pytest.mark.parametrize(('target', 'code'), [
+    ('sip:nobody@nowhere.invalid', 503), ('sip:nobody@10.200.200.200', 408),
+])
+def test_the_target_is_nowhere(net, alice, bob, target, code):
+    """RFC 3261 8.1.3.1: what is never sent is as good as a 503, what is never answered as a 408."""
+    def story(leg):
+        with leg.wait_for('REFER').accept() as other:
+            other.wait_ended()
+            leg.wait_ended()
+
+    alice.serve(seen_by(story), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        assert leg.transfer(target).code == code
+
+
+def test_who_refuses_to_be_transferred(net, agent, bob, to_carol):
+    """The policy of a user agent that is told nothing; the REFER is shown to the script all the same."""
+    seen = []
+
+    def handler(leg):
+        leg.answer()
+        seen.append(leg.wait_for('REFER'))
+        leg.wait_ended()
+
+    agent('dave', refer='refuse', allow=('REFER',)).serve(handler, background=True)
+    with bob.call(net.uri('dave')) as leg:
+        with pytest.raises(Declined):
+            leg.transfer(to_carol)
+        assert leg.state == 'confirmed'
+    with pytest.raises(WrongState):
+        seen[0].accept()
+    assert 'carol' in repr(seen[0])
+
+
+def test_who_knows_no_refer(net, agent, bob, to_carol):
+    agent('dave').serve(answering, background=True)
+    with bob.call(net.uri('dave')) as leg:
+        with pytest.raises(ResponseError) as caught:
+            leg.transfer(to_carol)
+        assert caught.value.code == 405
+
+
+def test_a_user_agent_that_is_transferred_by_itself(net, agent, bob, carol, to_carol):
+    dave = agent('dave', refer='accept')
+    dave.serve(answering, background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('dave')) as leg:
+        assert leg.transfer(to_carol).ok
+        peer = next(one for one in dave.legs if one.call_id == leg.call_id)
+        transfer = peer.wait_for('REFER')
+        assert transfer.answered
+        assert transfer.new_leg.state == 'confirmed'
+        assert transfer.new_leg in dave.legs
+    transfer.new_leg.close()
+    net.run(1)
+
+
+def test_a_user_agent_that_cannot_be_transferred_there(net, agent, bob):
+    agent('dave', refer='accept').serve(answering, background=True)
+    with bob.call(net.uri('dave')) as leg:
+        for target in ('tel:+4930123', f'{net.uri("carol")};method=MESSAGE'):
+            with pytest.raises(ResponseError) as caught:
+                leg.transfer(target)
+            assert caught.value.code == 603
+        assert leg.state == 'confirmed'
+
+
+def test_a_leg_that_asks_to_be_told(net, agent, alice, carol, to_carol):
+    """manual=('REFER',) of one leg: the callee transfers the caller."""
+    def handler(leg):
+        leg.answer()
+        assert 'REFER' in leg.headers['Allow']
+        outcomes.append(leg.transfer(to_carol))
+
+    outcomes = []
+    alice.serve(handler, background=True)
+    carol.serve(answering, background=True)
+    bob = agent('bob')
+    assert 'REFER' not in bob.core.allow
+    with bob.call(net.uri('alice'), manual=('REFER',)) as leg:
+        transfer = leg.wait_for('REFER')
+        assert (str(transfer.target), transfer.replaces, transfer.method) == (to_carol, None, 'REFER')
+        assert transfer.source[0] == net.address('alice')
+        with transfer.accept() as other:
+            other.wait_for('200')
+            assert isinstance(leg.wait_ended().error, RemoteHangup)
+            assert outcomes[0].ok
+
+
+def test_nobody_decides(net, alice, bob, to_carol):
+    """Before the transferor's timer F."""
+    alice.serve(seen_by(lambda leg: leg.wait_ended()), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        start = net.clock.now()
+        with pytest.raises(ResponseError) as caught:
+            leg.transfer(to_carol)
+        assert caught.value.code == 480
+        assert net.clock.now() - start < 32
+
+
+def test_the_call_ends_before_anybody_has_decided(net, alice, bob, to_carol):
+    transfers = []
+
+    def handler(leg):
+        leg.answer()
+        transfers.append(leg.wait_for('REFER'))
+        leg.wait_ended()
+
+    alice.serve(handler, background=True)
+    leg = bob.call(net.uri('alice'))
+    referral = leg.refer(to_carol)
+    net.run(1)
+    leg.close()
+    with pytest.raises(ResponseError) as caught:
+        referral.outcome()
+    assert caught.value.code == 481
+    with pytest.raises(WrongState):
+        transfers[0].accept()
+
+
+# -- RFC 5589 7: with consultation
+
+def test_attended_transfer(net, alice, bob, carol, to_carol):
+    """7.3: bob talks to both, and connects them; carol hangs up on bob as alice's call takes that one's place."""
+    alice.serve(seen_by(transferee), background=True)
+
+    def target(leg):
+        leg.answer(sdp_of_port(5000) if leg.replaces is None else None)
+        leg.wait_ended()
+
+    carol.serve(target, background=True)
+    with (bob.call(net.uri('alice'), sdp=sdp_of_port(4000)) as leg,
+          bob.call(to_carol, sdp=sdp_of_port(4002)) as expert):
+        net.run(1)
+        net.ladder.clear()
+        assert leg.transfer_to(expert, timeout=20).code == 200
+        assert isinstance(expert.wait_ended().error, RemoteHangup)
+    net.run(1)
+    net.ladder.expect("""
+        bob -> alice: REFER
+        alice -> bob: 200 REFER
+        alice -> bob: NOTIFY
+        alice -> carol: INVITE
+        bob -> alice: 200 NOTIFY
+        carol -> alice: 200 INVITE
+        carol -> bob: BYE
+        alice -> carol: ACK
+        alice -> bob: NOTIFY
+        bob -> carol: 200 BYE
+        bob -> alice: 200 NOTIFY
+        bob -> alice: BYE
+        alice -> bob: 200 BYE
+    """)
+    new, = carol.legs
+    assert new.invite.get('Replaces').startswith(expert.call_id)
+    assert new.invite.get('Require') == 'replaces'
+    assert str(new.invite.uri) == carol.uri
+    assert isinstance(new.replaces.error, Replaced)
+    assert b'm=audio 5000 ' in new.local_sdp
+
+
+def test_the_target_of_an_attended_transfer_is_another_phone(net, agent, alice, bob, to_carol):
+    """7.5: who has no such call says 481 and does not ring."""
+    def story(leg):
+        transfer = leg.wait_for('REFER')
+        assert transfer.replaces.call_id == 'other'
+        with transfer.accept() as other:
+            other.wait_ended()
+            leg.wait_ended()
+
+    alice.serve(seen_by(story), background=True)
+    rung = []
+    agent('carol').serve(rung.append, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        target = f'<{to_carol}?Replaces=other%3Bto-tag%3D1%3Bfrom-tag%3D2&Require=replaces>'
+        assert leg.transfer(target).code == 481
+        assert rung == []
+
+
+def test_an_expert_who_still_rings_cannot_be_transferred_to(net, alice, bob, carol, to_carol):
+    """7.6: the call is given up, and the transfer is a blind one."""
+    alice.serve(seen_by(transferee), background=True)
+    ringing = [True]
+
+    def handler(leg):
+        leg.ring()
+        if not ringing:
+            leg.answer()
+        ringing.clear()
+        leg.wait_ended()
+
+    carol.serve(handler, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        with bob.invite(to_carol) as expert:
+            with pytest.raises(WrongState):
+                leg.transfer_to(expert)
+            expert.wait_for('180')
+            with pytest.raises(WrongState):
+                leg.transfer_to(expert)
+        assert leg.transfer(to_carol).ok
+
+
+def test_the_other_one_knows_no_refer(net, alice, bob, agent, to_carol):
+    """7.4: recovery: the REFER goes to the other of the two."""
+    agent('dave').serve(answering, background=True)
+    alice.serve(lambda leg: seen_by(transferee)(leg), background=True)
+    with bob.call(net.uri('dave')) as first, bob.call(net.uri('alice')) as second:
+        with pytest.raises(ResponseError):
+            first.transfer_to(second)
+        # dave supports Replaces, though not REFER
+        assert second.transfer_to(first).ok
+        assert isinstance(first.wait_ended().error, RemoteHangup)
+
+
+# -- RFC 7647, RFC 4538, RFC 4488, RFC 3892
+
+def test_a_refer_outside_of_the_dialog(net, agent, bob, carol, to_carol):
+    """RFC 7647 4, RFC 5589 6.1: a peer whose Contact is a GRUU gets it with Target-Dialog."""
+    alice = agent('alice', refer='ask')
+
+    def handler(leg):
+        leg.usage.respond(200, net.clock.now(), body=SDP, contact=f'<{alice.uri};gr=1>')
+        leg.ua.endpoint.flush()
+        transferee(leg)
+
+    alice.serve(handler, background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        net.ladder.clear()
+        assert leg.transfer(to_carol).ok
+        request = next(arrow for arrow in net.ladder.arrows if arrow.title == 'REFER')
+        request = parse_message(request.data)
+        assert request.to_tag is None
+        assert request.call_id != leg.call_id
+        assert request.get('Target-Dialog') == (
+            f'{leg.call_id};local-tag={leg.remote.tag};remote-tag={leg.local.tag}')
+        assert request.get('Require') == 'tdialog'
+    net.run(1)
+
+
+def test_a_refer_outside_though_it_could_be_inside(net, alice, bob, carol, to_carol):
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        assert leg.transfer(to_carol, inside=False).ok
+    net.run(1)
+
+
+def test_no_notifies(net, alice, bob, carol, to_carol):
+    """RFC 4488: Refer-Sub: false, which the transferee grants."""
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        outcome = leg.transfer(to_carol, subscribe=False)
+        assert outcome[:3] == (200, 'OK', False)
+        assert not outcome.ok
+        assert outcome.error.reason == 'norefersub'
+        net.run(1)
+        assert not [line for line in net.ladder.lines() if 'NOTIFY' in line]
+        assert carol.legs[0].state == 'confirmed'
+
+
+@pytest.mark.parametrize(('referred_by', 'text'), [
+    (False, None), ('sip:boss@example.com', '<sip:boss@example.com>'),
+    ('"B" <sip:b@x>;cid="1@x"', '"B" <sip:b@x>;cid="1@x"'),
+])
+def test_referred_by(net, alice, bob, carol, to_carol, referred_by, text):
+    """RFC 3892 2.2: it is copied into the INVITE as it came."""
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        leg.transfer(to_carol, referred_by=referred_by)
+        invite = carol.legs[0].invite
+        assert invite.get('Referred-By') == text
+        assert (carol.legs[0].referred_by is None) == (text is None)
+
+
+# -- outside of calls
+
+def test_click_to_dial(net, bob, agent, carol, to_carol):
+    """A REFER outside of calls: the handler decides."""
+    dave = agent('dave')
+    new = []
+
+    def handler(transfer):
+        assert transfer.leg is None
+        new.append(transfer.accept())
+
+    dave.handle('REFER', handler)
+    carol.serve(answering, background=True)
+    outcome = bob.refer(net.uri('dave'), to_carol).outcome(timeout=30)
+    assert outcome.ok
+    assert new[0].invite.get('Referred-By') == f'<{bob.uri}>'
+    new[0].close()
+    net.run(1)
+
+
+@pytest.mark.parametrize(('result', 'code'), [(None, 603), (404, 404), (200, 603), (Forbidden(403), 403),
+                                              (RuntimeError('oh'), 500)])
+def test_a_handler_that_does_not_accept(net, bob, agent, to_carol, result, code):
+    def handler(transfer):
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    agent('dave').handle('REFER', handler)
+    with pytest.raises(ResponseError) as caught:
+        bob.refer(net.uri('dave'), to_carol).outcome()
+    assert caught.value.code == code
+
+
+def test_who_has_no_call_is_not_obeyed(net, alice, bob, to_carol):
+    """RFC 5589 5, 12: a user agent that is transferred by itself does so for those only whom it talks to."""
+    with pytest.raises(Forbidden):
+        bob.refer(net.uri('alice'), to_carol).outcome()
+
+
+def test_target_dialog_shows_that_we_may(net, agent, bob, carol, to_carol):
+    dave = agent('dave', refer='accept')
+    dave.serve(answering, background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('dave')) as leg:
+        assert bob.refer(net.uri('dave'), to_carol, leg=leg).outcome().ok
+        other = next(one for one in dave.legs if one.call_id != leg.call_id)
+    other.close()
+    net.run(1)
+
+
+def test_a_script_that_does_something_else(net, agent, bob):
+    """begin() and notify(): what is referred to need not be a call."""
+    def handler(transfer):
+        assert transfer.target_method == 'MESSAGE'
+        with pytest.raises(UsageError):
+            transfer.accept()
+        transfer.begin()
+        transfer.notify(183, 'Half way')
+        transfer.notify(202)
+        transfer.notify(200)
+
+    agent('dave').handle('REFER', handler)
+    outcome = bob.refer(net.uri('dave'), 'sip:carol@example.com;method=MESSAGE').outcome()
+    assert outcome[:3] == (202, 'Accepted', True)
+    net.run(1)
+
+
+# -- peers that do what they like
+
+@pytest.fixture
+def raw(net):
+    peer = RawPeer(net, 'raw')
+    yield peer
+    peer.close()
+
+
+def talking(net, bob, raw):
+    """A call of bob's with a peer that says octet by octet what it wants; its INVITE and the leg."""
+    leg = bob.invite(net.uri('raw'), sdp=SDP)
+    invite = raw.expect('INVITE')
+    raw.respond(invite, 200, body=SDP)
+    leg.wait_for('200')
+    raw.expect('ACK')
+    return leg, invite
+
+
+def notify(raw, invite, cseq, state='active;expires=60', body=b'', **fields):
+    fields = {'Event': 'refer', 'Subscription_State': state, **fields}
+    request = raw.request('NOTIFY', 'bob', branch=f'z9hG4bKn{cseq}', from_tag='raw', to_tag=invite.from_tag,
+                          call_id=invite.call_id, cseq=cseq, **fields)
+    request.body = body
+    if body:
+        request.add('Content-Type', 'message/sipfrag')
+    raw.send(request, raw.to('bob'))
+
+
+@pytest.mark.parametrize('body', [b'', b'SIP/2.0', b'\xff\xff', b'SIP/2.0 two hundred', b'HTTP/1.1 200 OK'])
+def test_a_notify_without_a_status_ends_the_wait(net, bob, raw, body):
+    """API: a NOTIFY without body still ends the wait."""
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    notify(raw, invite, 1, 'terminated;reason=noresource', body)
+    assert referral.outcome(timeout=30)[:3] == (202, 'Accepted', False)
+    assert raw.expect('SIP/2.0 200').cseq.method == 'NOTIFY'
+    end(leg, raw)
+
+
+def end(leg, raw):
+    leg.hangup()
+    raw.respond(raw.expect('BYE'), 200)
+    leg.wait_ended()
+
+
+def test_a_final_status_ends_the_wait_before_the_subscription(net, bob, raw):
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    notify(raw, invite, 1, body=b'SIP/2.0 200 OK\r\nContact: <sip:x@y>')
+    assert referral.outcome(timeout=30) == (200, 'OK', True, None)
+    notify(raw, invite, 2, 'terminated')
+    assert raw.expect('SIP/2.0 200').cseq.method == 'NOTIFY'
+    end(leg, raw)
+
+
+def test_the_notify_comes_before_the_response(net, bob, raw):
+    """RFC 6665 4.1.2.4."""
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    request = raw.expect('REFER')
+    notify(raw, invite, 1, 'terminated;reason=noresource', b'SIP/2.0 603 Decline\r\n')
+    net.run(1)
+    raw.respond(request, 200)
+    assert referral.outcome(timeout=30)[:3] == (603, 'Decline', True)
+    end(leg, raw)
+
+
+def test_no_notify_ever(net, bob, raw):
+    leg, _ = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    outcome = referral.outcome()
+    assert outcome[:3] == (202, 'Accepted', False)
+    assert isinstance(outcome.error, TransactionTimeout)
+    end(leg, raw)
+
+
+def test_a_refer_that_is_never_answered(net, bob, raw):
+    leg, _ = talking(net, bob, raw)
+    with pytest.raises(TransactionTimeout):
+        leg.transfer(net.uri('carol'))
+    assert leg.state == 'confirmed'
+    end(leg, raw)
+
+
+def test_the_peer_hangs_up_and_tells_nothing(net, bob, raw):
+    """The end of the call still ends the wait."""
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    notify(raw, invite, 1, body=b'SIP/2.0 100 Trying\r\n')
+    raw.send(raw.request('BYE', 'bob', branch='z9hG4bKbye', from_tag='raw', to_tag=invite.from_tag,
+                         call_id=invite.call_id, cseq=2), raw.to('bob'))
+    start = net.clock.now()
+    assert referral.outcome(timeout=100)[:3] == (100, 'Trying', False)
+    assert 3 < net.clock.now() - start < 6
+
+
+def test_the_peer_hangs_up_and_tells_later(net, bob, raw):
+    """RFC 5057: the subscription outlives the call."""
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    notify(raw, invite, 1, body=b'SIP/2.0 100 Trying\r\n')
+    raw.send(raw.request('BYE', 'bob', branch='z9hG4bKbye', from_tag='raw', to_tag=invite.from_tag,
+                         call_id=invite.call_id, cseq=2), raw.to('bob'))
+    net.run(1)
+    assert leg.ended
+    notify(raw, invite, 3, 'terminated;reason=noresource', b'SIP/2.0 200 OK\r\n')
+    assert referral.outcome().ok
+
+
+def test_a_wait_that_takes_too_long(net, bob, raw):
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    notify(raw, invite, 1, body=b'SIP/2.0 180 Ringing\r\n')
+    raw.expect('SIP/2.0 200')
+    with pytest.raises(WaitTimeout):
+        referral.outcome(timeout=5)
+    assert referral.ended
+    notify(raw, invite, 2, body=b'SIP/2.0 180 Ringing\r\n')
+    assert raw.expect('SIP/2.0 ').code == 481
+    assert leg.state == 'confirmed'
+    end(leg, raw)
+
+
+def test_the_transferor_hangs_up_himself(net, bob, raw):
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    notify(raw, invite, 1, body=b'SIP/2.0 100 Trying\r\n')
+    net.run(1)
+    end(leg, raw)
+    assert referral.outcome()[:3] == (100, 'Trying', False)
+
+
+@pytest.mark.parametrize(('fields', 'code'), [
+    ({}, 400), ({'Refer_To': ''}, 400), ({'Refer_To': '<sip:'}, 400), ({'Refer_To': '<sip:a@b>, <sip:c@d>'}, 400),
+    ({'Refer_To': '<sip:a@b?Replaces=none>'}, 200), ({'Refer_To': '<sip:a@b?%=%>'}, 200),
+    ({'Refer_To': '<sip:a@b?Via=x&From=me>'}, 200), ({'Refer_To': '<sip:a@b>', 'Refer_Sub': ';;'}, 200),
+    ({'Refer_To': '<sip:a@b>', 'Referred_By': '<sip:'}, 200),
+])
+def test_a_broken_refer(net, alice, raw, fields, code):
+    """It gets its 4xx, or what is broken in it is left out; the call goes on."""
+    def story(leg):
+        while True:
+            transfer = leg.wait_for('REFER', 'ended')
+            if transfer.label == 'ended':
+                return
+            try:
+                transfer.accept().close()
+            except ParseError:
+                assert transfer.answered
+
+    alice.serve(seen_by(story), background=True)
+    raw.send(raw.request('INVITE', 'alice', body=SDP), raw.to('alice'))
+    ok = raw.expect('SIP/2.0 200')
+    for method, number in (('ACK', 1), ('REFER', 2)):
+        request = raw.request(method, 'alice', branch=f'z9hG4bK{method}', to_tag=ok.to_tag, cseq=number,
+                              **(fields if method == 'REFER' else {}))
+        raw.send(request, raw.to('alice'))
+    got = raw.expect('SIP/2.0 ').code
+    if 'Replaces=none' in fields.get('Refer_To', ''):
+        code = 400
+    assert got == code
+    leg = next(one for one in alice.legs if one.call_id == 'raw-call')
+    assert leg.state == 'confirmed'
+    net.run(10)
+    raw.send(raw.request('BYE', 'alice', branch='z9hG4bKbye', to_tag=ok.to_tag, cseq=3), raw.to('alice'))
+    net.run(40)
+
+
+def test_a_refer_before_there_is_a_dialog(net, bob, to_carol):
+    leg = bob.invite(to_carol)
+    with pytest.raises(WrongState):
+        leg.refer(to_carol)
+    leg.close()
+    net.run(40)
+
+
+def test_a_policy_that_is_none(agent):
+    with pytest.raises(UsageError):
+        agent('dave', refer='perhaps')
+
+
+def test_from_another_thread(net, alice, bob, carol, to_carol):
+    """The proxies: a Transfer and a Referral belong to the hub."""
+    from greensip.ua.threads import Proxy, wrap
+
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        referral = leg.refer(to_carol)
+        assert isinstance(wrap(bob, referral), Proxy)
+        assert referral.outcome().ok
+        assert 'alice' in repr(referral)
