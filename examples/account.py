@@ -2,7 +2,6 @@
 
     python examples/registrar.py --listen udp:127.0.0.1:5060
     python examples/account.py sip:alice@127.0.0.1:5060 --password s3cret
-    python examples/call.py sip:alice@127.0.0.1:5060 --follow 1
 
 The account registers with a password if it is asked for one, refreshes by itself, and tries again after a while when
 the registrar does not answer; a line tells of each change.  Each call is answered, and says whose account it was for.

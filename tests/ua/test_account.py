@@ -404,6 +404,32 @@ def test_calls_have_the_accounts_from_credentials_and_contact(account, agent, re
         assert (str(seen[-1].from_.uri), seen[-1].contact) == (AOR, None)
 
 
+def test_subscriptions_and_publications_in_its_name(account, registrar, agent, net):
+    bob = agent('bob')
+    requests = []
+
+    def on_subscribe(subscription):
+        requests.append(subscription.request)
+        subscription.accept(b'Messages-Waiting: yes\r\n', 'application/simple-message-summary')
+
+    bob.events('message-summary', on_subscribe)
+    bob.handle('PUBLISH', lambda incoming: (requests.append(incoming.request), incoming.respond(
+        200, headers={'SIP-ETag': '1', 'Expires': '600'})))
+    way = f'<sip:{net.address("bob")};lr>'
+    with account(route=way, registrar=registrar.uri) as mine:
+        with mine.subscribe(mine.aor, 'message-summary') as events:
+            assert b'yes' in events.wait_for('NOTIFY', timeout=10).message.body
+        net.run(1)
+        with mine.publish('presence', b'<presence/>', content_type='application/pidf+xml', timeout=10):
+            pass
+        subscribe, publish = requests[0], requests[-1]
+        assert (subscribe.method, publish.method) == ('SUBSCRIBE', 'PUBLISH')
+        for request in (subscribe, publish):
+            assert str(request.from_.uri) == str(request.uri) == AOR and request.get('Route') == way
+        assert subscribe.contact.uri.user == 'alice'
+        net.run(2)
+
+
 def test_a_bare_user_is_one_of_the_own_domain(account):
     with account() as mine:
         assert str(mine.target('100')) == 'sip:100@example.com'
