@@ -84,6 +84,7 @@ class Asterisk(Peer):
                'RTP': f'{20000 + self.port % 97 * 100}-{20099 + self.port % 97 * 100}'}
         started = subprocess.run([home / 'run.sh', 'start'], capture_output=True, text=True, check=False,
                                  env={**os.environ, **env}, timeout=60)
+        self.installed = home
         self.home = home / 'root/lab' / name
         self.file = home / f'{name}.pid'
         if started.returncode:
@@ -91,6 +92,17 @@ class Asterisk(Peer):
         # It is not our child; this one ends when it does.
         super().__init__('asterisk', ['tail', '--pid', self.file.read_text().strip(), '-f', '/dev/null'], folder)
         self.wait_for_port(self.port)
+
+    def configure(self, file: str, text: str) -> None:
+        """Add to one of its configuration files; a module reads it when it is loaded, or reloaded."""
+        with (self.home / 'etc' / file).open('a') as out:
+            out.write(text)
+
+    def cli(self, command: str) -> str:
+        """What its console says to a command."""
+        done = subprocess.run([self.installed / 'run.sh', 'cli', command], capture_output=True, text=True, check=True,
+                              env={**os.environ, 'NAME': self.home.name}, timeout=30)
+        return done.stdout
 
     def printed(self) -> str:
         """Its log."""
