@@ -30,8 +30,8 @@ examples:
   greensip registrar --database pbx.db --domain example.com --listen udp:192.0.2.1 --listen 'tls:*?cert=C&key=K'
   greensip registrar --anybody --listen udp:127.0.0.1:5070   without passwords, for tests
 
-Users register as sip:NAME@DOMAIN with NAME and their password, and call each other by that address.  A phone that looks
-only at the first challenge, or knows nothing but MD5 (SIPp, many browsers' libraries), needs --algorithms MD5.'''
+Users register as sip:NAME@DOMAIN with NAME and their password, and call each other by that address.  Digest is asked
+for with MD5, as every phone knows it and some fail where more is offered; --algorithms SHA-256,MD5 for newer ones.'''
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--remove-user', metavar='NAME', help='take a user out of the database, and end')
     add('--list-users', action='store_true', help='print the users of the database, and end')
     add('--algorithms', type=_algorithms, default=(), metavar='LIST',
-        help=f'of digest, by preference, of {", ".join(ALGORITHMS)} (default SHA-256,MD5)')
+        help=f'of digest, by preference, of {", ".join(ALGORITHMS)} (default MD5)')
     add('--no-strangers', dest='strangers', action='store_false', help='only users may call users')
     add('--expires', type=_seconds, default=3600, metavar='S', help='for who asks for none (default %(default)s)')
     add('--min-expires', type=_seconds, default=60, metavar='S', help='less gets a 423 (default %(default)s)')

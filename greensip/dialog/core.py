@@ -67,7 +67,7 @@ RESERVED = frozenset(
 
 #: what ``Core.configure`` changes
 CONFIGURABLE = ('accept', 'allow', 'allow_events', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se',
-                'offers_keep', 'options_code', 'route', 'session_timer', 'supported', 'user_agent')
+                'offers_keep', 'options_code', 'route', 'session_timer', 'supported', 'understood', 'user_agent')
 
 #: methods that refresh the session (RFC 4028 3)
 REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
@@ -125,6 +125,8 @@ class Core:
         #: what we understand (8.2.1, 8.2.2.3, 8.2.3); change them with ``configure``
         self.allow: Sequence[str] = ('INVITE', 'ACK', 'CANCEL', 'BYE', 'OPTIONS', 'INFO', 'UPDATE', 'MESSAGE')
         self.supported: Sequence[str] = ()
+        #: what requests may require beyond that, which has nothing to do with calls: a registrar's extensions
+        self.understood: Sequence[str] = ()
         self.accept: Sequence[str] = (SDP,)
         #: what an OPTIONS is answered with; None hands it to the program (11.2)
         self.options_code: int | None = 200
@@ -171,7 +173,7 @@ class Core:
             setattr(self, name, value)
         self.layer.keep = self.keep
         self._methods = frozenset(self.allow)
-        self._extensions = frozenset(tag.lower() for tag in self.supported)
+        self._extensions = frozenset(tag.lower() for tag in (*self.supported, *self.understood))
         if not self._extensions.isdisjoint(('replaces', 'join')):
             self.ended = self.ended or EndedDialogs(self.settings.timer_h)
         else:

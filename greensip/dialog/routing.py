@@ -7,7 +7,7 @@ network has to look it up (``Lookup``), and answers with the servers that there 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from greensip.errors import ConnectError, TransportError
@@ -169,19 +169,25 @@ def route_request(target: str, route_set: Sequence[str]) -> tuple[str, Sequence[
 class Router:
     """Chooses the listening point for a hop, remembers what a URI led to, and which targets failed."""
 
-    __slots__ = ('_hops', 'avoided', 'points')
+    __slots__ = ('_hops', 'avoided', 'finder', 'points')
 
     def __init__(self) -> None:
         self.points: list[Point] = []
         #: until when a target that failed is better not tried
         self.avoided: dict[Target, float] = {}
         self._hops: dict[tuple[str, Point | None], Flow | Hop] = {}
+        #: who knows more of some URIs than they say, such as a registrar of its GRUUs; their answers are not remembered
+        self.finder: Callable[[str], Flow | Hop | None] | None = None
 
     def route(self, uri_text: str, point: Point | None = None) -> Flow | Hop:
         """The flow to ``uri_text``, or its Hop when the host is a name.  Raises TransportError, ParseError."""
         key = (uri_text, point)
         found = self._hops.get(key)
         if found is None:
+            if self.finder is not None:
+                known = self.finder(uri_text)
+                if known is not None:
+                    return known
             hop = self._websocket(next_hop(uri_text), point)
             found = self.numeric_flow(hop, point) if is_numeric(hop.host) else hop
             if len(self._hops) >= MAX_HOPS:

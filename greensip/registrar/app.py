@@ -22,9 +22,9 @@ import gevent
 from gevent.event import Event
 from gevent.queue import SimpleQueue
 
-from greensip.errors import GreensipError, ParseError, ResponseError, WaitTimeout
-from greensip.message import Request, Response
-from greensip.transaction.flow import Flow, Point
+from greensip.errors import ConnectError, GreensipError, ParseError, ResponseError, WaitTimeout
+from greensip.message import Request, Response, parse_uri
+from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transport.base import read_hostport
 from greensip.transport.stream import StreamTransport
 from greensip.ua import Bridge, IncomingLeg, IncomingRequest, LegGroup, OutgoingLeg, UserAgent, wait_any
@@ -44,10 +44,11 @@ log = logging.getLogger('greensip.registrar')
 
 #: what a client may require of us (RFC 3327, 5626, 5627)
 EXTENSIONS = ('path', 'outbound', 'gruu')
-#: what a user agent supports, but not one that joins two legs to a call, or what is there by the line above
-NOT_HERE = frozenset({'replaces', 'join', 'tdialog', *EXTENSIONS})
-#: RFC 8760 2.3: the order is that of our preference
-ALGORITHMS = ('SHA-256', 'MD5')
+#: what a user agent supports, but not one that joins two legs to a call
+NOT_HERE = frozenset({'replaces', 'join', 'tdialog'})
+#: RFC 8760 lets a server offer several.  By default it is one: baresip 1.0 gives up where it sees another one, SIPp and
+#: JsSIP look at the first only.
+ALGORITHMS = ('MD5',)
 #: RFC 3261 16.6 (11), timer C: seconds for which a call may ring in all
 LONGEST_RINGING = 180.0
 #: for the answer to a MESSAGE: it has to come before its sender gives up (RFC 4320)
@@ -102,8 +103,9 @@ class Registrar:
         self.closed = False
         self.location.load(self._restore)
         core = ua.core
-        core.configure(supported=[*(tag for tag in core.supported if tag not in NOT_HERE), *EXTENSIONS],
+        core.configure(supported=[tag for tag in core.supported if tag not in NOT_HERE], understood=EXTENSIONS,
                        allow=list(dict.fromkeys([*core.allow, 'REFER', 'NOTIFY'])))
+        core.router.finder = self._find
         ua.handle('REGISTER', self._on_register, blocking=False)
         ua.handle('MESSAGE', self._on_message)
         ua.serve(self._on_call, background=True, max_legs=max_calls)
@@ -291,6 +293,21 @@ class Registrar:
             self.location.lose(aor, binding)
             return None
         return {}
+
+    def _find(self, uri_text: str) -> Flow | Hop | None:
+        """Where a request inside a call goes whose target is a GRUU of ours: to that phone (RFC 5627 6.1)."""
+        if ';gr' not in uri_text.lower():
+            return None
+        found = self.location.resolve(parse_uri(uri_text), self.now(), only_gruu=True)
+        if isinstance(found, Reply):
+            return None
+        aor, bindings = found
+        for binding in bindings:
+            way = self.way_to(aor, binding) if binding.can_be_called else None
+            if way is not None:
+                # 6.1: a Path is not for requests inside a dialog.
+                return way.get('flow') or self.ua.core.router.route(binding.contact)
+        raise ConnectError(f'nobody is registered for {uri_text}')
 
     def _is_open(self, flow: Flow) -> bool:
         for transport in self.ua.endpoint.transports:

@@ -31,7 +31,7 @@ class Guard:
 
     __slots__ = ('digest', 'users')
 
-    def __init__(self, users: Users, realm: str, secret: bytes, algorithms: Sequence[str] = ('SHA-256', 'MD5')) -> None:
+    def __init__(self, users: Users, realm: str, secret: bytes, algorithms: Sequence[str] = ('MD5', 'SHA-256')) -> None:
         self.users = users
         # auth-int would tie the proof to the body, which gateways and NATs like to change.
         self.digest = DigestServer(realm, secret, algorithms, qop=('auth',), limit=NONCES, nonce_life=NONCE_LIFE)

@@ -153,10 +153,10 @@ class Location:
         return tuple(sorted((binding for binding in found if binding.expires > now),
                             key=lambda binding: (-binding.q, -binding.updated)))
 
-    def resolve(self, uri: Uri, now: float) -> tuple[str, tuple[Binding, ...]] | Reply:
+    def resolve(self, uri: Uri, now: float, *, only_gruu: bool = False) -> tuple[str, tuple[Binding, ...]] | Reply:
         """Whom a request for ``uri`` is for: the address of record and its bindings, or why there is nobody.
 
-        RFC 3261 16.5; RFC 5627 6.1 for a GRUU, which leads to one instance only.
+        RFC 3261 16.5; RFC 5627 6.1 for a GRUU, which leads to one instance only.  ``only_gruu``: 404 for anything else.
         """
         if not self.is_ours(uri):
             return Reply(404)
@@ -166,10 +166,8 @@ class Location:
             value = uri.params['gr']
             number = self.gruus.number(uri.user or '') if value is None else None
             aor, instance = self._gruus.get(number or '', (None, '')) if value is None else (self.aor_of(uri), value)
-            if aor is None:
-                return Reply(404)
         else:
-            aor = self.aor_of(uri)
+            aor = self.aor_of(uri) if not only_gruu else None
         if aor is None or not self.is_known(aor):
             return Reply(404)
         bindings = self.lookup(aor, now)

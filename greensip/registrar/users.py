@@ -99,6 +99,6 @@ class FileUsers:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Those for which every user has a hash, the strongest first: only these can be asked for."""
-        return tuple(name for name in reversed(ALGORITHMS)
+        """Those for which every user has a hash, MD5 first: only these can be asked for."""
+        return tuple(name for name in ALGORITHMS
                      if self._hashes and all(name in hashes for hashes in self._hashes.values()))

@@ -1,7 +1,8 @@
 """A pjsua2 phone for the tests: plays a tone, records what it hears, does what standard input says.
 
 Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
-``bye``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``quit``.
+``bye``, ``registration``, ``message``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``,
+``message URI TEXT``, ``unregister``, ``answer CODE``, ``quit``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,14 @@ class Account(pjsua2.Account):
         super().__init__()
         self.phone = phone
 
+    def onRegState(self, prm: pjsua2.OnRegStateParam) -> None:
+        """A final response to a REGISTER."""
+        tell('registration', code=prm.code, expires=prm.expiration)
+
+    def onInstantMessage(self, prm: pjsua2.OnInstantMessageParam) -> None:
+        """A MESSAGE."""
+        tell('message', sender=prm.fromUri, text=prm.msgBody)
+
     def onIncomingCall(self, prm: pjsua2.OnIncomingCallParam) -> None:
         """Answer as the command line says."""
         call = Call(self.phone, prm.callId)
@@ -110,6 +119,12 @@ class Phone:
         named = '' if options.transport == 'udp' else f';transport={options.transport}'
         account.idUri = f'sip:{options.user}@127.0.0.1:{options.port}{named}'
         account.sipConfig.transportId = transport_id
+        if options.registrar:
+            account.idUri = f'sip:{options.user}@{options.domain}'
+            account.regConfig.registrarUri = options.registrar
+            account.regConfig.timeoutSec = options.expires
+            account.sipConfig.authCreds.append(
+                pjsua2.AuthCredInfo('digest', '*', options.user, 0, options.password))
         media = account.mediaConfig.transportConfig
         media.port = options.rtp
         media.boundAddress = media.publicAddress = '127.0.0.1'
@@ -131,6 +146,20 @@ class Phone:
             call.makeCall(argument, parameters)
         elif verb == 'hangup':
             self.calls[-1].hangup(pjsua2.CallOpParam())
+        elif verb == 'message':
+            uri, _, text = argument.partition(' ')
+            buddy = pjsua2.BuddyConfig()
+            buddy.uri = uri
+            self.buddy = pjsua2.Buddy()
+            self.buddy.create(self.account, buddy)
+            message = pjsua2.SendInstantMessageParam()
+            message.content = text
+            self.buddy.sendInstantMessage(message)
+        elif verb == 'answer':
+            parameters.statusCode = int(argument)
+            self.calls[-1].answer(parameters)
+        elif verb == 'unregister':
+            self.account.setRegistration(False)
         elif verb == 'hold':
             self.calls[-1].setHold(pjsua2.CallOpParam())
         elif verb == 'resume':
@@ -188,6 +217,10 @@ def main() -> None:
     parser.add_argument('--user', default='phone')
     parser.add_argument('--timer', type=int, default=0, help='session timer, seconds')
     parser.add_argument('--prack', type=int, default=0, help="PJSIP's prackUse")
+    parser.add_argument('--registrar', default='', help='URI to register at, with --password')
+    parser.add_argument('--password', default='')
+    parser.add_argument('--domain', default='127.0.0.1', help='of the address of record')
+    parser.add_argument('--expires', type=int, default=300)
     parser.add_argument('--seconds', type=float, default=40)
     parser.add_argument('--log', type=int, default=0)
     options = parser.parse_args()
