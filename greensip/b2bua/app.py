@@ -54,6 +54,7 @@ class B2bua:
         #: how many redirections of an attempt are followed
         self.follow = MAX_REDIRECTIONS if options.redirect == 'follow' else 0
         self.replaces: bool = options.replaces
+        self.prack: str | None = options.prack
         self.max_time: float | None = min(
             (limit for limit in (options.max_credit_time, options.max_duration) if limit is not None), default=None)
         self.program = _program(handler)
@@ -269,6 +270,8 @@ def _extensions(options: Options) -> dict[str, Any]:
     if options.session_timer is not None:
         tags.append('timer')
         settings |= {'session_timer': options.session_timer, 'min_se': options.min_se or SHORTEST}
+    if options.prack is not None:
+        tags.append('100rel')
     if options.replaces:
         tags.append('replaces')
     return {'supported': tags, **settings}

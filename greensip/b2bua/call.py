@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from greensip.b2bua.hunt import Hunt
 from greensip.b2bua.routes import SOURCE_HOST, Route
 from greensip.b2bua.takeover import go_on_with, take_over
+from greensip.dialog.reliable import asks_reliability
 from greensip.dialog.routing import DEFAULT_PORT
 from greensip.errors import (
     GreensipError,
@@ -55,6 +56,10 @@ def carry(call: Call) -> None:
         # A route leads back to us: each round would try all routes anew, so do not wait for Max-Forwards.
         caller.reject(482)
         return
+    if call.b2bua.prack == 'required' and call.prack == 'off':
+        # 21.4.16
+        caller.reject(421, headers=(('Require', '100rel'),))
+        return
     if call.b2bua.replaces and caller.replaces is not None:
         take_over(call, caller.replaces)
         return
@@ -62,14 +67,22 @@ def carry(call: Call) -> None:
         while (route := call.next_route()) is not None:
             callee = group.invite(**call.invitation(route), progress_to=caller)
             call.placed(callee)
+            bridge = None
+            if call.b2bua.prack is not None:
+                bridge = Bridge(caller, callee)
+                bridge.begin()
             try:
                 answer = wait_for_answer(callee, call)
             except Replaced:
+                if bridge is not None:
+                    bridge.end()
                 if call.successor is None:
                     raise
                 go_on_with(call, call.successor, route)
                 return
             except FAILURES as error:
+                if bridge is not None:
+                    bridge.end()
                 if caller.ended:
                     # It is the caller that was lost, say as unreachable: no route has failed, and nobody is refused.
                     raise
@@ -79,9 +92,13 @@ def carry(call: Call) -> None:
                     return
                 group.remove(callee).close()
                 continue
-            caller.answer(like=answer)
+            if bridge is None:
+                caller.answer(like=answer)
+            else:
+                # What was said reliably on the one side is not repeated there, and missing on the other.
+                caller.answer(like=answer, body=call.untold(answer.message))
             call.answered(route)
-            call.join(Bridge(caller, callee))
+            call.join(bridge or Bridge(caller, callee))
             return
         caller.reject(500, 'No Route')
 
@@ -208,9 +225,18 @@ class Call:
             options['flow'] = self.caller.flow
         if route.user is not None:
             options['credentials'] = (route.user, route.password)
+        if b2bua.prack is not None:
+            options['prack'] = self.prack
         if b2bua.follow:
             options['follow'] = b2bua.follow
         return options
+
+    @property
+    def prack(self) -> str:
+        """What the callee is told of reliable provisional responses: nothing where its offer in one could not be passed
+        to the caller, whose PRACK has to answer it."""
+        mode, invite = self.b2bua.prack, self.caller.invite
+        return 'off' if mode is None or (not self.caller.offer and not asks_reliability(invite)) else mode
 
     def _passed(self, route: Route) -> list[tuple[str, str]]:
         """The header fields that go from the caller to the callee, and those that the route adds."""
@@ -266,6 +292,14 @@ class Call:
             b2bua.keep_alive.begin(self)
         if b2bua.start_records:
             b2bua.write_record(self.record('start'))
+
+    def untold(self, response: Any) -> bytes | None:
+        """The callee's session description, if its 2xx has none as a reliable response had it, and the caller has not
+        had that reliably."""
+        callee = self.callee
+        if response.body or callee is None or asks_reliability(self.caller.invite):
+            return None
+        return callee.remote_sdp or None
 
     def join(self, bridge: Bridge) -> None:
         """Relay between the two sides of the answered call.  Blocks until it is over."""

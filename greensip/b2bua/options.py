@@ -272,6 +272,9 @@ OPTIONS: tuple[Option, ...] = (
            '--session-timer 1800'),
     Option('min_se', _CALLS, number(SHORTEST), None, 'the shortest session timer that peers may ask for',
            '--session-timer 1800 --min-se 300'),
+    Option('prack', _CALLS, choice('off', 'supported', 'required'), None, 'reliable provisional responses (RFC 3262):'
+           ' what callees are told of them; callers get them as they ask for them. Without it there are none, and a'
+           ' caller that requires them is answered 420', '--prack supported'),
     Option('replaces', _CALLS, flag, False, 'an INVITE with Replaces (RFC 3891) that names one side of a call takes the'
            ' place of that side', '--replaces'),
     Option('drain_time', _CALLS, number(0), 5, 'seconds that calls may go on after TERM before they are hung up',

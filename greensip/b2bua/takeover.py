@@ -77,8 +77,14 @@ def go_on_with(call: Call, newcomer: Leg, route: Route) -> None:
     caller = call.caller
     try:
         newcomer.wait_for('ACK', timeout=PATIENCE)
-        answer = newcomer.reinvite(continued(caller.offer, newcomer.local_sdp), timeout=PATIENCE)
-        caller.answer(sdp=answer.body)
+        answer = newcomer.reinvite(continued(caller.remote_sdp, newcomer.local_sdp), timeout=PATIENCE)
+        if caller.usage.session is None:
+            caller.answer(sdp=answer.body)
+        else:
+            # It has had its answer in a reliable response (RFC 3262 5), so the newcomer's is an offer of its own.
+            caller.answer()
+            caller.wait_for('ACK', timeout=PATIENCE)
+            caller.reinvite(continued(answer.body, caller.local_sdp), timeout=PATIENCE)
     except GreensipError:
         newcomer.hangup()
         raise

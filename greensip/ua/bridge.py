@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import ClientRequest
+from greensip.dialog.negotiation import sdp_of
+from greensip.dialog.reliable import asks_reliability
 from greensip.errors import GreensipError, UsageError, WrongState
 from greensip.native import mypyc_attr
+from greensip.sdp.offer_answer import OFFER_RECEIVED
 
+from .early import answer_prack
 from .fields import passable, reason_of
 from .leg import SDP, Leg, answer
 from .mailbox import ENDED, Watch, wait_on
@@ -62,10 +66,14 @@ class Relayed:
             self.other.usage.local_sdp = self.before
         if not self.is_open:
             return
-        if event.code in (405, 501) and self.exchange.method == 'UPDATE':
+        if event.code in (405, 501) and self.transaction.method == 'UPDATE' and self.exchange.method == 'UPDATE':
             self.go_by_reinvite(event.time)
             return
-        if event.kind == FAILED:
+        if failed and self.transaction.method == 'PRACK':
+            # RFC 6337, table 2: an offer in it can't be refused.
+            request = self.transaction.request
+            self.leg.ua.core.respond(self.transaction, 200, event.time, body=answer_prack(self.leg, request))
+        elif event.kind == FAILED:
             code = event.error.status if isinstance(event.error, GreensipError) else 500
             answer(self.leg.ua, self.transaction, code, '', None, None, None, None)
         else:
@@ -126,27 +134,41 @@ class Bridge(ThreadBound):
         Raises WaitTimeout after ``timeout`` seconds: both legs are as they were then, and no longer joined.  Raises
         WrongThread.
         """
-        a, b = self.a, self.b
-        a.ua.check_thread()
-        for leg in (a, b):
-            if leg._relay is not None:
-                raise UsageError(f'{leg!r} has a bridge already')
-        a._relay = b._relay = self
-        until = None if timeout is None else a.ua.clock.now() + timeout
+        clock = self.a.ua.clock
+        self.a.ua.check_thread()
+        self.begin()
+        until = None if timeout is None else clock.now() + timeout
         try:
             self._catch_up()
             while True:
                 watches = (Watch(self.a, ENDED), Watch(self.b, ENDED))
                 for watch in watches:
                     watch.strict = False
-                found: Any = wait_on(watches, None if until is None else max(0.0, until - a.ua.clock.now()))
+                found: Any = wait_on(watches, None if until is None else max(0.0, until - clock.now()))
                 if found.leg is self.a or found.leg is self.b:
                     break
         finally:
-            self.a._relay = self.b._relay = None
+            self.end()
         gone: Leg = found.leg
         self.other(gone).hangup(reason_of(found.event.error))
         return gone
+
+    def begin(self) -> None:
+        """Relay from now on, before the call of ``b`` is answered: UPDATE, INFO, and the offers and answers in PRACK.
+
+        For a caller ``a`` that gets the provisional responses of ``b`` (``progress_to=a``).  Does not block; ``wait()``
+        goes on with it, ``end()`` gives it up.  Raises UsageError if a leg has another bridge.
+        """
+        for leg in (self.a, self.b):
+            if leg._relay is not None and leg._relay is not self:
+                raise UsageError(f'{leg!r} has a bridge already')
+        self.a._relay = self.b._relay = self
+
+    def end(self) -> None:
+        """Relay no more.  Does not block, may be called twice."""
+        for leg in (self.a, self.b):
+            if leg._relay is self:
+                leg._relay = None
 
     @staticmethod
     def of(leg: Leg) -> Bridge | None:
@@ -227,6 +249,34 @@ class Bridge(ThreadBound):
         exchange.owner = relayed
         if method == 'INVITE':
             self._invites[leg] = relayed
+
+    def on_prack(self, leg: Leg, event: Event) -> None:
+        """RFC 3262 5: the caller's PRACK answers the offer in the response that we passed on, or makes one: the callee
+        gets that in an UPDATE, as its own response has had its PRACK."""
+        other = self.other(leg)
+        usage, core, now, transaction = other.usage, leg.ua.core, event.time, event.exchange
+        message: Any = event.message
+        body = sdp_of(message)
+        if self._renumbers:
+            body = continued(body, usage.local_sdp)
+        waiting = usage.unacknowledged
+        try:
+            if waiting is not None:
+                usage.prack(waiting, now, body=body)
+            elif body and leg.usage.session is not None and leg.usage.session.state == OFFER_RECEIVED:
+                before = usage.local_sdp
+                exchange = usage.send_request('UPDATE', now, body=body, content_type=SDP)
+                exchange.owner = Relayed(leg, other, transaction, exchange, before, self._renumbers)
+                return
+        except WrongState:
+            # Nobody has a better answer than we.
+            pass
+        core.respond(transaction, 200, now, body=answer_prack(leg, message))
+
+    def takes_offer(self, leg: Leg) -> bool:
+        """Whether the other leg's PRACK will answer the offer in a reliable response to our INVITE."""
+        request = self.other(leg).usage.request
+        return leg is self.b and request is not None and asks_reliability(request)
 
     def on_cancel(self, leg: Leg) -> None:
         """9.2: the re-INVITE was cancelled; the core has answered it, so the one of ours is cancelled too."""

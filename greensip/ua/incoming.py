@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.invite_server import ServerInvite, wants_sips
-from greensip.dialog.reliable import has_option
+from greensip.dialog.reliable import asks_reliability, has_option
 from greensip.errors import GreensipError, MediaError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
@@ -274,9 +274,12 @@ class IncomingLeg(Leg):
         are one.
         """
         if self._ending is None and self.usage.state in ('incoming', 'early') and response.code != 199:
+            # What was reliable remains so where that can be (RFC 3262 3).
+            reliable = (True if self.ua.core.is_reliable and response.has('RSeq') and asks_reliability(self._request)
+                        else None)
             try:
                 self._transmit(response.code, response.reason, passable(response), response.body,
-                               response.get('Content-Type'))
+                               response.get('Content-Type'), reliable)
             except WrongState:
                 pass
 

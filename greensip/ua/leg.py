@@ -322,6 +322,7 @@ class Leg(Mailbox):
         """Ended and closed: nobody will look any more.  Cuts the circles, so that nothing is left to the collector."""
         self.usage.owner = None
         self._group = None
+        self._relay = None
         self._events.clear()
 
     def _on_request(self, event: Event) -> None:
@@ -349,6 +350,9 @@ class Leg(Mailbox):
             self._note_hold(message, event.time)
         elif method == 'REFER':
             take_refer(self, event)
+        elif relay is not None and method == 'PRACK':
+            relay.on_prack(self, event)
+            self.show(event)
         elif method in self.manual:
             self._unanswered = [*(self._unanswered or ()), event.exchange]
             self.deliver(event)
@@ -425,6 +429,8 @@ class Leg(Mailbox):
     def _acknowledge(self, event: Event) -> None:
         """RFC 3262 5: a reliable response to an INVITE of ours that carries the offer."""
         exchange, response = event.exchange, event.message
+        if self._relay is not None and self._relay.takes_offer(self):
+            return
         if (isinstance(exchange, InviteRequest) and exchange.reliable is not None and exchange.reliable.auto
                 and exchange.reliable.waiting and 'PRACK' not in self.manual):
             with suppress(WrongState):
