@@ -472,9 +472,9 @@ class Registration(Machine):
         return f'<sip:{user}{point.sent_by}{point.contact_params}{flow}>'
 
     @property
-    def options(self) -> str:
-        """The option tags of a REGISTER (RFC 3327 5.1, RFC 5626 4.2.1, RFC 5627 4.1)."""
-        return ', '.join(['path', *(['outbound'] if self.outbound else []), *(['gruu'] if self.gruu else [])])
+    def options(self) -> list[str]:
+        """The option tags of what it is that we ask for (RFC 5626 4.2.1, 4.3, RFC 5627 4.1, 4.4)."""
+        return [*(['outbound'] if self.outbound else ()), *(['gruu'] if self.gruu else ())]
 
     # -- what comes in
 
@@ -760,7 +760,7 @@ class RegisterRequest(ClientRequest):
     def compose(self, point: Point) -> Request:
         registration = self.registration
         self.headers = [*registration.contact_fields(point, self.envelope, self.removal),
-                        ('Supported', registration.options), *registration.headers]
+                        ('Supported', ', '.join(['path', *registration.options])), *registration.headers]
         request = super().compose(point)
         if registration.keep:
             request.set('Via', f'{request.get("Via")};keep')

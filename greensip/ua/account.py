@@ -535,6 +535,8 @@ class Account(Mailbox):
         if dialog and options.get('contact') is None:
             made['contact'] = self._contact_for(target, options.get('route') or made.get('route') or (),
                                                 options.get('flow') or made.get('flow'))
+            if first.options:
+                made['headers'] = [('Supported', ', '.join(first.options)), *fields_of(options.pop('headers', None))]
         return {**made, **{name: value for name, value in options.items() if value is not None}}
 
     def _route(self, first: Registration) -> tuple[str, ...]:

@@ -19,9 +19,11 @@ from greensip.errors import (
     UsageError,
     WaitTimeout,
     WrongState,
+    WrongThread,
 )
 from greensip.message import parse_name_addr
 from greensip.message.digest import DigestServer
+from greensip.ua import UserAgent
 
 from .conftest import answering
 
@@ -587,6 +589,8 @@ def test_gruu(account, registrar, agent, net):
         with pytest.raises(ResponseError):
             mine.call(net.uri('bob'))
         assert str(seen[0].contact) == '<sip:alice@example.com;gr=7>'
+        # RFC 5627 4.4
+        assert 'gruu' in seen[0].supported
         mine.gruu_kind = 'temporary'
         assert mine.gruu == 'sip:t7@example.com;gr'
 
@@ -604,8 +608,20 @@ def test_what_makes_no_account(alice, options):
     assert alice.accounts == []
 
 
-def test_other_threads_have_proxies(alice, account, registrar, net):
-    with account() as mine:
-        proxy = alice.from_thread()
-        assert type(proxy.accounts[0]).__name__ == 'Account'
-        mine.register()
+def test_accounts_for_other_threads():
+    def use(safe, registrar):
+        with safe.account(AOR, registrar=registrar, outbound=False) as mine:
+            mine.register(timeout=10)
+            mine.register(timeout=10)
+            shown = (mine.state, mine.contact, safe.accounts[0] == mine)
+            mine.unregister(timeout=10)
+            return shown, mine.registered
+
+    with UserAgent('udp:127.0.0.1:0', name='registrar') as there, UserAgent('udp:127.0.0.1:0') as ua:
+        there.handle('REGISTER', lambda incoming: incoming.respond(
+            200, headers={'Contact': f'{incoming.request.get("Contact")};expires=60'}))
+        with pytest.raises(WrongThread):
+            gevent.get_hub().threadpool.apply(ua.account, (AOR,))
+        (state, contact, same), rest = gevent.get_hub().threadpool.apply(use, (ua.from_thread(), there.uri))
+        assert (state, same, rest) == ('registered', True, False)
+        assert contact == f'<sip:alice@127.0.0.1:{ua.points[0].address[1]}>'
