@@ -13,6 +13,7 @@ peer has a GRUU for its Contact; towards all others it goes inside, which is wha
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensip.dialog.event import ENDED, REQUEST, Event
@@ -187,6 +188,23 @@ class Referral(Mailbox):
             if not self.code:
                 self.code, self.reason = event.code, message.reason
             self.deliver(event)
+
+    def __iter__(self) -> Iterator[TransferOutcome]:
+        """What each NOTIFY tells, up to the last one: ``for step in referral: print(step.code)``.  Each step blocks.
+
+        NOTIFYs without a status are left out.  Raises the refusal of the REFER, and what kept it from arriving.
+        """
+        while True:
+            event = self.wait_for('NOTIFY', 'ended')
+            if event.label == 'ended':
+                if not self._accepted:
+                    raise fresh(event.error)
+                return
+            status = status_of(event.message.body)
+            if status is not None:
+                yield TransferOutcome(*status, status[0] >= 200)
+                if status[0] >= 200:
+                    return
 
     def outcome(self, timeout: float | None = None) -> TransferOutcome:
         """Block until the outcome is known, and return it.

@@ -1,8 +1,9 @@
 """A pjsua2 phone for the tests: plays a tone, records what it hears, does what standard input says.
 
 Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
-``bye``, ``registration``, ``message``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``,
-``message URI TEXT``, ``unregister``, ``answer CODE``, ``quit``.
+``bye``, ``registration``, ``message``, ``transfer`` (a REFER came in), ``transferred`` (a NOTIFY about one that it has
+sent), ``replaced``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``transfer URI``, ``connect``
+(its two calls with each other), ``message URI TEXT``, ``unregister``, ``answer CODE``, ``quit``.
 """
 
 from __future__ import annotations
@@ -60,6 +61,28 @@ class Call(pjsua2.Call):
                 self.recorder.createRecorder(self.phone.options.record)
             self.player.startTransmit(audio)
             audio.startTransmit(self.recorder)
+
+
+    def onCallTransferRequest(self, prm: pjsua2.OnCallTransferRequestParam) -> None:
+        """A REFER: PJSIP calls whom it names by itself, unless the command line says no."""
+        tell('transfer', to=prm.dstUri)
+        if self.phone.options.transfer >= 300:
+            prm.statusCode = self.phone.options.transfer
+            return
+        call = Call(self.phone)
+        self.phone.calls.append(call)
+        prm.newCall = call
+
+    def onCallTransferStatus(self, prm: pjsua2.OnCallTransferStatusParam) -> None:
+        """A NOTIFY about a REFER of ours."""
+        tell('transferred', code=prm.statusCode, reason=prm.reason, final=prm.finalNotify)
+
+    def onCallReplaced(self, prm: pjsua2.OnCallReplacedParam) -> None:
+        """Another call took the place of this one."""
+        call = Call(self.phone, prm.newCallId)
+        self.phone.calls.append(call)
+        prm.newCall = call
+        tell('replaced')
 
 
 class Account(pjsua2.Account):
@@ -162,6 +185,10 @@ class Phone:
             self.account.setRegistration(False)
         elif verb == 'hold':
             self.calls[-1].setHold(pjsua2.CallOpParam())
+        elif verb == 'transfer':
+            self.calls[0].xfer(argument, parameters)
+        elif verb == 'connect':
+            self.calls[0].xferReplaces(self.calls[1], parameters)
         elif verb == 'resume':
             parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
             self.calls[-1].reinvite(parameters)
@@ -221,6 +248,7 @@ def main() -> None:
     parser.add_argument('--password', default='')
     parser.add_argument('--domain', default='127.0.0.1', help='of the address of record')
     parser.add_argument('--expires', type=int, default=300)
+    parser.add_argument('--transfer', type=int, default=200, help='what to say to a REFER')
     parser.add_argument('--seconds', type=float, default=40)
     parser.add_argument('--log', type=int, default=0)
     options = parser.parse_args()

@@ -129,6 +129,17 @@ def test_what_the_notifies_say(net, alice, bob, carol, to_carol):
     assert sipfrags(net, 'alice', 'bob') == ['SIP/2.0 100 Trying', 'SIP/2.0 180 Ringing', 'SIP/2.0 200 OK']
 
 
+def test_the_steps_of_a_transfer(net, alice, bob, carol, to_carol):
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        assert [(step.code, step.final) for step in leg.refer(to_carol)] == [(100, False), (180, False), (200, True)]
+        net.run(1)
+        with pytest.raises(ResponseError):
+            list(leg.refer(to_carol))
+    net.run(40)
+
+
 def test_two_transfers_in_one_call(net, alice, bob, carol, to_carol):
     """RFC 3515 2.4.6: the second REFER's NOTIFYs have its CSeq for their id."""
     def handler(leg):
