@@ -353,6 +353,19 @@ class Registration(Machine):
             return self.fire('clear', now)
         return self.fire('unregister', now)
 
+    def query(self, now: float) -> ClientRequest:
+        """10.2.3: ask for the bindings; the answer is told as that of any request of ours.
+
+        It changes nothing, and so has a Call-ID of its own: nobody's CSeq gets out of order.
+        """
+        core, place = self.core, self.place
+        envelope = core._outside(place.registrar, self.aor, self.aor, core.new_call_id(), (), place.route, None, 1)
+        exchange = ClientRequest(core, 'REGISTER', None, envelope, point=self.point, digest=self.digest)
+        exchange.subject = exchange
+        exchange.flow = self.flow
+        exchange.start(now)
+        return exchange
+
     def change_contacts(self, contacts: Sequence[NameAddr | None]) -> None:
         """Have the next REGISTER register these, and remove those that are no longer among them."""
         if not contacts:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from greensip.dialog.event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from greensip.dialog.registration import Backoff, Place, Registration
 from greensip.dialog.routing import is_sips
-from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState
+from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow, Point
@@ -35,6 +35,7 @@ from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
 from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg, loose_route, target_of
 from .pattern import NOTHING, WORDS, Pattern, compile_patterns
+from .reply import Reply, wait_reply
 
 if TYPE_CHECKING:
     from .agent import UserAgent
@@ -329,9 +330,12 @@ class Account(Mailbox):
         Raises as ``ua.request``.
         """
         self.check()
-        place = self._leading.place
-        response = self.ua.request('REGISTER', place.registrar, from_=self.aor, to=self.aor, route=place.route,
-                                   credentials=self._credentials, timeout=timeout)
+        exchange = self._leading.query(self.ua.clock.now())
+        reply = Reply(self.ua, exchange, self.peer_name)
+        self.ua.endpoint.flush()
+        response = wait_reply(reply, timeout, self)
+        if response.code >= 300:
+            raise response_error(response.code, response.reason, response)
         return list(response.contacts)
 
     def close(self) -> None:

@@ -234,6 +234,26 @@ def test_other_contacts(account, registrar, net):
             mine.register(contacts=[])
 
 
+def test_rfc3665_2_3_request_for_current_contact_list(account, registrar, net):
+    registrar.digest = DigestServer('atlanta.example.com', b'secret')
+    registrar.bindings['mailto:alice@example.com'] = ''
+    with account('s3cret') as mine:
+        mine.register()
+        net.ladder.clear()
+        assert [str(contact.uri) for contact in mine.query()] == [
+            'mailto:alice@example.com', f'sip:alice@{net.address("alice")}:5060']
+        # "the user supplies authentication credentials with the request and is not challenged"
+        net.ladder.expect("""
+            alice -> registrar: REGISTER
+            registrar -> alice: 200
+        """)
+        assert registrar.requests[-1].contacts == [] and not registrar.requests[-1].has('Expires')
+        registrar.answers.append((403, {}))
+        with pytest.raises(Forbidden):
+            mine.query()
+        assert mine.registered
+
+
 def test_parameters_and_header_fields(account, registrar):
     with account(params={'q': '0.5', 'audio': None}, headers={'X-Line': '7'}, contact_user='line7') as mine:
         mine.register()
