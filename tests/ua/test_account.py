@@ -584,6 +584,21 @@ def test_no_keep_alives_where_outbound_is_not_granted(alice, registrar, net):
         assert registrar.ua.endpoint.transports[0].counters.keep_alives >= 8
 
 
+def test_keep_alives_where_the_registrar_wants_them(agent, net):
+    """RFC 6223 4.2."""
+    registrar = Registrar(agent('registrar', expect_keep_alives=10), net)
+    carol = agent('carol', send_keep_alives=True)
+    with carol.account('sip:carol@example.com', registrar=registrar.uri) as mine:
+        mine.register()
+        assert mine.registrations[0].kept == 10
+        net.run(100)
+        assert 10 <= registrar.ua.endpoint.transports[0].counters.keep_alives <= 13
+    net.run(20)
+    before = registrar.ua.endpoint.transports[0].counters.keep_alives
+    net.run(100)
+    assert registrar.ua.endpoint.transports[0].counters.keep_alives == before
+
+
 def test_the_instance_is_the_same_after_each_start(agent, registrar, net):
     contacts = []
     for name in ('carol', 'carol', 'dave'):
