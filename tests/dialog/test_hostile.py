@@ -22,7 +22,7 @@ SDP = b'v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\
 NAMES = (
     'Via', 'From', 'To', 'Call-ID', 'CSeq', 'Contact', 'Record-Route', 'Route', 'Content-Type',
     'Content-Disposition', 'Content-Encoding', 'Require', 'Supported', 'Accept', 'WWW-Authenticate',
-    'Proxy-Authenticate', 'Authentication-Info', 'Max-Forwards', 'Reason', 'Retry-After',
+    'Proxy-Authenticate', 'Authentication-Info', 'Max-Forwards', 'Reason', 'Retry-After', 'RSeq', 'RAck', 'Expires',
 )  # fmt: skip
 TEXTS = (
     '"a<b>" <sip:x@127.0.0.1;lr>', '<tel:+12>', '<sip:h?x=y>', 'nonsense', '', '<sips:a@b>', '*', '<urn:x:y>',
@@ -33,8 +33,8 @@ TEXTS = (
     'Digest realm="x",nonce="é",algorithm=SHA-256,qop="auth-int"',
 )  # fmt: skip
 BODIES = (b'', SDP, b'--x\r\nno', b'--x\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--x--', b'\xff' * 20)
-CODES = (100, 180, 183, 200, 200, 200, 202, 301, 401, 407, 404, 481, 487, 488, 491, 500, 603)
-METHODS = ('BYE', 'INVITE', 'UPDATE', 'INFO', 'OPTIONS', 'ACK', 'CANCEL', 'FOO', 'MESSAGE')
+CODES = (100, 180, 183, 183, 199, 200, 200, 200, 202, 301, 401, 407, 404, 481, 487, 488, 491, 500, 603)
+METHODS = ('BYE', 'INVITE', 'UPDATE', 'INFO', 'OPTIONS', 'ACK', 'CANCEL', 'FOO', 'MESSAGE', 'PRACK', 'UPDATE')
 
 
 class Siege:
@@ -44,6 +44,8 @@ class Siege:
         self.draw = draw = random.Random(seed)
         self.world = world = World()
         self.us: Party = world.party('us', 5060)
+        core = self.us.core
+        core.configure(supported=draw.choice(((), ('100rel', '199', 'timer'))), allow=[*core.allow, 'PRACK'])
         self.usage = self.us.core.invite(
             'sip:bob@127.0.0.1:5080',
             world.now,
@@ -51,6 +53,8 @@ class Siege:
             body=draw.choice((SDP, b'')),
             credentials=draw.choice((None, ('a', 'b'))),
             auto_ack=draw.random() < 0.7,
+            auto_prack=draw.random() < 0.7,
+            expires=draw.choice((None, None, 3)),
         )
         world.flush()
 
@@ -87,7 +91,10 @@ class Siege:
             lines = [f'SIP/2.0 {self.draw.choice(CODES)} So']
             lines += [f'{name}: {request.get(name)}' for name in ('Via', 'From', 'Call-ID', 'CSeq')]
             lines += [f'To: {to}' if 'tag=' in to or not tag else f'To: {to};tag={tag}']
-            self.harm([*lines, 'Contact: <sip:bob@127.0.0.1:5080>', 'Content-Type: application/sdp'], SDP)
+            if self.draw.random() < 0.5:
+                lines += ['Require: 100rel', f'RSeq: {self.draw.randrange(1, 4)}']
+            body = self.draw.choice((SDP, SDP, b''))
+            self.harm([*lines, 'Contact: <sip:bob@127.0.0.1:5080>', 'Content-Type: application/sdp'], body)
 
     def request(self) -> None:
         dialog = self.usage.dialog
@@ -104,9 +111,17 @@ class Siege:
                     f'CSeq: {number} {method}',
                     'Contact: <sip:bob@127.0.0.1:5080>',
                     'Content-Type: application/sdp',
+                    f'RAck: {self.rack()}',
                 ],
                 self.draw.choice((b'', SDP)),
             )
+
+    def rack(self) -> str:
+        """What the peer acknowledges: often what we have sent."""
+        reliable = self.usage.reliable
+        rseq = reliable.rseq if reliable is not None and self.draw.random() < 0.7 else self.draw.randrange(1, 5)
+        cseq = reliable.cseq if reliable is not None else 1
+        return f'{rseq} {cseq} INVITE'
 
     def invite(self) -> None:
         self.harm(
@@ -119,6 +134,7 @@ class Siege:
                 f'CSeq: {self.draw.randrange(1, 4)} INVITE',
                 'Contact: <sip:b@127.0.0.1:5080>',
                 'Content-Type: application/sdp',
+                f'{self.draw.choice(("Supported", "Require"))}: 100rel',
             ],
             self.draw.choice((b'', SDP)),
         )
@@ -126,7 +142,16 @@ class Siege:
         if calls:
             self.usage = calls[-1]
             if self.usage.state in ('incoming', 'early'):
-                self.usage.respond(self.draw.choice((180, 183, 200, 200, 486)), self.world.now, body=SDP)
+                self.progress()
+                self.progress()
+
+    def progress(self) -> None:
+        """The program answers a call."""
+        code, body = self.draw.choice((180, 183, 200, 200, 486)), self.draw.choice((b'', SDP))
+        try:
+            self.usage.respond(code, self.world.now, body=body, reliable=self.draw.choice((None, None, True, False)))
+        except GreensipError:
+            pass
 
     def say(self) -> None:
         """The program asks for something, whether it is the moment for it or not."""
@@ -139,11 +164,14 @@ class Siege:
             lambda: usage.inviting and usage.inviting.cancel(now),
             lambda: usage.postponed and usage.postponed.cancel(now),
             lambda: usage.close(now),
+            lambda: usage.prack(usage.unacknowledged, now, body=draw.choice((b'', SDP))),
+            lambda: self.progress(),
         ]
         try:
             draw.choice(verbs)()
-        except GreensipError:
-            pass
+        except (GreensipError, AttributeError) as error:
+            # There may be nothing to do that with.
+            assert not isinstance(error, AttributeError) or 'NoneType' in str(error) or 'respond' in str(error)
 
     def answer(self) -> None:
         asked = [event for event in self.us.events if event.kind == REQUEST and event.exchange is not None]
