@@ -2,8 +2,9 @@
 
 Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
 ``bye``, ``registration``, ``message``, ``transfer`` (a REFER came in), ``transferred`` (a NOTIFY about one that it has
-sent), ``replaced``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``transfer URI``, ``connect``
-(its two calls with each other), ``message URI TEXT``, ``unregister``, ``answer CODE``, ``quit``.
+sent), ``replaced``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``update`` (UPDATE),
+``transfer URI``, ``connect`` (its two calls with each other), ``message URI TEXT``, ``unregister``, ``answer CODE``,
+``quit``.
 """
 
 from __future__ import annotations
@@ -192,6 +193,8 @@ class Phone:
         elif verb == 'resume':
             parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
             self.calls[-1].reinvite(parameters)
+        elif verb == 'update':
+            self.calls[-1].update(parameters)
         return verb != 'quit'
 
     def run(self, seconds: float) -> None:
