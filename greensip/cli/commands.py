@@ -11,16 +11,27 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult
 
-from greensip.errors import GreensipError, LegEnded, LocalHangup, RemoteHangup, SetupError, WaitTimeout
+from greensip.errors import (
+    GreensipError,
+    LegEnded,
+    LocalHangup,
+    ParseError,
+    RemoteHangup,
+    SetupError,
+    SubscriptionEnded,
+    WaitTimeout,
+)
 from greensip.sdp import Direction, parse_sdp
 from greensip.sdp import answer as answer_sdp
-from greensip.ua import Account, IncomingLeg, IncomingRequest, Leg
+from greensip.ua import Account, IncomingLeg, Leg
+from greensip.ua.messages import Inbox
 
 from .outcome import Outcome, outcome_of, outcome_of_code
 from .session import Session, read_body
+from .summary import brought_up_to_date, summary
 from .view import clean
 
-__all__ = ['answer', 'call', 'message', 'options', 'register']
+__all__ = ['answer', 'call', 'message', 'options', 'register', 'transfer', 'watch']
 
 
 def call(session: Session) -> Outcome:
@@ -138,16 +149,16 @@ def answer(session: Session) -> Outcome:
         leg.answer(sdp, code=o.code)
         return stay(session, leg, o.seconds)
 
-    def on_message(incoming: IncomingRequest) -> int:
-        sender = clean(str(incoming.request.from_.uri).encode())
-        text = incoming.request.body.decode('utf-8', 'backslashreplace')
-        view.note(f'{sender} writes: {clean(text.encode())}', sender=sender, message=text)
-        return 200
+    def read(inbox: Inbox) -> None:
+        for message in inbox:
+            sender = clean(str(message.from_.uri).encode())
+            view.note(f'{sender} writes: {clean(message.text.encode())}', sender=sender, message=message.text)
 
     if o.code < 200 or o.code > 699:
         raise SetupError(f'--code {o.code} is no final response')
     with session.user_agent(o.registrar or o.aor or '', 0 if o.aor else 5060) as ua, ExitStack() as scope:
-        ua.handle('MESSAGE', on_message)
+        reader = gevent.spawn(read, ua.messages)
+        scope.callback(reader.kill, block=False)
         ua.serve(handler, background=True)
         if o.aor:
             tell_registration(session, scope.enter_context(open_account(session)))
@@ -264,6 +275,66 @@ def tell_abilities(session: Session, response: Any) -> None:
         if texts:
             text = clean(', '.join(texts).encode())
             session.view.note(f'{words}: {text}', field=name, value=text)
+
+
+def transfer(session: Session) -> Outcome:
+    """Call somebody, and transfer them to somebody else."""
+    o, view = session.options, session.view
+    given = session.calling()
+    with session.user_agent(o.uri) as ua, ua.invite(o.uri, **given) as leg:
+        view.state(f'calling {o.uri}')
+        answered(session, leg, o.timeout)
+        view.note(f'answered by {clean(str(leg.remote.uri).encode())}')
+        if not o.attended:
+            view.state(f'transferring to {o.target}')
+            found = leg.transfer(o.target, timeout=o.timeout)
+        else:
+            leg.hold(timeout=10)
+            with ua.invite(o.target, **given) as other:
+                view.state(f'calling {o.target}')
+                answered(session, other, o.timeout)
+                view.note(f'answered by {clean(str(other.remote.uri).encode())}')
+                view.state('connecting the two')
+                found = leg.transfer_to(other, timeout=o.timeout)
+        text = f'{found.code} {clean(found.reason.encode())}'.rstrip()
+        if found.ok:
+            return Outcome(0, f'transferred: {text}', found.code)
+        if found.final:
+            return outcome_of_code(found.code, clean(found.reason.encode()))
+        return Outcome(9, f'transferred, what became of it was not told: {text}', found.code)
+
+
+def watch(session: Session) -> Outcome:
+    """Subscribe, and tell every change."""
+    o, view = session.options, session.view
+    given = session.calling()
+    expires = 0 if o.once else o.expires
+    deadline = time.monotonic() + o.seconds if o.seconds is not None else None
+    known: Any = None
+    with session.user_agent(o.uri) as ua, ua.subscribe(o.uri, o.package, expires=expires, **given) as events:
+        view.state(f'watching {o.uri}')
+        patience: float | None = time.monotonic() + o.timeout
+        while True:
+            try:
+                notify = next_event(events, min(filter(None, (deadline, patience)), default=None), 'NOTIFY')
+            except SubscriptionEnded as error:
+                return Outcome(0, 'told', 200) if o.once and known is not None else outcome_of(error)
+            if notify is None:
+                if patience is not None and (deadline is None or patience < deadline):
+                    return Outcome(7, f'no answer: nothing told within {o.timeout:g} s')
+                return Outcome(0, f'watched for {o.seconds:g} s', 200)
+            if patience is not None:
+                # RFC 6665 4.1.2.4: the first NOTIFY is what makes it a subscription.
+                patience, session.reached = None, True
+            try:
+                known, complete = brought_up_to_date(known, notify.document)
+            except ParseError as error:
+                view.note(f'{notify.state}, with a document that makes no sense: {clean(str(error).encode())}')
+                continue
+            view.note(f'{notify.state}: {clean(summary(known).encode())}', state=notify.state, reason=notify.reason,
+                      package=o.package, content_type=notify.content_type, document=notify.text)
+            if not complete:
+                events.refresh()
 
 
 def message(session: Session) -> Outcome:

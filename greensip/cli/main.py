@@ -95,6 +95,8 @@ def answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seconds', type=seconds, metavar='S', help='hang up after so long')
     parser.add_argument('--sdp', metavar='FILE', help='the session description to answer with')
     parser.add_argument('--once', action='store_true', help='end with the first call')
+    parser.add_argument('--refer', choices=('refuse', 'accept'), default='refuse',
+                        help='what to do when a caller wants to transfer us (default %(default)s)')
     parser.add_argument('--timeout', type=seconds, metavar='S', help='end when nothing has ended it for so long')
 
 
@@ -123,6 +125,27 @@ def register_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--timeout', type=seconds, default=20, metavar='S',
                         help='how long to wait for these two (default %(default)g)')
     account_arguments(parser, 'the registration')
+
+
+def watch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to watch')
+    parser.add_argument('--package', default='presence', metavar='NAME',
+                        help='what: presence, dialog, message-summary, reg, conference, or any other event package '
+                             '(default %(default)s)')
+    parser.add_argument('--once', action='store_true', help='ask for the state once')
+    parser.add_argument('--seconds', type=seconds, metavar='S', help='end after so long; without it Ctrl-C does')
+    parser.add_argument('--expires', type=number, default=3600, metavar='S',
+                        help='for how long to subscribe; it is refreshed in time (default %(default)s)')
+    parser.add_argument('--timeout', type=seconds, default=32, metavar='S',
+                        help='how long to wait for the first word (default %(default)g)')
+
+
+def transfer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to call')
+    parser.add_argument('target', metavar='TARGET', type=checked_uri, help='whom to transfer them to')
+    parser.add_argument('--attended', action='store_true', help='call TARGET first, then connect the two')
+    parser.add_argument('--timeout', type=seconds, default=60, metavar='S',
+                        help='how long to wait for each of the steps (default %(default)g)')
 
 
 def options_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +201,22 @@ Send OPTIONS, and print what the answer says: methods, extensions, bodies, and h
   greensip options sip:192.0.2.7:5080 --count 5         like ping
   greensip options 'sip:edge.example.com;transport=wss' --quiet || echo it is down
 """, commands.options, options_arguments),
+    Command('watch', 'tell every change of presence, calls, messages, registrations', """\
+Subscribe to an event package of URI (RFC 6665), and print what its NOTIFYs say until Ctrl-C.
+
+  greensip watch sip:bob@example.com                                     online, busy, away?
+  greensip watch sip:bob@example.com --package dialog                    his calls
+  greensip watch sip:alice@example.com --package message-summary --once --from sip:alice@example.com
+  greensip watch sip:alice@example.com --package reg --json --quiet
+""", commands.watch, watch_arguments),
+    Command('transfer', 'call somebody and transfer them', """\
+Call URI and, when they answer, transfer them to TARGET: with a REFER right away, or --attended, after TARGET has
+answered as well (RFC 5589).  Prints what came of it; the exit status is that of the call that they make.
+
+  greensip transfer sip:bob@127.0.0.1:5080 sip:carol@127.0.0.1:5090
+  greensip transfer sip:bob@127.0.0.1:5080 sip:carol@127.0.0.1:5090 --attended
+  greensip answer --refer accept --listen udp:127.0.0.1:5080             somebody who lets himself be transferred
+""", commands.transfer, transfer_arguments),
     Command('message', 'send a text', """\
 Send a text (MESSAGE, RFC 3428).
 

@@ -47,6 +47,7 @@ class Session:
         options = self.options
         wanted = places(options, uri, port)
         asked: dict[str, Any] = {'outbound_proxy': options.proxy, 'prack': getattr(options, 'prack', None),
+                                 'refer': getattr(options, 'refer', None),
                                  'session_timer': getattr(options, 'session_timer', None)}
         asked = {name: value for name, value in asked.items() if value}
         try:

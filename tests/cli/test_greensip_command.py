@@ -18,9 +18,10 @@ import pytest
 from benchmarks import peers
 from benchmarks.certificates import Authority
 
+from greensip.body import MessageSummary
 from greensip.cli.main import COMMANDS
 from greensip.cli.outcome import STATUSES
-from greensip.ua import UserAgent
+from greensip.ua import Notifier, UserAgent
 
 COMMAND = [sys.executable, '-u', '-m', 'greensip']
 SDP = ('v=0\r\no=- 1 1 IN IP4 10.9.9.9\r\ns=-\r\nc=IN IP4 10.9.9.9\r\nt=0 0\r\n'
@@ -419,6 +420,63 @@ def test_register_as_long_as_told(registrar: tuple[peers.Peer, int]) -> None:
 
 def test_no_registrar_there(free_port: Callable[[], int]) -> None:
     assert run('register', f'sip:alice@127.0.0.1:{free_port()}').status == 8
+
+
+# -- transfer, watch
+
+
+@pytest.mark.parametrize('attended', [False, True])
+def test_transfer(bob: UserAgent, attended: bool) -> None:
+    with (UserAgent('udp:127.0.0.1:0', name='carol', watchdog=None) as carol,
+          UserAgent('udp:127.0.0.1:0', name='dave', watchdog=None, refer='accept') as dave):
+        carol.serve(answering, background=True)
+        dave.serve(answering, background=True)
+        done = run('transfer', dave.uri, carol.uri, '--json', *(['--attended'] if attended else []))
+        assert (done.status, done.outcome['text']) == (0, 'transferred: 200 OK')
+        assert 'REFER' in {event['method'] for event in done.events if event['event'] == 'message'}
+        bob.serve(lambda leg: leg.reject(486), background=True)
+        done = run('transfer', dave.uri, bob.uri, '--json', *(['--attended'] if attended else []))
+        assert (done.status, done.outcome['code']) == (10, 486)
+
+
+def test_a_transfer_that_is_refused(bob: UserAgent) -> None:
+    bob.serve(answering, background=True)
+    done = run('transfer', bob.uri, 'sip:carol@127.0.0.1:9', '--json')
+    assert done.status in (4, 6) and done.outcome['code'] in (405, 501, 603)
+
+
+def test_answer_lets_itself_be_transferred(answer: Callable[..., Any], bob: UserAgent) -> None:
+    bob.serve(answering, background=True)
+    _, port = answer('--refer', 'accept')
+    assert run('transfer', f'sip:x@127.0.0.1:{port}', bob.uri, '--quiet').out.endswith('transferred: 200 OK\n')
+
+
+def test_watch(bob: UserAgent) -> None:
+    notifier = Notifier('message-summary')
+    bob.events('message-summary', notifier)
+    notifier.publish('sip:bob@127.0.0.1', MessageSummary(counts={'voice-message': (1, 0)}).to_bytes())
+
+    def act(process: Any) -> None:
+        line = gevent.get_hub().threadpool.apply(process.stdout.readline)
+        assert 'active: messages are waiting; voice-message 1 new, 0 old' in line
+        notifier.publish('sip:bob@127.0.0.1', MessageSummary().to_bytes())
+        assert 'active: no messages' in gevent.get_hub().threadpool.apply(process.stdout.readline)
+        process.send_signal(signal.SIGINT)
+
+    uri = f'sip:bob@127.0.0.1:{bob.points[0].address[1]}'
+    assert run('watch', uri, '--package', 'message-summary', '--quiet', act=act).status == 0
+    done = run('watch', uri, '--package', 'message-summary', '--once', '--json')
+    assert done.outcome['outcome'] == 'done'
+    note = next(event for event in done.events if event['event'] == 'note')
+    assert note['document'].startswith('Messages-Waiting: no') and note['package'] == 'message-summary'
+    done = run('watch', uri, '--package', 'message-summary', '--seconds', '0.2', '--quiet')
+    assert done.status == 0 and 'watched for 0.2 s' in done.out
+
+
+def test_watch_what_nobody_tells(bob: UserAgent) -> None:
+    assert run('watch', bob.uri, '--package', 'dialog').status == 4
+    bob.handle('SUBSCRIBE', lambda incoming: gevent.sleep(5))
+    assert run('watch', bob.uri, '--package', 'dialog', '--timeout', '0.3').status == 7
 
 
 def test_a_reader_that_leaves(bob: UserAgent) -> None:
