@@ -242,7 +242,6 @@ class ClientSubscription(Subscription):
         Row(UNSUBSCRIBING, 'NOTIFY active', UNSUBSCRIBING),
         Row(UNSUBSCRIBING, 'NOTIFY pending', UNSUBSCRIBING),
         Row(UNSUBSCRIBING, 'NOTIFY terminated', TERMINATED, unsubscribed),
-        Row(UNSUBSCRIBING, 'gone', TERMINATED, unsubscribed),
         Row(UNSUBSCRIBING, 'failed', TERMINATED, unsubscribed),
         Row(UNSUBSCRIBING, 'timer N', TERMINATED, unsubscribed),
         Row(UNSUBSCRIBING, 'expired', TERMINATED, unsubscribed),
@@ -766,6 +765,7 @@ class ClientSubscription(Subscription):
         self._forget_key()
         self.leave()
         self.dialog = None
+        self.exchange = None
         self.expires_at = None
         self.since = None
         self._retry = self.core.timers.add(delay, now, self, 'again')

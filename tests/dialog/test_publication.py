@@ -7,6 +7,15 @@ import pytest
 from greensip.dialog.publication import ClientPublication
 from greensip.errors import LocalHangup, ResponseError, TransactionTimeout, UsageError, WrongState
 
+from .conftest import walking
+
+
+@pytest.fixture(scope='module', autouse=True)
+def walked():
+    """The arrows that the tests of this module went along."""
+    with walking() as arrows:
+        yield arrows
+
 
 class Pair:
     """Alice publishes at bob's, who answers what ``answers`` says, the last one again and again."""
@@ -291,6 +300,11 @@ def test_usage_errors(pair, world):
     pair.idle()
 
 
-def test_every_arrow_has_been_taken_somewhere():
-    """A reminder: who adds a row adds a test above."""
-    assert len(ClientPublication.rows) == 13
+def test_every_arrow_was_walked(request, walked):
+    """Kept last: together the stories above go along each row."""
+    here = [item for item in request.session.items if item.path == request.path]
+    if len({item.originalname for item in here}) < request.path.read_text().count('\ndef test_'):
+        pytest.skip('only some of the stories were run')
+    for machine in (ClientPublication,):
+        missing = [row[:3] for row in machine.rows if (machine.__name__, row.state, row.event) not in walked]
+        assert not missing, '\n'.join(map(str, missing))
