@@ -45,7 +45,7 @@ log = logging.getLogger('greensip.registrar')
 #: what a client may require of us (RFC 3327, 5626, 5627)
 EXTENSIONS = ('path', 'outbound', 'gruu')
 #: what a user agent supports, but not one that joins two legs to a call
-NOT_HERE = frozenset({'replaces', 'join', 'tdialog'})
+NOT_HERE = frozenset({'replaces', 'join', 'tdialog', 'norefersub'})
 #: RFC 8760 lets a server offer several.  By default it is one: baresip 1.0 gives up where it sees another one, SIPp and
 #: JsSIP look at the first only.
 ALGORITHMS = ('MD5',)
@@ -201,19 +201,15 @@ class Registrar:
 
     def _restore(self, binding: Binding) -> bool:
         """After a start: connections are gone, the way over UDP is as it was.  False if nothing leads there now."""
-        if binding.path:
+        if not binding.source:
             return True
         transport, _, where = binding.source.partition(':')
         point = next((point for point in self.ua.points if point.transport == transport.upper()), None)
-        if point is None or not where:
-            return not binding.reg_id
-        if not point.reliable:
-            host, port = read_hostport(where, 5060)
-            uri: Any = binding.uri
-            if binding.reg_id or getattr(uri, 'host', '').strip('[]') != host:
-                binding.flow = Flow(point.toward(host), (host, port))
-            return True
-        return not (binding.reg_id or point.one_way)
+        if point is None or point.reliable:
+            return not (binding.reg_id or (point is not None and point.one_way))
+        host, port = read_hostport(where, 5060)
+        binding.flow = Flow(point.toward(host), (host, port))
+        return True
 
     # -- calls
 

@@ -19,7 +19,7 @@ class Binding:
 
     ``contact`` is the URI as text, ``params`` are the parameters of its Contact but for ``expires``, as text.
     ``path`` are the values of the Path that the REGISTER came with.  ``flow`` is the way that it came where that is the
-    way to the contact, ``source`` that way as ``transport:host:port``, for the database.
+    way to the contact, ``source`` the same as ``transport:host:port``, for the database.
     """
 
     __slots__ = ('_uri', 'call_id', 'contact', 'cseq', 'expires', 'flow', 'gruu', 'instance', 'number', 'params',

@@ -321,12 +321,12 @@ class Location:
                 number = before.number
             if not expires:
                 continue
+            way = _way_to(request, uri, flow, reg_id) if not path else None
             ours = {name: value for name, value in params.items() if name.lower() not in _OURS}
             added.append(Binding(
                 text, params=format_params(ours), q=contact.q, expires=now + expires, updated=now, call_id=call_id,
                 cseq=cseq, path=path, instance=instance, reg_id=reg_id,
-                flow=_way_to(request, uri, flow, reg_id) if not path else None, source=_source(flow),
-                user_agent=agent if _is_clean(agent) else '',
+                flow=way, source=_source(way) if way is not None else '', user_agent=agent if _is_clean(agent) else '',
                 gruu=self._gruu_number(current, instance, reg_id, call_id) if instance and 'gruu' in extensions else '',
                 number=number))
         if flows and kept > 1:
@@ -506,12 +506,16 @@ def _way_to(request: Request, uri: Uri, flow: Flow, reg_id: int) -> Flow | None:
 
     RFC 5626 7 for flows that were registered.  A connection reaches whoever has opened it better than another one to
     its contact would, which a NAT, a missing certificate or a browser may prevent.  Over UDP a client that asks for
-    answers to its port (RFC 3581), and names an address that is not where its packets come from, is behind a NAT.
+    answers to its port (RFC 3581), and whose own address by its Via and Contact is not where its packets come from, is
+    behind a NAT; who knows no address of its own gives one under ``.invalid``.
     """
     if reg_id or flow.point.reliable:
         return flow
-    if isinstance(uri, SipUri) and 'rport' in request.via.params and uri.host.strip('[]').lower() != flow.remote[0]:
-        return flow
+    via = request.via
+    if isinstance(uri, SipUri) and 'rport' in via.params:
+        host = uri.host.strip('[]').lower()
+        if (host == via.host.strip('[]').lower() and host != flow.remote[0]) or host.endswith('.invalid'):
+            return flow
     return None
 
 

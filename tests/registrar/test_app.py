@@ -6,9 +6,11 @@ import pytest
 
 from greensip import (
     Busy,
+    Declined,
     Forbidden,
     NotFound,
     Redirected,
+    RemoteHangup,
     ResponseError,
     TooBrief,
     Unauthorized,
@@ -16,7 +18,7 @@ from greensip import (
     WaitTimeout,
     WrongState,
 )
-from greensip.registrar import Policy, Registrar
+from greensip.registrar import Database, Policy, Registrar
 
 from .conftest import NOON, SDP, Phone
 
@@ -258,3 +260,252 @@ def test_all_phones_ring_and_the_first_that_answers_is_it(net, registrar, phone)
     net.run(1)
     assert not hall.ua.legs
 
+
+
+def test_phones_of_the_next_q_value_ring_later(net, start):
+    registrar = start(ring_time=5.0)
+    alice = Phone(net.user_agent('alice', watchdog=None), 'alice', registrar)
+    phones = {}
+    for name, q in (('desk', '1.0'), ('hall', '0.5'), ('cellar', '0.1')):
+        phones[name] = Phone(net.user_agent(name, watchdog=None), 'bob', registrar)
+        phones[name].register(params=f';q={q}')
+    rang = []
+
+    def ring(leg):
+        rang.append((leg.ua.name, round(net.clock.now() - began)))
+        leg.ring()
+        leg.wait_ended()
+
+    phones['desk'].ua.serve(ring, background=True)
+    phones['hall'].ua.serve(lambda leg: (rang.append(('hall', round(net.clock.now() - began))), leg.reject(480)),
+                            background=True)
+    phones['cellar'].ua.serve(ring, background=True)
+    began = net.clock.now()
+    with pytest.raises(Unavailable), alice.invite('bob') as leg:
+        leg.wait_for('200')
+    # The last ones ring as long as timer C lets them (16.6).
+    assert rang == [('desk', 0), ('hall', 5), ('cellar', 5)]
+    assert round(net.clock.now() - began) == 180
+
+
+def test_who_declines_for_the_person_ends_the_call(net, registrar, phone):
+    alice = phone('alice')
+    desk, hall, later = phone('bob', 'desk'), phone('bob', 'hall'), phone('bob', 'later')
+    desk.register()
+    hall.register()
+    later.register(params=';q=0.1')
+    desk.ua.serve(ringing, background=True)
+    hall.ua.serve(lambda leg: leg.reject(603), background=True)
+    with pytest.raises(Declined), alice.invite('bob') as leg:
+        leg.wait_for('200')
+    net.run(1)
+    assert not desk.ua.legs
+    assert not any(arrow.destination == 'later' and arrow.title.startswith('INVITE') for arrow in net.ladder.arrows)
+
+
+def test_early_media_of_one_phone(registrar, phone):
+    alice, bob = phone('alice'), phone('bob')
+    bob.register()
+
+    def announce(leg):
+        leg.progress(183, sdp=OTHER)
+        leg.answer(sdp=OTHER)
+        leg.wait_ended()
+
+    bob.ua.serve(announce, background=True)
+    with alice.invite('bob') as leg:
+        assert leg.wait_for('183').message.body == OTHER
+        leg.wait_for('200')
+
+
+def test_late_offer_and_what_happens_in_a_call(net, registrar, phone):
+    alice, bob = phone('alice'), phone('bob')
+    bob.register()
+    seen = []
+
+    def answers(leg):
+        seen.append(leg.invite)
+        leg.answer(sdp=OTHER)
+        leg.wait_for('ACK')
+        seen.append(leg.remote_sdp)
+        seen.append(leg.wait_for('INFO').message.body)
+        leg.wait_for('hold')
+        leg.hangup('Q.850;cause=16')
+
+    bob.ua.serve(answers, background=True)
+    with alice.invite('bob', sdp=b'', headers={'Subject': 'lunch', 'X-Id': '7'}) as leg:
+        assert leg.wait_for('200').message.body == OTHER
+        leg.ack(SDP)
+        leg.request('INFO', body='hello', content_type='text/plain')
+        leg.hold()
+        assert isinstance(leg.wait_ended().error, RemoteHangup)
+        assert leg.reason == 'Q.850;cause=16'
+    invite = seen[0]
+    assert (invite.body, invite.get('Subject'), invite.get('X-Id'), invite.max_forwards) == (b'', 'lunch', '7', 69)
+    assert str(invite.from_.uri) == 'sip:alice@example.com' and invite.get('Authorization') is None
+    assert str(invite.uri) == bob.ua.uri and str(invite.to.uri) == 'sip:bob@example.com'
+    assert seen[1:] == [SDP, b'hello']
+
+
+def test_a_phone_that_is_gone(net, registrar, phone):
+    """Somebody else has its address by now, or nobody: the others ring."""
+    alice, bob, gone = phone('alice'), phone('bob'), phone('bob', 'gone')
+    gone.register()
+    gone.ua.close()
+    with pytest.raises(Unavailable), alice.invite('bob') as leg:
+        leg.wait_for('200')
+    bob.register()
+    bob.ua.serve(answering, background=True)
+    with alice.invite('bob') as leg:
+        leg.wait_for('200')
+
+
+INSTANCE = ';+sip.instance="<urn:uuid:b0b>"'
+
+
+def test_the_flows_of_a_phone_are_tried_in_turn(net, registrar, phone):
+    """RFC 5626 7: one at a time, and the next when the first has failed."""
+    alice, bob = phone('alice'), phone('bob')
+    headers = {'Supported': 'outbound'}
+    bob.register(params=f'{INSTANCE};reg-id=1', headers=headers)
+    second = phone('bob', 'second')
+    second.register(params=f'{INSTANCE};reg-id=2', headers=headers)
+    calls = []
+    bob.ua.serve(lambda leg: (calls.append('first'), answering(leg)), background=True)
+    second.ua.serve(lambda leg: (calls.append('second'), leg.reject(430)), background=True)
+    with alice.invite('bob') as leg:
+        leg.wait_for('200')
+    assert calls == ['second', 'first']
+    # The flow that has failed is forgotten.
+    assert [binding.reg_id for binding in registrar.lookup('bob@example.com')] == [1]
+
+
+def test_an_answer_of_one_flow_is_that_of_the_phone(net, registrar, phone):
+    alice, bob, second = phone('alice'), phone('bob'), phone('bob', 'second')
+    bob.register(params=f'{INSTANCE};reg-id=1', headers={'Supported': 'outbound'})
+    second.register(params=f'{INSTANCE};reg-id=2', headers={'Supported': 'outbound'})
+    bob.ua.serve(answering, background=True)
+    second.ua.serve(lambda leg: leg.reject(486), background=True)
+    with pytest.raises(Busy), alice.invite('bob') as leg:
+        leg.wait_for('200')
+    assert len(registrar.lookup('bob@example.com')) == 2
+
+
+def test_a_phone_behind_a_nat_is_called_over_its_flow(registrar, phone):
+    alice, bob = phone('alice'), phone('bob')
+    bob.register('<sip:bob@phone.invalid>')
+    bob.ua.serve(answering, background=True)
+    with alice.invite('bob') as leg:
+        leg.wait_for('200')
+
+
+def test_a_path_is_the_route(net, registrar, phone):
+    """RFC 3327 5.4."""
+    alice, proxy = phone('alice'), phone('bob', 'proxy')
+    seen = []
+    proxy.ua.serve(lambda leg: (seen.append(leg.invite), leg.reject(486)), background=True)
+    proxy.register('<sip:bob@192.168.1.7>', headers={'Path': f'<{proxy.ua.uri};lr>', 'Supported': 'path'})
+    with pytest.raises(Busy), alice.invite('bob') as leg:
+        leg.wait_for('200')
+    assert (str(seen[0].uri), seen[0].get_all('Route')) == ('sip:bob@192.168.1.7', [f'<{proxy.ua.uri};lr>'])
+
+
+def test_a_call_to_a_gruu(registrar, phone):
+    """It leads to one phone, also inside of a call whose Contact it is (RFC 5627 6.1)."""
+    alice, desk, hall = phone('alice'), phone('bob', 'desk'), phone('bob', 'hall')
+    desk.register(params=';+sip.instance="<urn:uuid:1>"')
+    answer = hall.register(params=';+sip.instance="<urn:uuid:2>"', headers={'Supported': 'gruu'})
+    contact = next(one for one in answer.contacts if str(one.uri) == hall.ua.uri)
+    public, temporary = contact.param('pub-gruu'), contact.param('temp-gruu')
+    heard = []
+
+    def answers(leg):
+        leg.answer(sdp=OTHER)
+        heard.append(leg.wait_for('INFO').message.body)
+        leg.wait_ended()
+
+    hall.ua.core.contact = lambda *arguments: f'<{temporary}>'
+    hall.ua.serve(answers, background=True)
+    for uri in (public, temporary):
+        with alice.invite(uri) as leg:
+            leg.wait_for('200')
+            leg.request('INFO', body='hi')
+    assert heard == [b'hi', b'hi']
+    hall.register(params=';+sip.instance="<urn:uuid:2>";expires=0')
+    with pytest.raises(Unavailable), alice.invite(public) as leg:
+        leg.wait_for('200')
+    with pytest.raises(NotFound), alice.invite(temporary) as leg:
+        leg.wait_for('200')
+
+
+def test_calls_that_go_round(net, registrar, phone):
+    """A contact that leads back here: the second round is refused, and no phone waits for it."""
+    alice, bob = phone('alice'), phone('bob')
+    carol = phone('carol')
+    host = registrar.ua.points[0].sent_by
+    bob.register(f'<sip:carol@{host}>')
+    carol.register(f'<sip:bob@{host}>')
+    registrar.strangers = True
+    with pytest.raises(ResponseError, match='482'), alice.invite('bob', from_='sip:me@example.net') as leg:
+        leg.wait_for('200')
+    with pytest.raises(ResponseError, match='483'), alice.invite('bob', max_forwards=0) as leg:
+        leg.wait_for('200')
+
+
+# -- messages
+
+def test_a_message(net, registrar, phone):
+    alice = phone('alice')
+    desk, hall = phone('bob', 'desk'), phone('bob', 'hall')
+    got = []
+
+    def take(incoming):
+        got.append((incoming.request.body, incoming.request.get('Content-Type'), str(incoming.request.from_.uri)))
+        return 202 if len(got) > 1 else 486
+
+    for bob in (desk, hall):
+        bob.register()
+        bob.ua.handle('MESSAGE', take)
+    assert alice.message('bob', 'hello', content_type='text/html').code == 202
+    assert got == [(b'hello', 'text/html', 'sip:alice@example.com')] * 2
+
+
+def test_messages_that_nobody_takes(net, registrar, phone):
+    alice, bob = phone('alice'), phone('bob')
+    with pytest.raises(NotFound):
+        alice.message('emil', 'hello')
+    with pytest.raises(Unavailable):
+        alice.message('bob', 'hello')
+    with pytest.raises(Unauthorized):
+        alice.message('bob', 'hello', credentials=None)
+    bob.register()
+    bob.ua.handle('MESSAGE', lambda incoming: 413)
+    with pytest.raises(ResponseError, match='413'):
+        alice.message('bob', 'hello')
+    # Nobody answers there any more: its sender hears of it before it would give up itself.
+    bob.ua.close()
+    began = net.clock.now()
+    with pytest.raises(Unavailable):
+        alice.message('bob', 'hello')
+    assert net.clock.now() - began < 32
+
+
+# -- a restart
+
+def test_a_restart(net, start, tmp_path):
+    first = start(store=Database(tmp_path / 'db'))
+    alice = Phone(net.user_agent('alice', watchdog=None), 'alice', first)
+    alice.register(params=';expires=100')
+    alice.register('<sip:alice@phone.invalid>')
+    alice.register(f'<{alice.ua.uri};x>;reg-id=1;+sip.instance="<urn:uuid:1>"', headers={'Supported': 'outbound'})
+    before = first.lookup('alice@example.com')
+    first.close()
+    first.ua.close()
+    second = start(store=Database(tmp_path / 'db'), wall=NOON + 10)
+    after = second.lookup('alice@example.com')
+    assert [one.contact for one in after] == [one.contact for one in before]
+    assert [one.flow.remote if one.flow else None for one in after] == [
+        one.flow.remote if one.flow else None for one in before]
+    assert [one.flow is not None for one in after] == [True, True, False]
+    net.run(100)
+    assert len(second.lookup('alice@example.com')) == 2

@@ -344,6 +344,9 @@ def test_a_flow_and_a_contact_that_goes(office):
     # behind a NAT, and one that cannot be asked for answers to its port
     ('10.0.0.7;rport', '10.0.0.7', '198.51.100.7', POINT, True),
     ('10.0.0.7', '10.0.0.7', '198.51.100.7', POINT, False),
+    ('10.0.0.7;rport', 'x.invalid', '198.51.100.7', POINT, True),
+    # somewhere else altogether
+    ('10.0.0.7;rport', '203.0.113.9', '198.51.100.7', POINT, False),
     # over a connection
     ('192.0.2.7', '192.0.2.7', '192.0.2.7', TCP, True),
 ])
