@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 
 from greensip import (
@@ -15,6 +16,7 @@ from greensip import (
     TooBrief,
     Unauthorized,
     Unavailable,
+    UserAgent,
     WaitTimeout,
     WrongState,
 )
@@ -509,3 +511,61 @@ def test_a_restart(net, start, tmp_path):
     assert [one.flow is not None for one in after] == [True, True, False]
     net.run(100)
     assert len(second.lookup('alice@example.com')) == 2
+
+
+def test_a_transfer_is_the_phones_business(net, registrar, phone):
+    """REFER goes through the call, and so do the NOTIFYs that tell of it."""
+    alice, bob, carol = phone('alice'), phone('bob', refer='ask'), phone('carol')
+    bob.register()
+    carol.register()
+    carol.ua.serve(answering, background=True)
+    seen = []
+
+    def answers(leg):
+        leg.answer(sdp=OTHER)
+        transfer = leg.wait_for('REFER')
+        seen.append(str(transfer.target))
+        with transfer.accept(**bob.options) as new:
+            new.wait_for('200')
+            leg.wait_ended()
+
+    bob.ua.serve(answers, background=True)
+    with alice.invite('bob') as leg:
+        leg.wait_for('200')
+        assert leg.transfer('sip:carol@example.com').code == 200
+    assert seen == ['sip:carol@example.com']
+
+
+# -- connections
+
+@pytest.fixture
+def running_registrar(users):
+    """A registrar on real sockets: UDP and TCP on free ports of the loopback."""
+    with UserAgent('udp:127.0.0.1:0', 'tcp:127.0.0.1:0', name='registrar', watchdog=None) as ua, Registrar(
+            ua, domains=['example.com'], users=users) as made:
+        yield made
+
+
+def over_tcp(registrar, user):
+    ua = UserAgent('tcp:127.0.0.1:0', name=user, watchdog=None)
+    made = Phone(ua, user, registrar)
+    point = next(point for point in registrar.ua.points if point.transport == 'TCP')
+    made.route = made.options['route'] = f'<sip:127.0.0.1:{point.address[1]};transport=tcp;lr>'
+    return made
+
+
+def test_a_connection_leads_to_who_opened_it(running_registrar):
+    """Its contact leads nowhere; when the connection is gone, so is the binding of RFC 5626."""
+    registrar = running_registrar
+    bob, alice = over_tcp(registrar, 'bob'), over_tcp(registrar, 'alice')
+    with alice.ua:
+        with bob.ua:
+            bob.register(f'<sip:bob@phone.invalid;transport=tcp>;reg-id=1{INSTANCE}', headers={'Supported': 'outbound'})
+            bob.ua.serve(answering, background=True)
+            with alice.invite('bob') as leg:
+                leg.wait_for('200', timeout=10)
+            assert len(registrar.lookup('bob@example.com')) == 1
+        gevent.sleep(0.05)
+        with pytest.raises(Unavailable), alice.invite('bob') as leg:
+            leg.wait_for('200', timeout=10)
+        assert registrar.lookup('bob@example.com') == ()
