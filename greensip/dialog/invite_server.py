@@ -5,7 +5,7 @@ It repeats its 2xx until the ACK has come, and does not hang up before that (15)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greensip.errors import InviteExpired, LocalHangup, RemoteCancel, WrongState
 from greensip.fsm import Row
@@ -37,6 +37,8 @@ from .routing import is_sips
 from .session_timer import accept_refresh
 
 if TYPE_CHECKING:
+    from greensip.message.digest import DigestClient
+
     from .core import Core
     from .replaces import Match
 
@@ -122,7 +124,7 @@ def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) ->
 class ServerInvite(InviteUsage):
     """The callee's half: 13.3 and 9.2."""
 
-    __slots__ = ('_request', 'bye_fields', 'match', 'tag', 'transaction')
+    __slots__ = ('_request', 'bye_fields', 'credentials', 'match', 'tag', 'transaction')
 
     role = 'uas'
     initial = INCOMING
@@ -178,6 +180,8 @@ class ServerInvite(InviteUsage):
         self.invited = transaction
         self.tag = core.new_tag()
         self.bye_fields: Fields = ()
+        #: answers challenges to our requests inside the call; None if nobody has a password
+        self.credentials: DigestClient | None = None
         #: the call that it is to replace or to join (RFC 3891, RFC 3911)
         self.match = match
         transaction.user = self
@@ -186,6 +190,9 @@ class ServerInvite(InviteUsage):
     @property
     def request(self) -> Request | None:
         return self._request
+
+    def digest(self) -> Any:
+        return self.credentials
 
     def local_tag(self) -> str:
         return self.tag

@@ -26,6 +26,7 @@ from greensip.dialog.registration import Backoff, Place, Registration
 from greensip.dialog.routing import is_sips
 from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.message.digest import DigestClient
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow, Point
 from greensip.transport.keepalive import KeepAlive
@@ -566,6 +567,10 @@ class Account(Mailbox):
         return f'<{gruu}>' if gruu else self._leading.own_contact(point, sips and point.secure)
 
     # -- calls that come in
+
+    def digest(self) -> DigestClient | None:
+        """What answers challenges to requests inside a call that came in; None without a password."""
+        return DigestClient(self._credentials) if self._credentials is not None else None
 
     def match(self, request: Request) -> int:
         """How well a request that came in fits this account: 0 not at all.

@@ -265,7 +265,11 @@ class IncomingLeg(Leg):
     def _account_contact(self) -> str | None:
         """RFC 5627 4.4.1: that of the address-of-record or GRUU "to which the request was most recently targeted"."""
         account = self.account if self.usage.dialog is None else None
-        return account.contact_at(self.flow.point, wants_sips(self._request)) if account is not None else None
+        if account is None:
+            return None
+        usage: Any = self.usage
+        usage.credentials = account.digest()
+        return account.contact_at(self.flow.point, wants_sips(self._request))
 
     def pass_progress(self, response: Response) -> None:
         """``progress_to=``: pass on another leg's provisional response.  Called while the endpoint flushes.

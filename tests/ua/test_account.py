@@ -533,6 +533,25 @@ def test_incoming_calls_tell_whose_they_are(alice, agent, registrar, net):
         assert requests == [second]
 
 
+def test_who_is_called_answers_challenges_inside_the_call(alice, agent, registrar, net):
+    bob = agent('bob')
+    guard = DigestServer('example.com', b'secret', proxy=True)
+    alice.serve(lambda leg: (leg.answer(), leg.wait_for('ACK'), leg.hangup()), background=True)
+    with alice.account(AOR, 's3cret', registrar=registrar.uri) as mine:
+        mine.register()
+        with bob.invite(net.uri('alice'), to=AOR, manual=('INFO',)) as leg:
+            leg.wait_for('BYE')
+        # A proxy on the way asks the callee for a password too.
+        alice._handler = lambda leg: (leg.answer(), leg.request('INFO'), leg.hangup())
+        with bob.invite(net.uri('alice'), to=AOR, manual=('INFO',)) as leg:
+            asked = leg.wait_for('INFO')
+            leg.respond(asked, 407, headers={guard.challenge_field: guard.challenge(net.clock.now())})
+            again = leg.wait_for('INFO')
+            assert guard.check(again.message, {'alice': 's3cret'}.get, net.clock.now()).ok
+            leg.respond(again, 200)
+            leg.wait_for('BYE')
+
+
 # -- outbound (RFC 5626)
 
 def test_two_flows(alice, agent, registrar, net):
