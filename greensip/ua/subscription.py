@@ -41,6 +41,7 @@ from greensip.transaction.flow import Flow
 from .fields import Body, Extra, body_of, fields_of
 from .mailbox import Mailbox, Notice
 from .pattern import WORDS
+from .threads import ThreadBound
 
 if TYPE_CHECKING:
     from .agent import UserAgent
@@ -331,7 +332,7 @@ class OutgoingSubscription(Watching):
         self.ua.endpoint.flush()
 
 
-class ForkedNotice:
+class ForkedNotice(ThreadBound):
     """Another branch of the fork has answered: ``subscription`` is the one with it (RFC 6665 4.1.4)."""
 
     __slots__ = ('label', 'leg', 'subscription', 'time')

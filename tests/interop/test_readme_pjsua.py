@@ -1,4 +1,4 @@
-"""The README's scripts for those who come from PJSUA: both register at our registrar, call, and tell what came of it."""
+"""The scripts of the README for those who come from PJSUA: they register with us, call, and tell the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's script for those who come from SIPp: the scenario in SIPp and the same in greensip, against one callee."""
+"""The script of the README for those who come from SIPp: the scenario, and the same in greensip, against one callee."""
 
 from __future__ import annotations
 
