@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from greensip.body import MessageSummary, Presence, Status
 from greensip.dialog.registration import Backoff
 from greensip.errors import (
     Busy,
@@ -56,11 +57,14 @@ from greensip.ua import (
     Account,
     After,
     Bridge,
+    Buddy,
     Cause,
     EventStateCompositor,
     Hunt,
     Identity,
+    Inbox,
     IncomingLeg,
+    IncomingMessage,
     IncomingRequest,
     IncomingSubscription,
     Leg,
@@ -86,16 +90,16 @@ from greensip.ua import (
 )
 
 __all__ = [
-    'ANONYMOUS', 'Account', 'After', 'Backoff', 'Bridge', 'Busy', 'Cause', 'CodecError', 'ConnectError', 'Declined',
-    'EventStateCompositor', 'Flow', 'Forbidden', 'GreensipError', 'Hunt', 'Identity', 'IncomingLeg',
-    'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegEnded', 'LegGroup', 'LocalHangup', 'Mailbox',
-    'MediaError', 'MediaTimeout', 'MessageTooBig', 'NameAddr', 'NegotiationFailed', 'NotAcceptable', 'NotFound',
-    'Notice', 'Notification', 'Notifier', 'OutgoingLeg', 'OutgoingSubscription', 'ParseError', 'Proxy',
-    'Publication', 'Redirected', 'Referral', 'RemoteCancel', 'RemoteHangup', 'Replaced', 'Request',
-    'RequestTerminated', 'ResolveError', 'Response', 'ResponseError', 'ServerFailure', 'SessionDescription',
-    'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError', 'SubscriptionEnded', 'TelUri', 'Timings',
-    'TlsError', 'TooBrief', 'TransactionTimeout', 'Transfer', 'TransferOutcome', 'TransportError', 'Unauthorized',
-    'Unavailable', 'UnexpectedMessage', 'Unsubscribed', 'UsageError', 'UserAgent', 'WaitTimeout', 'Watch',
-    'WrongState', 'WrongThread', 'after', 'deadline', 'divert', 'make_sdp', 'parse_name_addr', 'parse_sdp',
-    'parse_uri', 'wait_any',
+    'ANONYMOUS', 'Account', 'After', 'Backoff', 'Bridge', 'Buddy', 'Busy', 'Cause', 'CodecError', 'ConnectError',
+    'Declined', 'EventStateCompositor', 'Flow', 'Forbidden', 'GreensipError', 'Hunt', 'Identity', 'Inbox',
+    'IncomingLeg', 'IncomingMessage', 'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegEnded', 'LegGroup',
+    'LocalHangup', 'Mailbox', 'MediaError', 'MediaTimeout', 'MessageSummary', 'MessageTooBig', 'NameAddr',
+    'NegotiationFailed', 'NotAcceptable', 'NotFound', 'Notice', 'Notification', 'Notifier', 'OutgoingLeg',
+    'OutgoingSubscription', 'ParseError', 'Presence', 'Proxy', 'Publication', 'Redirected', 'Referral', 'RemoteCancel',
+    'RemoteHangup', 'Replaced', 'Request', 'RequestTerminated', 'ResolveError', 'Response', 'ResponseError',
+    'ServerFailure', 'SessionDescription', 'SessionExpired', 'Settings', 'SetupError', 'SipUri', 'SrtpError', 'Status',
+    'SubscriptionEnded', 'TelUri', 'Timings', 'TlsError', 'TooBrief', 'TransactionTimeout', 'Transfer',
+    'TransferOutcome', 'TransportError', 'Unauthorized', 'Unavailable', 'UnexpectedMessage', 'Unsubscribed',
+    'UsageError', 'UserAgent', 'WaitTimeout', 'Watch', 'WrongState', 'WrongThread', 'after', 'deadline', 'divert',
+    'make_sdp', 'parse_name_addr', 'parse_sdp', 'parse_uri', 'wait_any',
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .account import Account
 from .agent import IncomingRequest, UserAgent
 from .bridge import Bridge
+from .buddy import Buddy
 from .deadline import deadline
 from .group import LegGroup
 from .hunt import Hunt
@@ -12,6 +13,7 @@ from .identity import ANONYMOUS, Cause, Identity, divert
 from .incoming import IncomingLeg
 from .leg import Leg, SessionInterval, Timings
 from .mailbox import After, Mailbox, Notice, Watch, after, wait_any
+from .messages import Inbox, IncomingMessage
 from .notifier import Notifier
 from .outgoing import OutgoingLeg
 from .publication import EventStateCompositor, Publication
@@ -20,8 +22,9 @@ from .threads import Proxy
 from .transfer import Referral, Transfer, TransferOutcome
 
 __all__ = [
-    'ANONYMOUS', 'Account', 'After', 'Bridge', 'Cause', 'EventStateCompositor', 'Hunt', 'Identity', 'IncomingLeg',
-    'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegGroup', 'Mailbox', 'Notice', 'Notification', 'Notifier',
-    'OutgoingLeg', 'OutgoingSubscription', 'Proxy', 'Publication', 'Referral', 'SessionInterval', 'Timings',
-    'Transfer', 'TransferOutcome', 'UserAgent', 'Watch', 'after', 'deadline', 'divert', 'wait_any',
+    'ANONYMOUS', 'Account', 'After', 'Bridge', 'Buddy', 'Cause', 'EventStateCompositor', 'Hunt', 'Identity', 'Inbox',
+    'IncomingLeg', 'IncomingMessage', 'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegGroup', 'Mailbox',
+    'Notice', 'Notification', 'Notifier', 'OutgoingLeg', 'OutgoingSubscription', 'Proxy', 'Publication', 'Referral',
+    'SessionInterval', 'Timings', 'Transfer', 'TransferOutcome', 'UserAgent', 'Watch', 'after', 'deadline', 'divert',
+    'wait_any',
 ]

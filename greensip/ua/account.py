@@ -31,17 +31,19 @@ from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow, Point
 from greensip.transport.keepalive import KeepAlive
 
+from .buddy import Buddy
 from .fields import Body, Extra, fields_of
 from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
 from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg, loose_route, target_of
 from .pattern import NOTHING, WORDS, Pattern, compile_patterns
+from .presence import Presentity, presentity_of
 from .reply import Reply, wait_reply
 
 if TYPE_CHECKING:
     from .agent import UserAgent
     from .publication import Publication
-    from .subscription import OutgoingSubscription
+    from .subscription import IncomingSubscription, OutgoingSubscription
 
 __all__ = ['Account']
 
@@ -98,8 +100,8 @@ class Account(Mailbox):
     WrongThread.
     """
 
-    __slots__ = ('_attempts', '_credentials', '_keep_alives', '_left', '_persistent', '_registered', 'aor',
-                 'contact_user', 'data', 'gruu_kind', 'keep_alive', 'registrations', 'ua')
+    __slots__ = ('_attempts', '_credentials', '_keep_alives', '_left', '_persistent', '_presentity', '_registered',
+                 'aor', 'contact_user', 'data', 'gruu_kind', 'keep_alive', 'registrations', 'ua')
 
     def __init__(self, ua: UserAgent, aor: NameAddr | Uri | str, password: str | None = None, *,
                  username: str | None = None, credentials: Any = None,
@@ -170,6 +172,7 @@ class Account(Mailbox):
         #: to be tried again and again, though the first attempt fails
         self._persistent = False
         self._left = False
+        self._presentity: Presentity | None = None
         ua.accounts.append(self)
 
     def __repr__(self) -> str:
@@ -345,6 +348,11 @@ class Account(Mailbox):
         if self._ending is not None:
             return
         now = self.ua.clock.now()
+        if self._presentity is not None:
+            self._presentity.close()
+        for buddy in tuple(self.ua.buddies):
+            if buddy.account is self:
+                buddy.close()
         self._persistent = False
         for registration in self.registrations:
             registration.unregister(now)
@@ -509,6 +517,50 @@ class Account(Mailbox):
     def messages(self) -> Inbox:
         """The texts that come in for this account, as ``ua.messages``: they are no longer there then."""
         return switchboard_of(self.ua).inbox(self)
+
+    def buddy(self, uri: NameAddr | Uri | str) -> Buddy:
+        """Somebody to watch and to write to in the account's name; ``'bob'`` is one of its own domain.
+
+        Does not block.  Raises ParseError, the account's ending, WrongThread.
+        """
+        self.check()
+        return Buddy(self.ua, uri, self)
+
+    @property
+    def presence(self) -> Any:
+        """Our own presence: None, or what it was set to as a document.
+
+        Set it to ``'online'``, ``'busy'``, ``'away'``, ``'offline'``, an activity of RFC 4480, a ``Status`` with a
+        note, or a ``Presence``; None tells nothing any more.  Setting it does not block; it raises as ``ua.presence``.
+        """
+        return presentity_of(self, self.ua, self).document
+
+    @presence.setter
+    def presence(self, presence: Any) -> None:
+        self.check()
+        presentity_of(self, self.ua, self).set(presence)
+
+    @property
+    def authorize_watcher(self) -> Any:
+        """Who may see it, as ``ua.authorize_watcher``."""
+        return presentity_of(self, self.ua, self).authorize
+
+    @authorize_watcher.setter
+    def authorize_watcher(self, verdict: Any) -> None:
+        presentity_of(self, self.ua, self).authorize = verdict
+
+    @property
+    def watchers(self) -> list[IncomingSubscription]:
+        """Who watches our presence, and who waits to be allowed to."""
+        return presentity_of(self, self.ua, self).watchers
+
+    def publish_presence(self, *, expires: int = 3600, timeout: float | None = None, **options: Any) -> Publication:
+        """Publish our presence at the domain's presence server (RFC 3903), now and whenever it changes.
+
+        Blocks and raises as ``ua.publish``; UsageError where there is no presence.
+        """
+        self.check()
+        return presentity_of(self, self.ua, self).publish(expires=expires, timeout=timeout, **options)
 
     def target(self, uri: NameAddr | Uri | str) -> Uri:
         """The URI to call: ``'100'`` is ``sip:100@example.com`` for ``sip:alice@example.com``.  Raises ParseError."""

@@ -35,6 +35,7 @@ from greensip.transport.keepalive import KeepAlive, KeepAlives
 from greensip.transport.trace import Traces
 
 from .account import Account
+from .buddy import Buddy
 from .engine import Engine
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
@@ -45,6 +46,7 @@ from .mailbox import Gate, Mailbox, Notice
 from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
 from .pattern import WORDS
+from .presence import Presentity, presentity_of
 from .publication import Publication, make_publication
 from .reply import Reply, wait_reply
 from .session import inactive_offer
@@ -279,6 +281,9 @@ class UserAgent(Engine):
         self._packages: dict[str, Any] = {}
         #: who takes the messages (RFC 3428), once somebody has asked for them
         self._switchboard: Any = None
+        #: who is watched and written to
+        self.buddies: list[Buddy] = []
+        self._presentity: Presentity | None = None
         self._door = Door(self)
         #: those who wait until no call is left, and those who wait until we are closed
         self._quiet: list[Gate] = []
@@ -651,6 +656,47 @@ class UserAgent(Engine):
         """
         return switchboard_of(self).inbox(None)
 
+    def buddy(self, uri: NameAddr | Uri | str) -> Buddy:
+        """Somebody to watch and to write to, in the user agent's own name.  Does not block.
+
+        Raises ParseError, WrongState when closed, WrongThread.
+        """
+        return Buddy(self, uri)
+
+    @property
+    def presence(self) -> Any:
+        """Our own presence, as those see it who ask for no account: None, or what it was set to as a document.
+
+        Set it to ``'online'``, ``'busy'``, ``'away'``, ``'offline'``, an activity of RFC 4480, a ``Status`` with a
+        note, or a ``Presence``; None tells nothing any more.  Setting it does not block; it raises UsageError for
+        anything else, WrongState where ``events('presence', ...)`` takes the subscriptions, WrongThread.
+        """
+        return presentity_of(self, self, None).document
+
+    @presence.setter
+    def presence(self, presence: Any) -> None:
+        presentity_of(self, self, None).set(presence)
+
+    @property
+    def authorize_watcher(self) -> Any:
+        """Who may see our presence: True, False, a status to refuse with, or a function of the ``IncomingSubscription``
+        that must not block and returns one of these, or None to leave it pending (``approve``, ``deny``)."""
+        return presentity_of(self, self, None).authorize
+
+    @authorize_watcher.setter
+    def authorize_watcher(self, verdict: Any) -> None:
+        presentity_of(self, self, None).authorize = verdict
+
+    @property
+    def watchers(self) -> list[IncomingSubscription]:
+        """Who watches our presence, and who waits to be allowed to."""
+        return presentity_of(self, self, None).watchers
+
+    def publish_presence(self, *, expires: int = 3600, timeout: float | None = None, **options: Any) -> Publication:
+        """Publish our presence at a presence server (RFC 3903), now and whenever it changes.  Blocks and raises as
+        ``publish``; UsageError where there is none."""
+        return presentity_of(self, self, None).publish(expires=expires, timeout=timeout, **options)
+
     # -- accounts
 
     def account(self, aor: NameAddr | Uri | str, password: str | None = None, **options: Any) -> Account:
@@ -761,6 +807,8 @@ class UserAgent(Engine):
             if not task.current:
                 task.kill()
         self._door.finish(Notice('ended', time=self.clock.now(), error=WrongState('the user agent is closed')))
+        for buddy in tuple(self.buddies):
+            buddy.close()
         if self._switchboard is not None:
             self._switchboard.close()
         for gate in self._serving:
