@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gevent
 import pytest
+from benchmarks.certificates import Authority
 
 from greensip import Account, Backoff, Unauthorized, UserAgent
 from greensip.registrar import MemoryUsers, Registrar
@@ -14,11 +15,13 @@ PASSWORDS = {'alice': 's3cret', 'bob': 'b0b'}
 class Site:
     """A registrar of example.com at a fixed place, that can fall over and come back."""
 
-    def __init__(self, place):
-        self.place = place
+    def __init__(self, place, options=''):
+        #: where phones may listen that speak what it speaks
+        self.similar = place + options
+        self.place = self.similar
         self.start()
         # The port that it has got is its own from now on.
-        self.place = f'{place.rpartition(":")[0]}:{self.ua.points[0].address[1]}'
+        self.place = f'{place.rpartition(":")[0]}:{self.ua.points[0].address[1]}{options}'
 
     def start(self):
         self.ua = UserAgent(self.place, name='registrar', watchdog=None)
@@ -38,9 +41,16 @@ class Site:
         return f'sip:{point.sent_by}{point.contact_params}'
 
 
-@pytest.fixture(params=['udp:127.0.0.1:0', 'tcp:127.0.0.1:0', 'ws:127.0.0.1:0'])
-def site(request):
-    made = Site(request.param)
+@pytest.fixture(scope='module')
+def certificate(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp('certificates')).issue()
+
+
+@pytest.fixture(params=['udp:127.0.0.1:0', 'tcp:127.0.0.1:0', 'tcp:[::1]:0', 'tls:127.0.0.1:0', 'ws:127.0.0.1:0'])
+def site(request, certificate):
+    secure = request.param.startswith('tls')
+    made = Site(request.param,
+                f'?cert={certificate.cert}&key={certificate.key}&ca={certificate.ca}' if secure else '')
     yield made
     made.stop()
 
@@ -51,7 +61,7 @@ def account(ua: UserAgent, site: Site, user: str, **options: object) -> Account:
 
 def phone(site):
     """A user agent that speaks what the site speaks."""
-    return UserAgent(f'{site.place.partition(":")[0]}:127.0.0.1:0', watchdog=None)
+    return UserAgent(site.similar, watchdog=None)
 
 
 def test_calls_over_the_flow_of_the_registration(site):
@@ -101,7 +111,7 @@ def test_a_gruu_is_given_and_used(site):
             leg.wait_ended(timeout=10)
 
 
-@pytest.mark.parametrize('site', ['tcp:127.0.0.1:0', 'ws:127.0.0.1:0'], indirect=True)
+@pytest.mark.parametrize('site', ['tcp:127.0.0.1:0', 'tls:127.0.0.1:0', 'ws:127.0.0.1:0'], indirect=True)
 def test_a_registrar_that_comes_back(site):
     with phone(site) as ua, account(ua, site, 'alice', outbound=True, backoff=Backoff(base=0.2)) as alice:
         alice.register(timeout=10)
@@ -113,3 +123,24 @@ def test_a_registrar_that_comes_back(site):
         assert alice.registrations[0].flow == flow
         (binding,) = site.registrar.lookup('alice@example.com')
         assert binding.reg_id == 1
+
+
+@pytest.mark.parametrize('site', ['tls:127.0.0.1:0'], indirect=True)
+def test_rfc3665_2_1_over_tls_with_sips(site):
+    """An address-of-record that wants TLS: so do its registrar, its contact and its calls (RFC 5630)."""
+    with phone(site) as one, phone(site) as two:
+        host = f'127.0.0.1:{site.ua.points[0].address[1]}'
+        with one.account(f'sips:alice@{host}', PASSWORDS['alice']) as alice, \
+                two.account(f'sips:bob@{host}', PASSWORDS['bob']) as bob:
+            for mine in (alice, bob):
+                mine.register(timeout=10)
+                assert mine.contact.startswith(f'<sips:{mine.contact_user}@127.0.0.1:')
+            with alice.invite('bob') as leg:
+                incoming = two.accept(timeout=10)
+                incoming.answer()
+                leg.wait_for('200', timeout=10)
+                assert str(leg.invite.uri) == f'sips:bob@{host}' and leg.invite.contact.uri.scheme == 'sips'
+                incoming.wait_for('ACK', timeout=10)
+                incoming.hangup()
+                leg.wait_ended(timeout=10)
+                incoming.wait_ended(timeout=10)
