@@ -44,12 +44,12 @@ from greensip.errors import (
 from greensip.fsm import Machine, Row
 from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.message.digest import DigestClient
-from greensip.transaction.flow import Flow, Hop, Point
+from greensip.transaction.flow import Address, Flow, Hop, Point, hostport
 from greensip.transaction.timers import Timer
 
 from .event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from .exchange import LONGEST_RETRY_AFTER, ClientRequest, Fields
-from .routing import Envelope, is_sips
+from .routing import Envelope, is_numeric, is_sips
 
 if TYPE_CHECKING:
     from .core import Core
@@ -69,6 +69,8 @@ TEMPORARY = frozenset({408, 430, 480})
 #: so often a registrar may want a longer time (423), or send us elsewhere (3xx), before we stop listening
 MAX_LENGTHENED = 3
 MAX_REDIRECTS = 5
+#: so often our address may be another one during one registration: a NAT that changes its mind is no help
+MAX_MAPPINGS = 2
 #: seconds that a flow has to last to count as successful (RFC 5626 4.5): the longest time to its first keep-alive
 PROVED_DATAGRAM, PROVED_STREAM = 29.0, 120.0
 #: seconds: no binding is refreshed more often, whatever a registrar grants
@@ -189,15 +191,17 @@ class Registration(Machine):
     ``places`` are tried in turn.  ``contacts`` are the addresses to register: None stands for our own one, that of the
     point which the REGISTER leaves from, with ``user`` and with ``params`` for its header parameters.  ``peers`` are
     the registrations of the same address-of-record over other flows, this one among them.  ``reg_id`` asks for
-    RFC 5626, ``instance`` (a URN) is our ``+sip.instance``, ``gruu`` asks for RFC 5627.
+    RFC 5626, ``instance`` (a URN) is our ``+sip.instance``, ``gruu`` asks for RFC 5627.  ``nat`` registers the address
+    that the registrar sees us at.
     """
 
     __slots__ = (
-        '_everything', '_exchange', '_expiry', '_lengthened', '_place', '_redirect', '_redirects', '_refreshed',
-        '_removed', '_retry', '_since', '_tried', 'aor', 'associated', 'backoff', 'bindings', 'call_id', 'contact',
-        'contacts', 'core', 'cseq', 'digest', 'error', 'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu',
-        'headers', 'instance', 'keep', 'kept', 'outbound', 'outbound_active', 'owner', 'params', 'peers', 'places',
-        'point', 'public_gruu', 'reg_id', 'response', 'route', 'service_route', 'tag', 'temporary_gruu', 'user',
+        '_bound', '_everything', '_exchange', '_expiry', '_lengthened', '_mappings', '_place', '_redirect',
+        '_redirects', '_refreshed', '_removed', '_retry', '_seen_at', '_since', '_tried', '_written', 'aor',
+        'associated', 'backoff', 'bindings', 'call_id', 'contact', 'contacts', 'core', 'cseq', 'digest', 'error',
+        'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu', 'headers', 'instance', 'keep', 'kept',
+        'mapped', 'nat', 'outbound', 'outbound_active', 'owner', 'params', 'peers', 'places', 'point', 'public_gruu',
+        'reg_id', 'response', 'route', 'service_route', 'tag', 'temporary_gruu', 'user',
     )
 
     initial = UNREGISTERED
@@ -256,6 +260,7 @@ class Registration(Machine):
         reg_id: int = 0,
         gruu: bool = False,
         keep: bool = False,
+        nat: bool = False,
         backoff: Backoff | None = None,
         point: Point | None = None,
         peers: list[Registration] | None = None,
@@ -285,6 +290,10 @@ class Registration(Machine):
         #: RFC 6223: whether we offer to keep the flow alive, and what the next hop answered: seconds, None for nothing
         self.keep = keep
         self.kept: int | None = None
+        #: whether to register the address that the registrar sees us at; that address, and the point that has it
+        self.nat = nat
+        self.mapped: Address | None = None
+        self._seen_at: Point | None = None
         self.backoff = backoff or Backoff()
         self.point = point
         self.peers: list[Registration] = [] if peers is None else peers
@@ -308,6 +317,9 @@ class Registration(Machine):
         #: the way that it took, our own address as we wrote it there, and the Route that led there
         self.flow: Flow | None = None
         self.contact = ''
+        #: our contact as the registrar knows it, and the mapping that the last REGISTER was written with
+        self._bound = ''
+        self._written: Address | None = None
         self.route: tuple[str, ...] = ()
         #: why it failed last; None while it is registered
         self.error: Exception | None = None
@@ -325,6 +337,7 @@ class Registration(Machine):
         self._tried = 0
         self._lengthened = 0
         self._redirects = 0
+        self._mappings = 0
         #: where a 3xx sent us
         self._redirect: Place | None = None
         #: contacts that are to be removed by the next REGISTER
@@ -458,6 +471,9 @@ class Registration(Machine):
         fields = [('Contact', self._contact_text(contact, point, envelope)) for contact in self.contacts]
         for contact in self._removed:
             fields.append(('Contact', f'{self._contact_text(contact, point, envelope)};expires=0'))
+        if self._bound and self._bound != self.contact:
+            # What we were known by leads nowhere any more.
+            fields.append(('Contact', f'{self._bound};expires=0'))
         fields.append(('Expires', '0' if removal else str(self.expires)))
         return fields
 
@@ -466,6 +482,7 @@ class Registration(Machine):
             return str(contact)
         text = self.own_contact(point, point.secure and (is_sips(envelope.uri) or is_sips(envelope.next_uri)))
         self.contact = text
+        self._written = self.mapped
         for name, value in self.params.items():
             text += f';{name}' if value is None else f';{name}={value}'
         if self.instance:
@@ -477,12 +494,27 @@ class Registration(Machine):
     def own_contact(self, point: Point, sips: bool = False) -> str:
         """Our address at ``point``, with the user part by which a request is known to be for this registration."""
         user = f'{self.user}@' if self.user else ''
+        where = point.sent_by if self.mapped is None or point is not self._seen_at else hostport(*self.mapped)
         if sips:
             # RFC 5630 3.1.4: sips says that there is TLS, so ``transport`` does not.
-            return f"<sips:{user}{point.sent_by}{'' if point.transport == 'TLS' else ';transport=ws'}>"
+            return f"<sips:{user}{where}{'' if point.transport == 'TLS' else ';transport=ws'}>"
         # RFC 5626 4.3: a GRUU that is made of this contact leads over this flow.
         flow = ';ob' if self.outbound else ''
-        return f'<sip:{user}{point.sent_by}{point.contact_params}{flow}>'
+        return f'<sip:{user}{where}{point.contact_params}{flow}>'
+
+    def note_mapping(self, point: Point, response: Response) -> None:
+        """RFC 3581 4: the top Via of a response to our REGISTER tells where the request came from."""
+        try:
+            via = response.via
+        except ParseError:
+            return
+        host, port = (via.received or via.host).strip('[]'), via.rport or via.port
+        if not is_numeric(host) or not port or self._mappings >= MAX_MAPPINGS:
+            return
+        mapped = None if (host, port) == point.advertised else (host, port)
+        if mapped != self.mapped:
+            self._mappings += 1
+            self.mapped, self._seen_at = mapped, point
 
     @property
     def options(self) -> list[str]:
@@ -586,6 +618,11 @@ class Registration(Machine):
         self.response = response
         self.error = None
         self._removed = []
+        self._bound = self.contact
+        # Seen at another address than the one that was written: that one is to be registered.
+        unmapped = self._written != self.mapped
+        if not unmapped:
+            self._mappings = 0
         self._refreshed = now
         lasts = self._expiry is not None
         if not lasts:
@@ -608,7 +645,7 @@ class Registration(Machine):
             self._take_gruus(own)
         self.stop_timers()
         timers = self.core.timers
-        self._retry = timers.add(self._refresh_time(), now, self, 'retry')
+        self._retry = timers.add(0.0 if unmapped else self._refresh_time(), now, self, 'retry')
         self._expiry = timers.add(float(self.granted), now, self, 'expired')
 
     def take_place(self) -> None:
@@ -734,6 +771,7 @@ class Registration(Machine):
             self._expiry.cancel()
             self._expiry = None
         self.flow = None
+        self._bound = ''
         self.outbound_active = False
         self.service_route = ()
         self.public_gruu = self.temporary_gruu = ''
@@ -747,6 +785,7 @@ class Registration(Machine):
         self._place = 0
         self._everything = False
         self.outbound = self.reg_id > 0
+        self.mapped = None
         self.core.registrations.discard(self)
 
     def tell(self, kind: str, response: Response | None, now: float, error: Exception | None = None) -> None:
@@ -769,6 +808,12 @@ class RegisterRequest(ClientRequest):
         self.removal = removal
         #: whether it goes the way that an earlier one took
         self.reused = False
+
+    def on_response(self, response: Response, now: float) -> None:
+        registration, flow = self.registration, self.flow
+        if registration.nat and flow is not None and not flow.point.one_way and response.code >= 200:
+            registration.note_mapping(flow.point, response)
+        super().on_response(response, now)
 
     def compose(self, point: Point) -> Request:
         registration = self.registration

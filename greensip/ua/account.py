@@ -92,6 +92,8 @@ class Account(Mailbox):
     made of the machine's name, our address and ``aor``; ``''`` for none.  ``reg_id``: that of the first flow.
     ``gruu``: True, or ``'temporary'``, asks for a GRUU and uses it as the Contact of calls (RFC 5627); see that the
     proxies of the domain know what to do with it.
+    ``nat``: register the address from which the registrar hears us (RFC 3581) instead of our own, for those that reach
+    nobody behind a NAT otherwise; not over WebSocket.
     ``keep_alive``: ``'stun'`` or ``'crlf'`` keeps the flow alive though nobody has said that the peer wants it
     (RFC 5626 4.4 asks for it only where outbound is granted, RFC 6223 where the peer says ``keep``).
     ``backoff``: how long to wait after failures (RFC 5626 4.5), a ``Backoff``.
@@ -110,7 +112,7 @@ class Account(Mailbox):
                  contact_user: str | None = None, headers: Extra = None, route: Sequence[str] | str = (),
                  outbound: bool | str | Sequence[str] | None = None, flows: int | None = None,
                  instance: str | None = None, reg_id: int = 1, gruu: bool | str = False,
-                 keep_alive: str | None = None, backoff: Backoff | None = None) -> None:
+                 nat: bool = False, keep_alive: str | None = None, backoff: Backoff | None = None) -> None:
         super().__init__(ua)
         ua.check_thread()
         if ua.closed:
@@ -163,7 +165,7 @@ class Account(Mailbox):
                 ua.core, str(name), [Place(text, tuple(hops)) for text in registrars], credentials=credentials,
                 expires=expires, contacts=addresses, user=self.contact_user, params=params,
                 headers=fields_of(headers), instance=instance, reg_id=reg_id + number if wanted else 0,
-                gruu=bool(gruu), keep=ua.core.offers_keep, backoff=backoff, peers=peers)
+                gruu=bool(gruu), keep=ua.core.offers_keep, nat=nat, backoff=backoff, peers=peers)
             registration.owner = self
             self.registrations.append(registration)
         self._attempts: list[Attempt] = []

@@ -666,6 +666,74 @@ def test_keep_is_offered(world: World, bob: Party, registrar: Registrar, answer:
     assert registration.kept == kept
 
 
+# -- behind a NAT (RFC 3581)
+
+@pytest.fixture
+def hidden(world: World) -> Party:
+    """Who is at 192.168.1.2:5060 as far as he knows, and at 127.0.0.1:5080 to others."""
+    bob = world.party('bob', 5080)
+    bob.core.points[:] = [Point('UDP', ('127.0.0.1', 5080), advertised=('192.168.1.2', 5060))]
+    return bob
+
+
+INSIDE, OUTSIDE = '<sip:bob@192.168.1.2:5060>', '<sip:bob@127.0.0.1:5080>'
+
+
+def test_the_address_that_the_registrar_sees_is_registered(world: World, hidden: Party, registrar: Registrar) -> None:
+    registration = register(world, hidden, registrar, nat=True)
+    first, second = registrar.requests
+    assert first.get_all('Contact') == [INSIDE]
+    assert second.get_all('Contact') == [OUTSIDE, f'{INSIDE};expires=0']
+    assert list(registrar.bindings) == ['sip:bob@127.0.0.1:5080']
+    assert (registration.contact, said(world)) == (OUTSIDE, ['registered registered', 'refreshed refreshed'])
+    world.run(3600)
+    assert registrar.requests[2].get_all('Contact') == [OUTSIDE] and len(registrar.requests) == 3
+    registration.unregister(world.now)
+    world.run()
+    assert registrar.bindings == {} and registration.mapped is None
+
+
+def test_a_challenge_tells_it_before_anything_is_registered(world: World, hidden: Party, registrar: Registrar) -> None:
+    registrar.digest = DigestServer('example.com', b'secret')
+    register(world, hidden, registrar, nat=True, credentials=('bob', 'zanzibar'))
+    assert [request.get_all('Contact') for request in registrar.requests] == [[INSIDE], [OUTSIDE]]
+
+
+def test_who_does_not_ask_for_it_registers_his_own_address(world: World, hidden: Party, registrar: Registrar) -> None:
+    register(world, hidden, registrar)
+    assert [request.get_all('Contact') for request in registrar.requests] == [[INSIDE]]
+
+
+def test_a_nat_that_has_another_address_each_time(world: World, hidden: Party, registrar: Registrar) -> None:
+    registration = begin(hidden, registrar, nat=True)
+    ports = iter(range(20_000, 30_000))
+
+    def remap(source: str, target: str, message: Any) -> bool:
+        if source == 'registrar':
+            text = message.get('Via').replace('rport=5080', f'rport={next(ports)}')
+            message.set('Via', text)
+            world.inject(message.to_bytes(), ('127.0.0.1', 5090), hidden)
+            return True
+        return False
+
+    world.rule = remap
+    registration.register(world.now)
+    world.run(30)
+    # Twice is enough: what came then stays until the next refresh.
+    assert len(registrar.requests) == 3 and registration.state == 'registered'
+
+
+def test_no_address_is_taken_from_nonsense(world: World, hidden: Party, registrar: Registrar) -> None:
+    registration = register(world, hidden, registrar, nat=True)
+    response = registration.response
+    assert response is not None
+    mapped = registration.mapped
+    for via in ('', 'x', 'SIP/2.0/UDP a.example.com;branch=z9hG4bK1', 'SIP/2.0/UDP 1.2.3.4;received=x;rport=7'):
+        response.set('Via', via)
+        registration.note_mapping(hidden.core.points[0], response)
+        assert registration.mapped == mapped
+
+
 # -- the arguments, and what nobody should send
 
 def test_what_makes_no_registration(bob: Party, registrar: Registrar) -> None:
