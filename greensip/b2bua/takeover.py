@@ -8,10 +8,11 @@ newcomer is answered first, as that is what ends the ringing; then it is offered
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from greensip.errors import GreensipError, LegEnded, LocalHangup, ResponseError, WrongState
+from greensip.errors import GreensipError, LocalHangup
 from greensip.ua import Bridge, Leg
+from greensip.ua.bridge import join_instead
 from greensip.ua.session import continued
 
 if TYPE_CHECKING:
@@ -50,26 +51,6 @@ def take_over(call: Call, old: Leg) -> None:
     if isinstance(ending, LocalHangup) and not call.b2bua.stopping:
         call.released_by = call.released_by or 'callee'
     call.left(newcomer)
-
-
-def join_instead(newcomer: Any, old: Leg, bridge: Bridge) -> bool:
-    """Have the other side go on with the newcomer's session, and answer the newcomer; False if that cannot be now."""
-    other = bridge.other(old)
-    before = old.remote_sdp
-    try:
-        answer = other.reinvite(continued(newcomer.offer, other.local_sdp))
-    except ResponseError as error:
-        newcomer.reject(error.status, like=error.response)
-        return False
-    except WrongState:
-        return False
-    try:
-        newcomer.answer(sdp=answer.body)
-    except LegEnded:
-        # It has given up meanwhile: the other side goes on with whom it had.
-        other.reinvite(continued(before, other.local_sdp))
-        raise
-    return True
 
 
 def go_on_with(call: Call, newcomer: Leg, route: Route) -> None:

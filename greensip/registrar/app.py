@@ -28,6 +28,7 @@ from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transport.base import read_hostport
 from greensip.transport.stream import StreamTransport
 from greensip.ua import Bridge, IncomingLeg, IncomingRequest, LegGroup, OutgoingLeg, UserAgent, wait_any
+from greensip.ua.bridge import join_instead
 from greensip.ua.fields import passable
 from greensip.ua.group import rank
 
@@ -45,7 +46,7 @@ log = logging.getLogger('greensip.registrar')
 #: what a client may require of us (RFC 3327, 5626, 5627)
 EXTENSIONS = ('path', 'outbound', 'gruu')
 #: what a user agent supports, but not one that joins two legs to a call
-NOT_HERE = frozenset({'replaces', 'join', 'tdialog', 'norefersub'})
+NOT_HERE = frozenset({'join', 'tdialog', 'norefersub'})
 #: RFC 8760 lets a server offer several.  By default it is one: baresip 1.0 gives up where it sees another one, SIPp and
 #: JsSIP look at the first only.
 ALGORITHMS = ('MD5',)
@@ -217,18 +218,30 @@ class Registrar:
         """A call, from the caller's INVITE to its end.  Blocks as long as it lasts."""
         invite = caller.invite
         assert invite is not None
-        found = self._route(invite)
-        if invite.has('Replaces') or invite.has('Join'):
-            # Who is replaced is one leg of two: not something that a user agent alone can do.
-            found = Reply(420, '', [('Unsupported', 'replaces, join')])
+        found = self._route(invite) if caller.replaces is None else self._check_caller(invite, strict=True)
         if isinstance(found, Reply):
             caller.reject(found.code, found.reason, headers=found.headers)
+            return
+        if found is None:
+            self._take_over(caller, caller.replaces)
             return
         aor, bindings = found
         with LegGroup(caller) as group:
             callee = self._ring(caller, group, aor, bindings)
             if callee is not None:
                 Bridge(caller, callee, refer='pass').wait()
+
+    def _take_over(self, newcomer: IncomingLeg, old: Any) -> None:
+        """RFC 3891, the end of an attended transfer: a caller takes the place of one side of an answered call."""
+        bridge = Bridge.of(old)
+        if bridge is None or old.timings.answered is None:
+            # It rings yet, on several phones perhaps: only who calls could be replaced, and nobody asks for that.
+            newcomer.reject(481)
+        elif join_instead(newcomer, old, bridge):
+            bridge.replace(old, newcomer)
+            newcomer.wait_ended()
+        elif not newcomer.ended and newcomer.response is None:
+            newcomer.reject(500, headers={'Retry-After': '2'})
 
     def _route(self, request: Request) -> tuple[str, tuple[Binding, ...]] | Reply:
         """Where a request goes: an address of record and its bindings, or how it is refused."""
@@ -239,13 +252,13 @@ class Registrar:
         refusal = self._check_caller(request)
         return refusal if refusal is not None else self.location.resolve(request.uri, self.now())
 
-    def _check_caller(self, request: Request) -> Reply | None:
-        """Whether whoever is in From may say so: a user has to prove it, and nobody else is one."""
+    def _check_caller(self, request: Request, strict: bool = False) -> Reply | None:
+        """Whether whoever is in From may say so: a user has to prove it.  ``strict``: anybody has to be a user."""
         guard = self.guard
         if guard is None:
             return None
         aor = self.location.aor_of(request.from_.uri)
-        if self.strangers and (aor is None or not self.location.is_known(aor)):
+        if self.strangers and not strict and (aor is None or not self.location.is_known(aor)):
             return None
         found = guard.identify(request, self.ua.clock.now() + self.wall)
         if isinstance(found, Reply):

@@ -17,7 +17,7 @@ from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.negotiation import sdp_of
 from greensip.dialog.reliable import asks_reliability
-from greensip.errors import GreensipError, UsageError, WrongState
+from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError, WrongState
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import OFFER_RECEIVED
 
@@ -31,7 +31,7 @@ from .threads import Proxy, ThreadBound, run_in_hub, unwrap
 if TYPE_CHECKING:
     from greensip.message import Request
 
-__all__ = ['Bridge']
+__all__ = ['Bridge', 'join_instead']
 
 
 class Relayed:
@@ -296,3 +296,28 @@ class Bridge(ThreadBound):
         if self._renumbers and kind == SDP:
             body = continued(body, usage.local_sdp)
         usage.ack(event.time, body, content_type=kind)
+
+
+def join_instead(newcomer: Any, old: Leg, bridge: Bridge) -> bool:
+    """For Replaces (RFC 3891): have the other side of an answered call go on with the newcomer, and answer that one;
+    ``bridge.replace(old, newcomer)`` comes next.
+
+    Blocks until the other side has agreed.  False if it has not: the newcomer is refused then, or still waits for it
+    when this cannot be now.  Raises the newcomer's ending, and the other side goes on with whom it had.
+    """
+    other = bridge.other(old)
+    before = old.remote_sdp
+    try:
+        answered = other.reinvite(continued(newcomer.offer, other.local_sdp))
+    except ResponseError as error:
+        newcomer.reject(error.status, like=error.response)
+        return False
+    except WrongState:
+        return False
+    try:
+        newcomer.answer(sdp=answered.body)
+    except LegEnded:
+        # It has given up meanwhile.
+        other.reinvite(continued(before, other.local_sdp))
+        raise
+    return True

@@ -12,6 +12,7 @@ from greensip import (
     NotFound,
     Redirected,
     RemoteHangup,
+    Replaced,
     ResponseError,
     TooBrief,
     Unauthorized,
@@ -569,3 +570,58 @@ def test_a_connection_leads_to_who_opened_it(running_registrar):
         with pytest.raises(Unavailable), alice.invite('bob') as leg:
             leg.wait_for('200', timeout=10)
         assert registrar.lookup('bob@example.com') == ()
+
+
+def test_an_attended_transfer(net, registrar, phone):
+    """RFC 5589 7: bob calls carol with Replaces, and takes alice's place in her call with carol."""
+    alice, bob, carol = phone('alice'), phone('bob', refer='ask'), phone('carol')
+    bob.register()
+    carol.register()
+    there = []
+
+    def transferred(leg):
+        leg.answer(sdp=OTHER)
+        transfer = leg.wait_for('REFER')
+        with transfer.accept(sdp=OTHER.replace(b'5000', b'6000'), **bob.options) as new:
+            new.wait_for('200')
+            there.append(('bob', new.answer))
+            new.request('INFO', body='from bob')
+            leg.wait_ended()
+            new.wait_ended()
+
+    def target(leg):
+        leg.answer(sdp=SDP)
+        there.append(('carol', leg.wait_for('INVITE').message.body))
+        there.append(('carol', leg.wait_for('INFO').message.body))
+        net.run(1)
+        leg.hangup()
+
+    bob.ua.serve(transferred, background=True)
+    carol.ua.serve(target, background=True)
+    with alice.invite('bob') as first:
+        first.wait_for('200')
+        first.hold()
+        with alice.invite('carol') as second:
+            second.wait_for('200')
+            assert first.transfer_to(second).code == 200
+            assert isinstance(second.wait_ended().error, (Replaced, RemoteHangup))
+    net.run(3)
+    assert [who for who, _ in there] == ['carol', 'bob', 'carol']
+    assert b'm=audio 6000' in there[0][1] and there[2][1] == b'from bob'
+    assert registrar.ua.legs == [] and carol.ua.legs == []
+
+
+def test_a_stranger_takes_nobodys_place(registrar, phone):
+    alice, carol = phone('alice'), phone('carol')
+    carol.register()
+    carol.ua.serve(answering, background=True)
+    with alice.invite('carol') as leg:
+        leg.wait_for('200')
+        dialog = leg.usage.dialog
+        text = f'{leg.call_id};to-tag={dialog.remote_tag};from-tag={dialog.local_tag}'
+        for options in ({'credentials': None}, {'credentials': None, 'from_': 'sip:me@example.net'},
+                        {'credentials': ('bob', 'builder')}):
+            with pytest.raises((Unauthorized, Forbidden)), alice.invite(
+                    'carol', headers={'Replaces': text}, **options) as other:
+                other.wait_for('200')
+        assert leg.state == 'confirmed'
