@@ -364,7 +364,8 @@ class UserAgent(Engine):
         our provisional responses.  ``credentials``: user and password for 401 and 407.  ``flow``: where to send it,
         whatever ``uri`` and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as
         a browser.  ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
-        with him, or the text of Replaces as he has told it; ``joins``: the one that it is to be joined with (RFC 3911).
+        with him, a ``DialogState`` of somebody who has told of a call with him, or the text of Replaces; ``joins``: the
+        one that it is to be joined with (RFC 3911).
         ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.  ``prack``: as for the user
         agent, for this call; with ``PRACK`` in ``manual`` the script acknowledges by itself (``leg.prack``).
         ``expires``: seconds after which the call is given up if it has not been answered (RFC 3261 13.2.1).

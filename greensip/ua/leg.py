@@ -538,14 +538,16 @@ class Leg(Mailbox):
         """
         return self.refer(target, **options).outcome(timeout)
 
-    def transfer_to(self, other: Leg, *, timeout: float | None = None, **options: Any) -> TransferOutcome:
+    def transfer_to(self, other: Leg, *, at: Any = None, timeout: float | None = None,
+                    **options: Any) -> TransferOutcome:
         """Connect the peer with that of ``other``, whose call with us his takes the place of (RFC 5589 7.3, an attended
         transfer).
 
-        Blocks and raises as ``transfer``; WrongState if ``other`` is not answered.  The peer of ``other`` hangs up that
-        call himself.
+        ``at``: the URI to call, his Contact if not given; where that leads nowhere, his address of record may (7.5).
+        Blocks and raises as ``transfer``; WrongState if ``other`` is not answered.  The peer of ``other`` hangs up
+        that call himself.
         """
-        return self.refer(replacing(other), **options).outcome(timeout)
+        return self.refer(replacing(other, at), **options).outcome(timeout)
 
     def _farewell(self) -> Exception:
         return self.usage.ended_by or super()._farewell()

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from greensip.body.dialog_info import DialogState
 from greensip.dialog.event import ENDED, REQUEST, Event
 from greensip.dialog.replaces import find_target_dialog, replaces_text, target_dialog_text
 from greensip.dialog.subscription import status_of
@@ -92,9 +93,18 @@ def naming_fields(replaces: Any, joins: Any) -> Pairs:
 
 
 def name_of(named: Any) -> str:
-    """A Replaces or Join value: that of our leg with the one called, or as it is given."""
+    """A Replaces or Join value: that of our leg with the one called, or as it is given.
+
+    A ``DialogState`` of the dialog package names a call of somebody else's with the one called; one that rings is to
+    be picked up, so it must not be answered meanwhile (RFC 3891 7.1).
+    """
     if isinstance(named, Mailbox):
         return replaces_text(dialog_of(named))
+    if isinstance(named, DialogState):
+        if not (named.call_id and named.local_tag and named.remote_tag):
+            raise UsageError(f'a dialog that is {named.state} and has no tags cannot be named')
+        early = ';early-only' if named.state in ('trying', 'proceeding', 'early') else ''
+        return f'{named.call_id};to-tag={named.remote_tag};from-tag={named.local_tag}{early}'
     text = str(named)
     HEADERS['Replaces'].type.parse(text)
     return text
@@ -313,15 +323,15 @@ def refer_outside(ua: UserAgent, uri: Any, target: Any, referred_by: Any, subscr
     return referral
 
 
-def replacing(leg: Any) -> NameAddr:
-    """Refer-To of an attended transfer (RFC 5589 7.3): the peer of ``leg``, to be called in place of our call with him.
-    """
+def replacing(leg: Any, at: Any = None) -> NameAddr:
+    """Refer-To of an attended transfer (RFC 5589 7.3): the peer of ``leg``, to be called in place of our call with him,
+    ``at`` this URI or at his Contact."""
     leg.check()
     if leg.state not in ('confirmed', 'held'):
         # RFC 3891 3: an early dialog that the target has not initiated cannot be replaced; RFC 5589 7.6.
         raise WrongState(f'transfer to whom? {leg!r} is not answered: cancel it, and transfer(uri)')
     dialog = dialog_of(leg)
-    uri = parse_uri(dialog.remote_target)
+    uri = parse_name_addr(address_text(at if at is not None else dialog.remote_target)).uri
     if not isinstance(uri, SipUri):
         raise UsageError(f'{uri} cannot be called')
     return NameAddr(None, with_headers(uri, [('Replaces', replaces_text(dialog)), ('Require', 'replaces')]))
