@@ -12,6 +12,7 @@ import pytest
 
 import greensip
 from greensip import Busy, ConnectError, RemoteHangup, UsageError, WaitTimeout, WrongState, after, aio, deadline
+from greensip.registrar import MemoryUsers, Registrar
 
 
 def program(main: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[[], None]:
@@ -209,6 +210,73 @@ async def test_groups_bridges_and_waiting_for_any(alice: Any, bob: Any) -> None:
     assert not hub.closed
     hub.close()
     hub.close()
+
+
+@program
+async def test_accounts(alice: Any, bob: Any) -> None:
+    hub = aio.Hub()
+    async with aio.UserAgent('udp:127.0.0.1:0', hub=hub) as server:
+        users = MemoryUsers('greensip', {'alice': 'a', 'bob': 'b'})
+        registrar = await server.run(lambda ua: Registrar(ua, users=users))
+        host = (await server.uri).partition('@')[2]
+        await bob.serve(answering, background=True)
+        async with (alice.account(f'sip:alice@{host}', password='a') as one,
+                    bob.account(f'sip:bob@{host}', password='b') as two):
+            assert (await one.register(timeout=5)).code == 200
+            await two.register(timeout=5)
+            assert await one.state == 'registered'
+            assert str((await one.aor).uri) == f'sip:alice@{host}'
+            async with one.invite('bob') as leg:
+                await leg.wait_for('200', timeout=5)
+            with pytest.raises(greensip.NotFound):
+                await one.call('carol', timeout=5)
+            await one.unregister(timeout=5)
+        await server.run(lambda ua: registrar.close())
+    hub.close()
+
+
+@program
+async def test_events_are_iterated(alice: Any, bob: Any) -> None:
+    notifier = greensip.Notifier('message-summary')
+    resource = f'sip:bob@{(await bob.uri).partition("@")[2]}'
+    await bob.events('message-summary', notifier)
+    await bob.run(lambda ua: notifier.publish(resource, b'Messages-Waiting: no'))
+    heard = []
+    async with alice.subscribe(resource, 'message-summary') as events:
+        async for notify in events:
+            heard.append(notify.body)
+            if len(heard) == 2:
+                break
+            await bob.run(lambda ua: notifier.publish(resource, b'Messages-Waiting: yes'))
+        assert await events.state == 'active'
+        await events.unsubscribe(timeout=5)
+        assert [notify async for notify in events] == []
+    assert heard == [b'Messages-Waiting: no', b'Messages-Waiting: yes']
+
+
+@program
+async def test_texts_and_transfers(alice: Any, bob: Any) -> None:
+    inbox = await bob.messages
+    await alice.message(await bob.uri, 'hello', timeout=5)
+    async for message in inbox:
+        assert await message.text == 'hello'
+        break
+
+    async with (aio.UserAgent('udp:127.0.0.1:0', name='carol') as carol,
+                aio.UserAgent('udp:127.0.0.1:0', name='dave', refer='ask') as dave):
+        async def handler(leg: Any) -> None:
+            await leg.answer()
+            transfer = await leg.wait_for('REFER', timeout=5)
+            new = await transfer.accept()
+            await new.wait_for('200', timeout=5)
+            await leg.wait_ended(timeout=5)
+            await new.hangup()
+
+        await dave.serve(handler, background=True)
+        await carol.serve(answering, background=True)
+        async with alice.call(await dave.uri, timeout=5) as leg:
+            outcome = await leg.transfer(await carol.uri, timeout=5)
+            assert (outcome.ok, outcome.code) == (True, 200)
 
 
 class IterateLegs:
