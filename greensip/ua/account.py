@@ -6,8 +6,9 @@
             leg.wait_for('BYE')
 
 An account is a mailbox as a leg is: ``wait_for('registered', 'lost')`` tells when others can reach us and when they no
-longer can.  What keeps it registered happens by itself, in no greenlet of its own: refreshes, the next registrar when
-one fails, further attempts after a while when none answers.
+longer can, ``'refreshed'`` waits for the next refresh, ``'failed'`` tells of an attempt that failed (``.error``).  What
+keeps it registered happens by itself, in no greenlet of its own: refreshes, the next registrar when one fails, further
+attempts after a while when none answers.
 
 It has one registration, or with ``outbound=`` one for each proxy of the list (RFC 5626): they share the
 address-of-record and the instance, each has a flow and a ``reg-id`` of its own.
@@ -419,7 +420,8 @@ class Account(Mailbox):
         if (kind in (REFRESHED, FAILED) or changed) and self._ending is None:
             if kind in (FAILED, LOST):
                 log.debug('! %r: %s: %s', self, kind, event.error)
-            if self._attempts:
+            if self._attempts or kind == REFRESHED:
+                # A refresh is seen by those who wait for one: nobody wants to read of all that were.
                 self.show(event)
             else:
                 self.deliver(event)

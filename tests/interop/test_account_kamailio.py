@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import gevent
 import pytest
 from benchmarks import lab, peers
 
@@ -210,8 +211,9 @@ def test_a_connection_that_breaks_is_replaced(domain: Domain, running: list[peer
             account.registrations[0]._refreshed -= 60
         aside(running[1].stop)
         assert isinstance(bob.wait_for('failed', 'lost', timeout=10).error, TransportError)
+        waiting = gevent.spawn(bob.wait_for, 'refreshed', 'registered', timeout=20)
         running.append(aside(kamailio, 'again', EDGE, folder, domain.edge, domain.home))
-        bob.wait_for('refreshed', 'registered', timeout=20)
+        waiting.get()
         call(alice, second, 'bob')
 
 

@@ -110,6 +110,8 @@ def test_the_registration_lasts_as_long_as_the_block(account, registrar, net):
         alice.register()
         net.run(20_000)
         assert alice.registered and len(registrar.requests) in (6, 7)
+        # Nobody wants to read of all of them.
+        assert alice._events == []
         seen = len(registrar.requests)
     net.run(20_000)
     assert len(registrar.requests) == seen + 1
@@ -490,6 +492,15 @@ def test_the_route_of_the_account_comes_before_the_service_route(alice, registra
         mine.register()
         assert mine.options_for('100')['route'] == (f'<sip:{net.address("registrar")};lr;x=1>',)
         assert 'contact' not in mine.options_for('100', dialog=False)
+
+
+def test_the_outbound_proxy_of_the_user_agent(agent, registrar, net):
+    carol = agent('carol', outbound_proxy=registrar.uri)
+    with carol.account('sip:carol@example.com') as mine:
+        mine.register()
+        way = f'<{registrar.uri};lr>'
+        assert (str(registrar.requests[0].uri), registrar.requests[0].get('Route')) == ('sip:example.com', way)
+        assert mine.options_for('100')['route'] == (way,)
 
 
 def test_associated_uris(account, registrar):
