@@ -192,6 +192,25 @@ class Leg(Mailbox):
         raise NotImplementedError
 
     @property
+    def contact(self) -> str:
+        """Our Contact in this call, where the peer's requests go; empty while there is no dialog.
+
+        What is set goes with the next re-INVITE, UPDATE or answer, and moves the peer's requests there (RFC 3261
+        12.2.1.1): ``leg.contact = '<sip:mixer@192.0.2.7>;isfocus'``.  Raises ParseError, WrongState without a dialog.
+        """
+        dialog = self.usage.dialog
+        return dialog.contact if dialog is not None else ''
+
+    @contact.setter
+    def contact(self, contact: NameAddr | str) -> None:
+        self.check()
+        dialog = self.usage.dialog
+        if dialog is None:
+            raise WrongState('there is no dialog yet')
+        text = str(contact)
+        dialog.contact = str(parse_name_addr(text if '<' in text else f'<{text}>'))
+
+    @property
     def headers(self) -> Headers:
         """The header fields of the peer's INVITE or latest response, to look at: ``leg.headers['Subject']``."""
         raise NotImplementedError

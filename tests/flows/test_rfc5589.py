@@ -508,6 +508,48 @@ def test_5359_2_6_transfer_by_instant_message(net, bob, carol):
         assert isinstance(first.error, Replaced)
 
 
+def test_5359_2_10_a_third_party_is_added(net, carol):
+    """bob moves alice to the focus that he is from now on, and invites carol to it."""
+    alice, bob = net.user_agent('alice'), net.user_agent('bob')
+    focus = f'<{net.uri("bob").replace("bob@", "mixer@")}>;isfocus'
+    added = []
+
+    def handler(leg):
+        leg.ring()
+        leg.answer(SDP)
+        leg.wait_for('ACK')
+        leg.contact = focus
+        leg.reinvite(SDP.replace(b'49172', b'3456'))
+        with bob.call(net.uri('carol'), sdp=SDP, contact=focus) as other:
+            added.append(other)
+            leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    carol.serve(lambda leg: (leg.ring(), leg.answer(SDP), leg.wait_ended()), background=True)
+    with alice.call(net.uri('bob'), sdp=SDP) as leg:
+        again = leg.wait_for('INVITE').message
+        assert 'isfocus' in again.contact.params and again.contact.uri.user == 'mixer'
+        net.run(1)
+        assert added[0].state == 'confirmed' and 'isfocus' in added[0].invite.contact.params
+        net.ladder.expect('''
+            alice -> bob: INVITE
+            bob -> alice: 180 INVITE
+            bob -> alice: 200 INVITE
+            alice -> bob: ACK
+            bob -> alice: INVITE
+            alice -> bob: 200 INVITE
+            bob -> alice: ACK
+            bob -> carol: INVITE
+            carol -> bob: 180 INVITE
+            carol -> bob: 200 INVITE
+            bob -> carol: ACK
+        ''')
+        net.ladder.clear()
+    # alice's BYE goes to the new Contact
+    bye = next(arrow for arrow in net.ladder.arrows if arrow.title == 'BYE')
+    assert bye.data.startswith(b'BYE sip:mixer@')
+
+
 def test_5359_2_11_a_third_party_joins(net, carol):
     """bob mixes: alice is re-invited to the focus, then carol is let in."""
     alice = net.user_agent('alice')
