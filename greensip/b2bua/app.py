@@ -19,11 +19,12 @@ from greensip.b2bua.keepalive import KeepAlive
 from greensip.b2bua.options import Options
 from greensip.b2bua.payloads import FilteringAgent
 from greensip.b2bua.routes import usable_routes
+from greensip.b2bua.transfer import carry_out
 from greensip.dialog.session_timer import SHORTEST
 from greensip.errors import SetupError, TransportError, UsageError
 from greensip.transaction.flow import Point, hostport
 from greensip.transport.base import Listen, read_hostport
-from greensip.ua import IncomingLeg, UserAgent
+from greensip.ua import Bridge, IncomingLeg, Transfer, UserAgent
 
 __all__ = ['B2bua']
 
@@ -53,12 +54,17 @@ class B2bua:
         self.hide_call_id: bool = options.hide_call_id
         #: how many redirections of an attempt are followed
         self.follow = MAX_REDIRECTIONS if options.redirect == 'follow' else 0
-        self.replaces: bool = options.replaces
+        #: who passes a REFER on gets the INVITE with Replaces that comes of it
+        self.replaces: bool = options.replaces or options.refer != 'refuse'
         self.prack: str | None = options.prack
+        #: what a bridge does with REFER
+        self.refer: Any = options.refer if options.refer != 'handle' else self._on_refer
         self.max_time: float | None = min(
             (limit for limit in (options.max_credit_time, options.max_duration) if limit is not None), default=None)
         self.program = _program(handler)
         self.calls: dict[int, Call] = {}
+        #: where a transfer is under way
+        self.transfers: set[Bridge] = set()
         #: calls begun so far
         self.count = 0
         self.stopping = False
@@ -117,6 +123,8 @@ class B2bua:
 
     def start(self) -> None:
         """Take calls.  Does not block."""
+        if self.options.refer == 'handle':
+            self.ua.handle('REFER', self._on_refer)
         self.ua.serve(self._handle, max_legs=self.options.max_calls, background=True,
                       screen=None if self.options.accept_ips is None else self._screen)
         for point in self.ua.points:
@@ -214,6 +222,10 @@ class B2bua:
         """The call that ``leg`` is one side of; None if there is none."""
         return next((call for call in self.calls.values() if leg in (call.successor, call.callee, call.caller)), None)
 
+    def _on_refer(self, transfer: Transfer) -> int | None:
+        """``--refer handle``: a REFER inside a call, or outside of it with Target-Dialog."""
+        return carry_out(self, transfer)
+
     # -- what the command socket and the signals ask for
 
     def call_lines(self) -> Iterator[str]:
@@ -272,7 +284,12 @@ def _extensions(options: Options) -> dict[str, Any]:
         settings |= {'session_timer': options.session_timer, 'min_se': options.min_se or SHORTEST}
     if options.prack is not None:
         tags.append('100rel')
-    if options.replaces:
+    if options.refer != 'refuse':
+        settings['allow'] = ('REFER', 'NOTIFY')
+        tags.append('norefersub')
+    if options.refer == 'handle':
+        tags.append('tdialog')
+    if options.replaces or options.refer != 'refuse':
         tags.append('replaces')
     return {'supported': tags, **settings}
 

@@ -69,7 +69,7 @@ def carry(call: Call) -> None:
             call.placed(callee)
             bridge = None
             if call.b2bua.prack is not None:
-                bridge = Bridge(caller, callee)
+                bridge = Bridge(caller, callee, refer=call.b2bua.refer)
                 bridge.begin()
             try:
                 answer = wait_for_answer(callee, call)
@@ -98,7 +98,7 @@ def carry(call: Call) -> None:
                 # What was said reliably on the one side is not repeated there, and missing on the other.
                 caller.answer(like=answer, body=call.untold(answer.message))
             call.answered(route)
-            call.join(bridge or Bridge(caller, callee))
+            call.join(bridge or Bridge(caller, callee, refer=call.b2bua.refer))
             return
         caller.reject(500, 'No Route')
 
@@ -265,6 +265,16 @@ class Call:
     def _came_from(self, host: str, port: int | None) -> bool:
         """Whether that is where the INVITE came from: it is not sent back to an outbound proxy."""
         return self.caller.source == (host, port or 5060)
+
+    def for_transfer(self, number: str, transferee: Leg) -> Call:
+        """What the INVITE of a transfer is made from: the transferee calls ``number``, over all routes."""
+        b2bua = self.b2bua
+        attempt = Call(b2bua, self.caller, self.number)
+        attempt.call_id = b2bua.ua.core.new_call_id()
+        attempt.cld = number if b2bua.translate_in is None else b2bua.translate_in(number)
+        if self.side_of(transferee) == 'callee':
+            attempt.cli, attempt.name = self.cld, None
+        return attempt
 
     def placed(self, callee: OutgoingLeg) -> None:
         """An INVITE is on its way to ``callee``."""

@@ -275,6 +275,10 @@ OPTIONS: tuple[Option, ...] = (
     Option('prack', _CALLS, choice('off', 'supported', 'required'), None, 'reliable provisional responses (RFC 3262):'
            ' what callees are told of them; callers get them as they ask for them. Without it there are none, and a'
            ' caller that requires them is answered 420', '--prack supported'),
+    Option('refer', _CALLS, choice('refuse', 'pass', 'handle'), 'refuse', 'a request to transfer a call (REFER): it is'
+           ' refused with 603, passed to the other side together with what is told of it, or done here: the number in'
+           ' Refer-To is called over the routes, or the two calls of an attended transfer are joined',
+           '--refer handle'),
     Option('replaces', _CALLS, flag, False, 'an INVITE with Replaces (RFC 3891) that names one side of a call takes the'
            ' place of that side', '--replaces'),
     Option('drain_time', _CALLS, number(0), 5, 'seconds that calls may go on after TERM before they are hung up',

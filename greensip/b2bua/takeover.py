@@ -70,4 +70,4 @@ def go_on_with(call: Call, newcomer: Leg, route: Route) -> None:
         newcomer.hangup()
         raise
     call.answered(route)
-    call.join(Bridge(caller, newcomer, renumber=True))
+    call.join(Bridge(caller, newcomer, refer=call.b2bua.refer, renumber=True))

@@ -11,6 +11,8 @@ are relayed as they come in, in the greenlet that received them, none of them wa
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from greensip.dialog.event import FAILED, Event
@@ -24,14 +26,22 @@ from greensip.sdp.offer_answer import OFFER_RECEIVED
 from .early import answer_prack
 from .fields import passable, reason_of
 from .leg import SDP, Leg, answer
-from .mailbox import ENDED, Watch, wait_on
+from .mailbox import Notice, Watch, wait_on
+from .pattern import WORDS, compile_patterns
 from .session import continued
 from .threads import Proxy, ThreadBound, run_in_hub, unwrap
+from .transfer import Transfer, incoming_transfer
 
 if TYPE_CHECKING:
     from greensip.message import Request
 
 __all__ = ['Bridge', 'join_instead']
+
+log = logging.getLogger('greensip.ua')
+
+WORDS.add('bridged')
+#: what a bridge waits for: a leg is over, or was joined with another one
+CHANGED = compile_patterns(('ended', 'bridged'))
 
 
 class Relayed:
@@ -103,14 +113,15 @@ class Bridge(ThreadBound):
     """Joins two answered legs: ``Bridge(a, b).wait()``.
 
     ``refer``: what happens to a REFER: ``'refuse'`` answers 603, ``'pass'`` relays it, and the NOTIFYs that follow,
-    to the other leg; the user agent has to allow both methods then.  Raises UsageError if it does not, or if a leg
-    has a bridge already.  ``renumber``: the legs had their sessions with others before, so that the origins of session
+    to the other leg; a function is called with the ``Transfer`` in a greenlet of its own, and takes it or has refused.
+    The user agent has to allow the methods that this takes.  Raises UsageError if it does not, or if a leg has a bridge
+    already.  ``renumber``: the legs had their sessions with others before, so that the origins of session
     descriptions have to be made to go on (RFC 3264 8).
     """
 
-    __slots__ = ('_invites', '_renumbers', 'a', 'b', 'refer')
+    __slots__ = ('_invites', '_parting', '_renumbers', 'a', 'b', 'refer')
 
-    def __init__(self, a: Any, b: Any, *, refer: Literal['refuse', 'pass'] = 'refuse',
+    def __init__(self, a: Any, b: Any, *, refer: Literal['refuse', 'pass'] | Callable[[Transfer], object] = 'refuse',
                  renumber: bool = False) -> None:
         if isinstance(a, Proxy):
             run_in_hub(a._engine, a._target.ua.check_thread, (), {})
@@ -121,10 +132,12 @@ class Bridge(ThreadBound):
         self._invites: dict[Leg, Relayed] = {}
         #: whether a leg has taken the place of another one, so that descriptions do not continue one another
         self._renumbers = renumber
+        #: the leg that may end without the other one, as somebody else will take its place
+        self._parting: Leg | None = None
         if self.a is self.b:
             raise UsageError('a bridge needs two legs')
-        if refer not in ('refuse', 'pass'):
-            raise UsageError(f"refer={refer!r}: 'refuse' or 'pass'")
+        if refer not in ('refuse', 'pass') and not callable(refer):
+            raise UsageError(f"refer={refer!r}: 'refuse', 'pass', or what is called with the Transfer")
         if refer == 'pass' and not {'REFER', 'NOTIFY'} <= set(self.a.ua.core.allow):
             raise UsageError("refer='pass' needs UserAgent(allow=('REFER', 'NOTIFY'))")
 
@@ -141,11 +154,12 @@ class Bridge(ThreadBound):
         try:
             self._catch_up()
             while True:
-                watches = (Watch(self.a, ENDED), Watch(self.b, ENDED))
+                watches = [Watch(leg, CHANGED) for leg in (self.a, self.b) if leg is not self._parting or not leg.ended]
                 for watch in watches:
                     watch.strict = False
                 found: Any = wait_on(watches, None if until is None else max(0.0, until - clock.now()))
-                if found.leg is self.a or found.leg is self.b:
+                if (found.leg is self.a or found.leg is self.b) and found.event.label != 'bridged' and (
+                        found.leg is not self._parting):
                     break
         finally:
             self.end()
@@ -189,18 +203,57 @@ class Bridge(ThreadBound):
         old.ua.check_thread()
         if new._relay is not None or old._relay is not self:
             raise UsageError(f'{new!r} cannot take the place of {old!r}')
-        other = self.other(old)
+        self._exchange(old, new)
         old._relay, new._relay = None, self
+        self._catch_up()
+
+    def merge(self, old: Leg, bridge: Bridge, gone: Leg) -> None:
+        """Two calls become one: the other sides of ``old`` here and of ``gone`` in ``bridge`` are joined, as with an
+        attended transfer; both are to be told of each other's session before.
+
+        Does not block: both greenlets in ``wait()`` go on, each with both legs that remain.  Raises UsageError where
+        these are not two bridges.
+        """
+        old.ua.check_thread()
+        if bridge is self or old._relay is not self or gone._relay is not bridge:
+            raise UsageError(f'{old!r} and {gone!r} have no two bridges')
+        one, two = self.other(old), bridge.other(gone)
+        self._exchange(old, two)
+        bridge._exchange(gone, one)
+        old._relay = gone._relay = None
+        one._relay = two._relay = self
+        for leg in (one, two):
+            if leg._group is not None:
+                # Either would be bound to the other.
+                leg._group.leg = None
+
+    def _exchange(self, old: Leg, new: Leg) -> None:
+        other = self.other(old)
         if old is self.a:
             self.a = new
         else:
             self.b = new
         self._invites.pop(old, None)
         self._renumbers = True
+        self._parting = None
         if other._group is not None and other._group.leg is old:
             # What was bound to the one is bound to the other.
             other._group.leg = new
-        self._catch_up()
+        # Who waits for the end of the old leg looks again.
+        other.deliver(Notice('bridged', time=other.ua.clock.now(), leg=other))
+
+    def let_go(self, leg: Leg) -> None:
+        """From now on ``leg`` may end without the other one: somebody is about to take its place (``replace``), or else
+        it is kept (``keep``), or the other one ended.  Does not block."""
+        self._parting = leg
+        group = self.other(leg)._group
+        if group is not None and group.leg is leg:
+            group.leg = None
+
+    def keep(self, leg: Leg) -> None:
+        """Nobody has taken the place of ``leg``: it stays.  Does not block."""
+        if self._parting is leg:
+            self._parting = None
 
     def _catch_up(self) -> None:
         """An ACK that came before the bridge may hold the answer that the other leg waits for."""
@@ -223,7 +276,11 @@ class Bridge(ThreadBound):
         message: Any = event.message
         request: Request = message
         if method == 'REFER' and self.refer != 'pass':
-            core.respond(transaction, 603, now)
+            transfer = incoming_transfer(leg.ua, event, leg) if self.refer != 'refuse' else None
+            if transfer is not None:
+                leg.ua.workers.start(self._on_refer, transfer)
+            elif self.refer == 'refuse':
+                core.respond(transaction, 603, now)
             return
         if core.keeps_time and method == 'UPDATE' and not request.body and request.has('Session-Expires'):
             # RFC 4028: each leg has a session timer of its own.
@@ -249,6 +306,20 @@ class Bridge(ThreadBound):
         exchange.owner = relayed
         if method == 'INVITE':
             self._invites[leg] = relayed
+
+    def _on_refer(self, transfer: Transfer) -> None:
+        handler: Any = self.refer
+        code: object = 500
+        try:
+            code = handler(transfer)
+        except GreensipError as error:
+            log.debug('! %r failed: %s', transfer, error)
+            code = error.status
+        except Exception:
+            log.exception('! the handler of %r failed', transfer)
+        finally:
+            if not transfer.answered and not transfer.closed:
+                transfer.reject(code if isinstance(code, int) and code >= 300 else 603)
 
     def on_prack(self, leg: Leg, event: Event) -> None:
         """RFC 3262 5: the caller's PRACK answers the offer in the response that we passed on, or makes one: the callee

@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .leg import Leg
 
-__all__ = ['Referral', 'Transfer', 'TransferOutcome', 'history_fields', 'naming_fields', 'on_outside_refer', 'refer',
-           'refer_outside', 'take_refer']
+__all__ = ['Referral', 'Transfer', 'TransferOutcome', 'history_fields', 'incoming_transfer', 'naming_fields',
+           'on_outside_refer', 'refer', 'refer_outside', 'take_refer']
 
 log = logging.getLogger('greensip.ua')
 
@@ -452,6 +452,11 @@ class Transfer(ThreadBound):
         """True once the decision has been made."""
         return self._decided
 
+    @property
+    def closed(self) -> bool:
+        """True when the user agent is closed: nobody can be answered any more."""
+        return self._ua.closed
+
     # -- the decision
 
     def accept(self, sdp: Body = None, *, headers: Extra = None, **options: Any) -> Any:
@@ -606,13 +611,13 @@ def referrer_of(message: Any) -> NameAddr | None:
 def take_refer(leg: Leg, event: Event) -> None:
     """A REFER in the call of ``leg``, that no bridge relays.  Called while the endpoint flushes."""
     ua = leg.ua
-    transfer = _transfer(ua, event, leg)
+    transfer = incoming_transfer(ua, event, leg)
     if transfer is None:
         return
     leg._deliver_transfer(transfer, 'ask' if 'REFER' in leg.manual else ua.refer_policy)
 
 
-def _transfer(ua: UserAgent, event: Event, leg: Leg | None) -> Transfer | None:
+def incoming_transfer(ua: UserAgent, event: Event, leg: Leg | None) -> Transfer | None:
     """The Transfer of a REFER; None for one that asks for nothing that could be done, which is refused."""
     try:
         transfer = Transfer(ua, event, leg)
@@ -641,7 +646,7 @@ def on_outside_refer(ua: UserAgent, event: Event) -> Transfer | None:
     message: Any = event.message
     dialog = find_target_dialog(ua.core, message)
     leg: Any = getattr(dialog.usage, 'owner', None) if dialog is not None else None
-    transfer = _transfer(ua, event, leg)
+    transfer = incoming_transfer(ua, event, leg)
     if transfer is None or leg is None:
         return transfer
     policy = 'ask' if 'REFER' in leg.manual else ua.refer_policy

@@ -258,7 +258,7 @@ def test_sippy_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.Monkey
     parser = MyConfigParser()
     # Ours alone are unknown to sippy.
     lines = Path(file).read_text().splitlines()
-    ours = ('debug', 'workers', 'drain_time', 'redirect', 'replaces')
+    ours = ('debug', 'workers', 'drain_time', 'redirect', 'refer', 'replaces')
     Path(file).write_text('\n'.join(line for line in lines if not line.startswith(ours)))
     if not hasattr(parser, 'readfp'):
         monkeypatch.setattr('configparser.RawConfigParser.readfp', MyConfigParser.read_file, raising=False)
