@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -22,6 +23,10 @@ from greensip import (
 )
 
 from .conftest import aside
+from .test_registrar import NEEDS, Baresip, Linphone, Pjsua
+
+OFFER = (b'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n'
+         b'm=audio 9 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n')
 
 #: two of them: ``home`` is the registrar and proxy of a domain, ``edge`` leads to it
 COMMON = '''
@@ -141,6 +146,18 @@ def domain(needs: Callable[..., None], absent: Callable[[str], None], running: l
     return made
 
 
+class Home:
+    """The registrar as the phones of ``test_registrar`` want it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.uri = f'sip:127.0.0.1:{port}'
+
+    def address(self, name: str) -> str:
+        """The address of a user."""
+        return f'sip:{name}@127.0.0.1:{self.port}'
+
+
 def call(caller: Account, callee: UserAgent, user: str) -> None:
     """A call through the domain, with a request inside it from each side."""
     with caller.invite(user) as leg:
@@ -258,3 +275,37 @@ def test_refusals(domain: Domain) -> None:
             alice.register(timeout=10)
             alice.unregister(timeout=10, everything=True)
             assert alice.query(timeout=10) == []
+
+
+@pytest.mark.parametrize(('name', 'kind'), [('alice', Pjsua), ('baresip', Baresip), ('linphone', Linphone)])
+def test_calls_with_phones_that_register_there_too(
+        domain: Domain, needs: Callable[..., None], running: list[peers.Peer], folder: Path,
+        free_port: Callable[..., int], name: str, kind: Any) -> None:
+    needs(NEEDS[name])
+    home: Any = Home(domain.home)
+    phone = kind(name, home, folder, free_port) if kind is Pjsua else kind(home, folder, free_port)
+    running.append(phone.peer)
+    with UserAgent('udp:127.0.0.1:0') as ua, domain.account(ua, 'carol', registrar=home.uri, route=f'<{home.uri};lr>',
+                                                            ) as carol:
+        carol.register(timeout=10)
+        there = ua.account(home.address(name), 's3cret', username=name)
+        for _ in range(100):
+            if there.query(timeout=10):
+                break
+            gevent.sleep(0.1)
+        # We call.
+        with carol.call(name, sdp=OFFER, timeout=20) as leg:
+            assert leg.account is carol and b'm=audio' in leg.answer
+            aside(phone.wait_for_a_call)
+            leg.hangup()
+            leg.wait_ended(timeout=10)
+        aside(phone.wait_for_the_end)
+        # It calls us.
+        aside(phone.call, 'carol')
+        incoming = ua.accept(timeout=20)
+        assert incoming.account is carol
+        incoming.ring()
+        incoming.answer(OFFER)
+        incoming.wait_for('ACK', timeout=10)
+        incoming.hangup()
+        incoming.wait_ended(timeout=10)
