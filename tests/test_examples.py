@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -255,6 +256,38 @@ def test_parallel_fork_nobody(serve: Serve, ua: UserAgent, free_port: Callable[[
     with ua.invite(f'sip:bob@127.0.0.1:{port}') as leg, pytest.raises(ResponseError) as refusal:
         leg.wait_for('200', timeout=10)
     assert refusal.value.code == 503
+
+
+@pytest.mark.parametrize('refer', ['ask', 'refuse'])
+def test_operator(serve: Serve, start: Start, refer: Any) -> None:
+    """The expert's phone hangs up on the operator; a caller who takes no transfers stays with him."""
+    with UserAgent('udp:127.0.0.1:0', name='caller', refer=refer) as caller, \
+            UserAgent('udp:127.0.0.1:0', name='expert') as expert:
+        expert.serve(lambda leg: (leg.answer(), leg.wait_ended()), background=True)
+        operator, port = serve('operator', expert.uri)
+        with caller.call(f'sip:x@127.0.0.1:{port}', timeout=5) as leg:
+            if refer == 'ask':
+                with leg.wait_for('REFER', timeout=10).accept() as other:
+                    other.wait_for('200', timeout=5)
+                    leg.wait_ended(timeout=10)
+                    assert other.state == 'confirmed'
+            else:
+                for _ in ('hold', 'resume'):
+                    leg.wait_for('INVITE', timeout=10)
+    operator.wait_for_text('connected with the expert: 200' if refer == 'ask' else 'stays with us: ')
+
+
+def test_operator_without_an_expert(serve: Serve, free_port: Callable[[], int]) -> None:
+    answer, answering = serve('answer')
+    operator, port = serve('operator', f'sip:expert@127.0.0.1:{free_port()}', '--otherwise',
+                           f'sip:desk@127.0.0.1:{answering}')
+    with UserAgent('udp:127.0.0.1:0', name='caller', refer='ask') as caller, \
+            caller.call(f'sip:x@127.0.0.1:{port}', timeout=5) as leg, \
+            leg.wait_for('REFER', timeout=10).accept() as other:
+        other.wait_for('200', timeout=5)
+        leg.wait_ended(timeout=10)
+    operator.wait_for_text('sent on: 200')
+    answer.wait_for_text('called sip:desk@')
 
 
 def test_redirect(serve: Serve, ua: UserAgent) -> None:
