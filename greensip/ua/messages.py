@@ -171,7 +171,12 @@ class IncomingMessage(ThreadBound):
         target = self.from_.uri
         if self.account is not None:
             return self.account.message(target, text, timeout=timeout, **options)
-        return self._ua.message(target, text, timeout=timeout, **options)
+        return self._ua.message(target, text, timeout=timeout, **{'flow': self._way_back, **options})
+
+    @property
+    def _way_back(self) -> Flow | None:
+        """Without a proxy between us the way that it came: phones on their own say in From who they are, not where."""
+        return self.flow if self.account is None and len(self.request.vias) == 1 else None
 
     def report(self, status: str) -> bool:
         """Tell its sender what became of it: ``displayed``, ``processed``, ``stored``, ``failed``, ``forbidden`` or
@@ -187,7 +192,7 @@ class IncomingMessage(ThreadBound):
             return False
         number = self._ua.core.random.getrandbits(64)
         answer = report(cpim, status, f'{number:016x}', time=datetime.now(UTC))
-        send_message(self._ua, self.account, self.from_.uri, answer)
+        send_message(self._ua, self.account, self.from_.uri, answer, flow=self._way_back)
         return True
 
     def __repr__(self) -> str:
@@ -353,13 +358,14 @@ def switchboard_of(ua: UserAgent) -> Switchboard:
 
 
 def send_message(ua: UserAgent, account: Account | None, target: Uri, body: Body, *, content_type: str | None = None,
-                 headers: Extra = None, owner: Any = None) -> ClientRequest:
+                 headers: Extra = None, owner: Any = None, flow: Flow | None = None) -> ClientRequest:
     """Send a MESSAGE whose answer nobody waits for, but ``owner.on_event``.  Does not block."""
     options: dict[str, Any] = {}
     if account is not None:
         options = account.options_for(target, dialog=False)
     else:
-        options['from_'] = ua._own_address(target, ())
+        options['from_'] = ua._own_address(target, (), flow)
+        options['flow'] = flow
     data, kind = body_of(body, content_type, 'text/plain')
     exchange = ua.core.request('MESSAGE', target, ua.clock.now(), headers=fields_of(headers), body=data,
                                content_type=kind, **options)

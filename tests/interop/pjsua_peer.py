@@ -1,10 +1,13 @@
 """A pjsua2 phone for the tests: plays a tone, records what it hears, does what standard input says.
 
 Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
-``bye``, ``registration``, ``message``, ``transfer`` (a REFER came in), ``transferred`` (a NOTIFY about one that it has
-sent), ``replaced``.  Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``update`` (UPDATE),
-``transfer URI``, ``connect`` (its two calls with each other), ``message URI TEXT``, ``unregister``, ``answer CODE``,
-``quit``.
+``bye``, ``registration``, ``message``, ``sent`` (a MESSAGE was answered), ``typing`` (who writes, or has stopped),
+``buddy`` (the presence of whom it watches), ``watched`` (a SUBSCRIBE came in), ``transfer`` (a REFER came in),
+``transferred`` (a NOTIFY about one that it has sent), ``replaced``.
+
+Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``update`` (UPDATE), ``transfer URI``,
+``connect`` (its two calls with each other), ``message URI TEXT``, ``typing URI yes|no``, ``watch URI``,
+``unwatch URI``, ``presence online|away|busy|offline NOTE``, ``unregister``, ``answer CODE``, ``quit``.
 """
 
 from __future__ import annotations
@@ -86,6 +89,16 @@ class Call(pjsua2.Call):
         tell('replaced')
 
 
+class Buddy(pjsua2.Buddy):
+    """Somebody whom the phone watches or writes to."""
+
+    def onBuddyState(self) -> None:
+        """Presence has come in, or has gone."""
+        info = self.getInfo()
+        tell('buddy', uri=info.uri, status=info.presStatus.status, activity=info.presStatus.activity,
+             note=info.presStatus.note, text=info.presStatus.statusText, state=info.subStateName)
+
+
 class Account(pjsua2.Account):
     """The one account of the phone."""
 
@@ -100,6 +113,18 @@ class Account(pjsua2.Account):
     def onInstantMessage(self, prm: pjsua2.OnInstantMessageParam) -> None:
         """A MESSAGE."""
         tell('message', sender=prm.fromUri, text=prm.msgBody)
+
+    def onInstantMessageStatus(self, prm: pjsua2.OnInstantMessageStatusParam) -> None:
+        """A final response to a MESSAGE."""
+        tell('sent', code=prm.code)
+
+    def onTypingIndication(self, prm: pjsua2.OnTypingIndicationParam) -> None:
+        """An isComposing document."""
+        tell('typing', sender=prm.fromUri, active=prm.isTyping)
+
+    def onIncomingSubscribe(self, prm: pjsua2.OnIncomingSubscribeParam) -> None:
+        """Somebody wants to know our presence; PJSIP lets everybody."""
+        tell('watched', sender=prm.fromUri)
 
     def onIncomingCall(self, prm: pjsua2.OnIncomingCallParam) -> None:
         """Answer as the command line says."""
@@ -119,6 +144,7 @@ class Phone:
         self.options = options
         self.calls: list[Call] = []
         self.over: list[Call] = []
+        self.buddies: dict[str, Buddy] = {}
         self.endpoint = pjsua2.Endpoint()
         self.endpoint.libCreate()
         config = pjsua2.EpConfig()
@@ -156,6 +182,9 @@ class Phone:
             account.callConfig.timerUse = 2
             account.callConfig.timerSessExpiresSec = options.timer
         account.callConfig.prackUse = options.prack
+        account.presConfig.publishEnabled = options.publish
+        if options.proxy:
+            account.sipConfig.proxies.append(options.proxy)
         self.account = Account(self)
         self.account.create(account)
         tell('ready')
@@ -172,13 +201,20 @@ class Phone:
             self.calls[-1].hangup(pjsua2.CallOpParam())
         elif verb == 'message':
             uri, _, text = argument.partition(' ')
-            buddy = pjsua2.BuddyConfig()
-            buddy.uri = uri
-            self.buddy = pjsua2.Buddy()
-            self.buddy.create(self.account, buddy)
             message = pjsua2.SendInstantMessageParam()
             message.content = text
-            self.buddy.sendInstantMessage(message)
+            self.buddy(uri).sendInstantMessage(message)
+        elif verb == 'typing':
+            uri, _, text = argument.partition(' ')
+            typing = pjsua2.SendTypingIndicationParam()
+            typing.isTyping = text == 'yes'
+            self.buddy(uri).sendTypingIndication(typing)
+        elif verb == 'watch':
+            self.buddy(argument).subscribePresence(True)
+        elif verb == 'unwatch':
+            self.buddy(argument).subscribePresence(False)
+        elif verb == 'presence':
+            self.show(*argument.partition(' ')[::2])
         elif verb == 'answer':
             parameters.statusCode = int(argument)
             self.calls[-1].answer(parameters)
@@ -196,6 +232,24 @@ class Phone:
         elif verb == 'update':
             self.calls[-1].update(parameters)
         return verb != 'quit'
+
+    def buddy(self, uri: str) -> Buddy:
+        """That of this URI."""
+        if uri not in self.buddies:
+            config = pjsua2.BuddyConfig()
+            config.uri = uri
+            self.buddies[uri] = Buddy()
+            self.buddies[uri].create(self.account, config)
+        return self.buddies[uri]
+
+    def show(self, word: str, note: str) -> None:
+        """Change the phone's own presence."""
+        presence = pjsua2.PresenceStatus()
+        presence.status = pjsua2.PJSUA_BUDDY_STATUS_OFFLINE if word == 'offline' else pjsua2.PJSUA_BUDDY_STATUS_ONLINE
+        presence.activity = {'away': pjsua2.PJRPID_ACTIVITY_AWAY, 'busy': pjsua2.PJRPID_ACTIVITY_BUSY}.get(
+            word, pjsua2.PJRPID_ACTIVITY_UNKNOWN)
+        presence.note = note
+        self.account.setOnlineStatus(presence)
 
     def run(self, seconds: float) -> None:
         """Serve events and commands until ``quit``, the end of standard input or of the time."""
@@ -226,6 +280,7 @@ class Phone:
             while self.over:
                 self.calls.remove(self.over.pop())
         self.calls.clear()
+        self.buddies.clear()
         self.account.shutdown()
         del self.account
         self.endpoint.libDestroy()
@@ -252,6 +307,8 @@ def main() -> None:
     parser.add_argument('--domain', default='127.0.0.1', help='of the address of record')
     parser.add_argument('--expires', type=int, default=300)
     parser.add_argument('--transfer', type=int, default=200, help='what to say to a REFER')
+    parser.add_argument('--publish', action='store_true', help='PUBLISH the presence')
+    parser.add_argument('--proxy', default='', help='URI that everything of the account goes through')
     parser.add_argument('--seconds', type=float, default=40)
     parser.add_argument('--log', type=int, default=0)
     options = parser.parse_args()
