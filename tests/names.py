@@ -14,7 +14,6 @@ from greensip.dialog.event import Event
 from greensip.errors import ResponseError
 from greensip.transport.keepalive import KeepAlive
 from greensip.ua import agent
-from greensip.ua.messages import IncomingMessage
 
 #: compiled classes have no source, and do not tell their arguments
 COMPILED = not str(agent.__file__).endswith('.py')
@@ -23,8 +22,9 @@ COMPILED = not str(agent.__file__).endswith('.py')
 OBJECTS: dict[str, tuple[type, ...]] = {
     'ua': (greensip.UserAgent,), 'account': (greensip.Account,), 'leg': (greensip.OutgoingLeg, greensip.IncomingLeg),
     'error': (greensip.Redirected, ResponseError), 'event': (Event,), 'group': (greensip.LegGroup,),
-    'keep_alive': (KeepAlive,), 'message': (greensip.Request, greensip.Response, IncomingMessage),
-    'alice': (greensip.Account,), 'watcher': (greensip.IncomingSubscription,), 'transfer': (greensip.Transfer,),
+    'keep_alive': (KeepAlive,), 'message': (greensip.Request, greensip.Response, greensip.IncomingMessage),
+    'alice': (greensip.Account,), 'buddy': (greensip.Buddy,), 'watcher': (greensip.IncomingSubscription,),
+    'transfer': (greensip.Transfer,),
 }
 
 def wrong(tree: ast.AST) -> Iterator[str]:
@@ -42,7 +42,9 @@ def wrong(tree: ast.AST) -> Iterator[str]:
 def known(tree: ast.AST) -> int:
     """How many of greensip's names are in it."""
     return sum((isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in OBJECTS)
-               or (isinstance(node, ast.Name) and exported(node.id)) for node in ast.walk(tree))
+               or (isinstance(node, ast.Name) and exported(node.id))
+               or (isinstance(node, ast.For) and isinstance(node.iter, ast.Name) and has(node.iter.id, '__iter__'))
+               for node in ast.walk(tree))
 
 
 def exported(name: str) -> bool:
@@ -52,7 +54,7 @@ def exported(name: str) -> bool:
 
 def has(variable: str, name: str) -> bool:
     """Whether one of the classes has it, at last as an attribute of its instances."""
-    return any(hasattr(cls, name) or name in slots(cls) for cls in OBJECTS[variable])
+    return any(hasattr(cls, name) or name in slots(cls) for cls in OBJECTS.get(variable, ()))
 
 
 def slots(cls: type) -> set[str]:

@@ -23,8 +23,7 @@ from greensip.errors import (
 )
 from greensip.sdp import Direction, parse_sdp
 from greensip.sdp import answer as answer_sdp
-from greensip.ua import Account, IncomingLeg, Leg
-from greensip.ua.messages import Inbox
+from greensip.ua import Account, Inbox, IncomingLeg, Leg
 
 from .outcome import Outcome, outcome_of, outcome_of_code
 from .session import Session, read_body
@@ -160,8 +159,13 @@ def answer(session: Session) -> Outcome:
         reader = gevent.spawn(read, ua.messages)
         scope.callback(reader.kill, block=False)
         ua.serve(handler, background=True)
+        if o.presence:
+            ua.presence = o.presence
         if o.aor:
-            tell_registration(session, scope.enter_context(open_account(session)))
+            account = scope.enter_context(open_account(session))
+            if o.presence:
+                account.presence = o.presence
+            tell_registration(session, account)
         at = [f'{point.transport.lower()}:{point.sent_by}' for point in ua.points]
         view.note(f'listening on {", ".join(at)}', places=at, uri=ua.uri)
         view.state('waiting for calls, Ctrl-C ends')

@@ -95,6 +95,8 @@ def answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seconds', type=seconds, metavar='S', help='hang up after so long')
     parser.add_argument('--sdp', metavar='FILE', help='the session description to answer with')
     parser.add_argument('--once', action='store_true', help='end with the first call')
+    parser.add_argument('--presence', metavar='STATUS',
+                        help='what to tell those who watch us: online, busy, away, offline, or an activity of RFC 4480')
     parser.add_argument('--refer', choices=('refuse', 'accept'), default='refuse',
                         help='what to do when a caller wants to transfer us (default %(default)s)')
     parser.add_argument('--timeout', type=seconds, metavar='S', help='end when nothing has ended it for so long')
@@ -183,6 +185,7 @@ Take every call at port 5060 (UDP and TCP) or where --listen says, and every MES
   greensip answer --code 486                            be busy
   greensip answer --redirect sip:bob@192.0.2.7          send them elsewhere
   greensip answer --once --seconds 10                   one call, ten seconds, and its exit status
+  greensip answer --presence busy                       for greensip watch
   greensip answer --aor sip:alice@example.com --password-file secret          what a registered phone is called for
 """, commands.answer, answer_arguments),
     Command('register', 'register an address, and stay registered', """\

@@ -121,6 +121,7 @@ def test_python_m_and_version() -> None:
     (['call', 'sip:bob@127.0.0.1', '--pcap', '/nonexistent/x'], '/nonexistent/x'),
     (['call', 'sip:bob@127.0.0.1', '--listen', 'udp:192.0.2.77:5060'], '192.0.2.77'),
     (['options', 'sip:bob@127.0.0.1', '--count', '0'], "'0' is no whole number above 0"),
+    (['answer', '--presence', 'nonsense', '--listen', 'udp:127.0.0.1:0'], 'nonsense'),
     (['answer', '--code', '180', '--listen', 'udp:127.0.0.1:0'], '--code 180 is no final response'),
 ])
 def test_mistakes_are_told_in_a_sentence(arguments: list[str], what: str) -> None:
@@ -471,6 +472,14 @@ def test_watch(bob: UserAgent) -> None:
     assert note['document'].startswith('Messages-Waiting: no') and note['package'] == 'message-summary'
     done = run('watch', uri, '--package', 'message-summary', '--seconds', '0.2', '--quiet')
     assert done.status == 0 and 'watched for 0.2 s' in done.out
+
+
+def test_watch_presence(answer: Callable[..., Any], bob: UserAgent) -> None:
+    _, port = answer('--presence', 'busy')
+    done = run('watch', f'sip:x@127.0.0.1:{port}', '--once', '--json')
+    note = next(event for event in done.events if event['event'] == 'note')
+    assert note['text'].startswith('terminated: busy') or note['text'].startswith('active: busy')
+    assert done.status == 0
 
 
 def test_watch_what_nobody_tells(bob: UserAgent) -> None:
