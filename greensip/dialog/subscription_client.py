@@ -35,7 +35,7 @@ from greensip.transaction.timers import Timer
 from .dialog import Dialog
 from .event import FAILED, FORKED, Event
 from .exchange import ClientRequest, Fields
-from .invite import CLOSING, InviteUsage
+from .invite import CLOSING, NOBODY, InviteUsage
 from .invite import TERMINATED as CALL_TERMINATED
 from .subscription import FATAL, Subscription, event_of, seconds_in
 
@@ -550,10 +550,9 @@ class ClientSubscription(Subscription):
         if exchange is not self.exchange or self.over:
             return
         self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
-        if isinstance(error, TransactionTimeout) and self.state in (PENDING, ACTIVE):
+        if isinstance(error, TransactionTimeout) and self.state in (PENDING, ACTIVE) and self._timer_n is not None:
             # "Re-subscription times out" (4.1.2): timer N is due too, unless a NOTIFY has come meanwhile.
-            if self._timer_n is not None:
-                self._end('timer N', error, now)
+            self._end('timer N', error, now)
         else:
             self._failed(error, False, now)
         if self.held is not None and not self.over and self.exchange is exchange and self.dialog is not None:
@@ -615,7 +614,7 @@ class ClientSubscription(Subscription):
         expires = state.expires
         if expires is not None and self.state != UNSUBSCRIBING:
             self._lasts(expires, now)
-        elif self.expires_at is None:
+        elif self.expires_at is None or self.expires_at <= now:
             self._lasts(self.asked or 60, now)
 
     def _terminated(self, state: SubscriptionState, request: Request, now: float) -> None:
@@ -776,6 +775,9 @@ class ClientSubscription(Subscription):
         self._stop_timers()
         self._forget_key()
         self.error = error
+        if self.exchange is not None:
+            # What is still answered is nobody's business, and no circle is left.
+            self.exchange.subject = NOBODY
         super().finish(error, now)
 
     def _forget_key(self) -> None:

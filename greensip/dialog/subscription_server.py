@@ -29,7 +29,7 @@ from greensip.transaction.timers import Timer
 from .dialog import Dialog
 from .event import FAILED, Event
 from .exchange import ClientRequest, Fields
-from .invite import InviteUsage
+from .invite import NOBODY, InviteUsage
 from .invite_server import wants_sips
 from .subscription import FATAL, Subscription, event_of, seconds_in
 
@@ -507,4 +507,7 @@ class ServerSubscription(Subscription):
                 timer.cancel()
         self._expiry = self._again = None
         self.error = error
+        if self.exchange is not None:
+            self.exchange.subject = NOBODY
+            self.exchange = None
         super().finish(error, now)

@@ -52,7 +52,7 @@ class Notifier(ThreadBound):
     ``content_type``: what the documents are; the package's own type without it.  ``expires``: seconds that are granted
     at most, ``min_expires``: at least (423).  ``max_subscribers``: more get a 503.
     ``authorize(subscription)`` must not block, and returns True to grant, False for 603, a status to refuse with, None
-    to leave it pending until ``approve`` or ``deny``.
+    to leave it pending until ``approve`` or ``deny``; or it answers by itself with ``subscription.reject(401, ...)``.
     """
 
     __slots__ = ('_documents', '_subscribers', 'authorize', 'content_type', 'count', 'expires', 'max_subscribers',
@@ -161,14 +161,14 @@ class Notifier(ThreadBound):
             watcher.reject(406)
             return
         verdict: object = True if self.authorize is None else self.authorize(watcher)
+        if watcher.state != 'resp_wait':
+            # It was answered there, such as with a challenge.
+            return
         if verdict is False:
             watcher.reject(603)
             return
         if verdict is not None and verdict is not True:
             watcher.reject(verdict if isinstance(verdict, int) else 603)
-            return
-        if watcher.state != 'resp_wait':
-            # It was answered by ``authorize``.
             return
         watcher._keeper = self
         watcher.subscription.shortest = self.min_expires
