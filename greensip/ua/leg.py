@@ -17,7 +17,7 @@ from greensip.dialog.dialog import Dialog
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest, InviteRequest
 from greensip.dialog.invite import InviteUsage, sdp_of
-from greensip.dialog.replaces import give_way
+from greensip.dialog.replaces import give_way, target_dialog_text
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import Message, NameAddr, Request, Response, parse_name_addr
 from greensip.native import mypyc_attr
@@ -32,7 +32,7 @@ from .pattern import Happening
 from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
 from .subscription import OutgoingSubscription, make_subscription, take_subscribe
-from .transfer import Referral, Transfer, TransferOutcome, accept_by_itself, refer, replacing, take_refer
+from .transfer import Referral, Transfer, TransferOutcome, accept_by_itself, is_gruu, refer, replacing, take_refer
 
 if TYPE_CHECKING:
     from .account import Account
@@ -753,15 +753,24 @@ class Leg(Mailbox):
     def subscribe(self, package: str, *, expires: int = 3600, accept: Sequence[str] | None = None,
                   event_id: str | None = None, headers: Extra = None, body: Body = None,
                   content_type: str | None = None, manual: Sequence[str] = ()) -> OutgoingSubscription:
-        """Subscribe to an event package inside the dialog of the call (RFC 6665 4.5.2), where the peer does that.
+        """Subscribe to an event package of the device that we talk to (RFC 6665 4.5).
 
-        As ``ua.subscribe``; the subscription outlives the call.  Does not block.  Raises the leg's ending, WrongState
-        when there is no dialog (yet).
+        Inside the dialog of the call; where the peer's Contact is a GRUU, in a dialog of its own with that device, and
+        with Target-Dialog (4.5.1, RFC 4538).  As ``ua.subscribe``; the subscription outlives the call.  Does not block.
+        Raises the leg's ending, WrongState when there is no dialog (yet).
         """
         self.check()
+        dialog, fields = self.usage.dialog, fields_of(headers)
+        way: dict[str, Any] = {'within': self.usage}
+        if dialog is not None and is_gruu(dialog.remote_target):
+            digest = self.usage.digest()
+            fields = [*fields, ('Target-Dialog', target_dialog_text(dialog))]
+            way = {'from_': self.local.without_param('tag'), 'to': self.remote.without_param('tag'),
+                   'contact': dialog.contact or None, 'credentials': digest.logins if digest is not None else None}
         return make_subscription(
-            self.ua, '', package, self.peer_name, strict=False, manual=manual, headers=headers, body=body,
-            content_type=content_type, accept=accept, expires=expires, event_id=event_id, within=self.usage)
+            self.ua, dialog.remote_target if dialog is not None else '', package, self.peer_name, strict=False,
+            manual=manual, headers=fields, body=body, content_type=content_type, accept=accept, expires=expires,
+            event_id=event_id, **way)
 
     def notify(self, event: str, body: Body = None, content_type: str | None = None, *, state: str = 'active',
                headers: Extra = None, timeout: float | None = None) -> Response:

@@ -207,7 +207,7 @@ class Watching(Mailbox):
         if event.kind == ENDED:
             self.finish(event)
             self.ua.on_leg_ended()
-            if self._closed:
+            if self._closed or self._unread:
                 self._retire()
         elif event.kind in (REQUEST, RESPONSE):
             if self._unread:
@@ -275,6 +275,12 @@ class OutgoingSubscription(Watching):
             self.deliver(ForkedNotice(event.time, self, other))
         else:
             super().on_event(event)
+
+    def _retire(self) -> None:
+        super()._retire()
+        if self.latest is not None:
+            # No circles.
+            self.latest.leg = None
 
     @property
     def document(self) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 import gevent
 import pytest
 
 from greensip import (
     IncomingSubscription,
     LocalHangup,
+    Mailbox,
+    Notifier,
     ResponseError,
     SubscriptionEnded,
     TransactionTimeout,
@@ -17,6 +21,7 @@ from greensip import (
     WrongState,
     wait_any,
 )
+from greensip.dialog import ClientSubscription, Dialog, ServerSubscription
 
 from .conftest import SDP, answering
 
@@ -361,3 +366,48 @@ def test_usage_errors(alice, to_bob, watchers):
     alice.close()
     with pytest.raises(WrongState):
         alice.subscribe(to_bob, 'presence')
+
+
+def test_on_the_device_of_a_call_that_has_a_gruu(net, alice, bob, to_bob, watchers):
+    """RFC 6665 4.5.1, 4.5.2: a dialog whose target is a GRUU is not shared."""
+    def answer(leg):
+        leg.usage.respond(200, bob.clock.now(), contact=f'<{to_bob};gr=1>', body=SDP)
+        bob.endpoint.flush()
+        leg.wait_ended()
+
+    bob.serve(answer, background=True)
+    with alice.call(to_bob, sdp=SDP) as leg:
+        with leg.subscribe('message-summary') as events:
+            assert events.next(timeout=5).body == YES
+            assert events.call_id != leg.call_id
+            request = watchers[0].request
+            assert str(request.uri) == f'{to_bob};gr=1'
+            value = request.get('Target-Dialog')
+            assert value.startswith(leg.call_id)
+        leg.hangup()
+        leg.wait_ended()
+
+
+def test_nothing_is_left_to_the_collector(net, alice, bob, to_bob):
+    """What is over is freed at once, on both sides."""
+    bob.events('presence', Notifier('presence'))
+
+    def once():
+        with alice.subscribe(to_bob, 'presence') as events:
+            events.next()
+            events.unsubscribe()
+
+    once()
+    net.run(40)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            once()
+        net.run(40)
+        left = [type(thing).__name__ for thing in gc.get_objects()
+                if isinstance(thing, (ClientSubscription, ServerSubscription, Dialog, Mailbox))]
+    finally:
+        gc.enable()
+    # The two doors of the user agents are mailboxes as well.
+    assert len(left) < 10, left
