@@ -476,14 +476,20 @@ class Account(Mailbox):
         """
         self.check()
         target = self.target(uri)
-        return self.ua.invite(target, **self._options(target, options, dialog=True))
+        leg = self.ua.invite(target, **self._options(target, options, dialog=True))
+        leg._account = self
+        return leg
 
     def call(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> OutgoingLeg:
         """``ua.call(uri, ...)`` in the account's name: ``invite``, and block until a 2xx comes.  Raises as ``ua.call``.
         """
-        self.check()
-        target = self.target(uri)
-        return self.ua.call(target, timeout=timeout, **self._options(target, options, dialog=True))
+        leg = self.invite(uri, **options)
+        try:
+            leg.wait_for('2xx', timeout=timeout)
+        except BaseException:
+            leg.close()
+            raise
+        return leg
 
     def request(self, method: str, uri: NameAddr | Uri | str, *, timeout: float | None = None,
                 **options: Any) -> Response:

@@ -88,11 +88,13 @@ class Redirection:
 class OutgoingLeg(Leg):
     """A call that we make.  ``ua.invite()`` returns it."""
 
-    __slots__ = ('_progress_to', '_redirection', '_transfer')
+    __slots__ = ('_account', '_progress_to', '_redirection', '_transfer')
 
     def __init__(self, ua: UserAgent, usage: ClientInvite, *, strict: bool = False, manual: Sequence[str] = (),
                  progress_to: IncomingLeg | Transfer | None = None, redirection: Redirection | None = None) -> None:
         super().__init__(ua, usage, strict=strict, manual=manual)
+        #: the account that made the call
+        self._account: Account | None = None
         self._progress_to = progress_to
         #: the REFER that asked for this call
         self._transfer = progress_to if isinstance(progress_to, Transfer) else None
@@ -118,6 +120,8 @@ class OutgoingLeg(Leg):
 
     @property
     def account(self) -> Account | None:
+        if self._account is not None or not self.ua.accounts:
+            return self._account
         uri = self.from_.uri
         return next((account for account in self.ua.accounts if account.aor.uri == uri), None)
 

@@ -422,6 +422,11 @@ def test_calls_have_the_accounts_from_credentials_and_contact(account, agent, re
         with mine.invite(net.uri('bob'), contact='<sip:me@10.1.1.1>', headers={'X-Id': '1'}) as leg:
             leg.wait_for('200')
         assert (str(seen[-1].contact), seen[-1].get('X-Id')) == ('<sip:me@10.1.1.1>', '1')
+        with mine.invite(net.uri('bob'), from_='"Anonymous" <sip:anonymous@anonymous.invalid>') as leg:
+            leg.wait_for('200')
+            assert leg.account is mine and leg.from_.display == 'Anonymous'
+        with mine.ua.invite(net.uri('bob'), from_='<sip:carol@example.com>') as leg:
+            assert leg.account is None
         assert mine.options(net.uri('bob')).code == 200
         bob.handle('MESSAGE', lambda incoming: seen.append(incoming.request))
         mine.message(net.uri('bob'), 'hello')
