@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greensip import Notifier, ParseError, ResponseError, UsageError, WrongState
-from greensip.ua.notifier import resource_of, takes
+from greensip.ua.notifier import AT_ONCE, resource_of, takes
 
 YES = b'Messages-Waiting: yes\r\n'
 NO = b'Messages-Waiting: no\r\n'
@@ -160,3 +160,16 @@ def test_a_broken_resource(voicemail):
     (('a/c', 'c/b'), 'a/b', False)])
 def test_takes(accepts, kind, expected):
     assert takes(accepts, kind) is expected
+
+
+def test_more_subscribers_than_are_told_at_once(net, alice, to_bob, voicemail):
+    """Others of the hub get their turns in between; all are told what is true in the end."""
+    everybody = [alice.subscribe(to_bob, 'message-summary') for _ in range(2 * AT_ONCE + 5)]
+    net.run(1)
+    assert voicemail.count == len(everybody)
+    voicemail.publish('bob', YES)
+    told = sum(watcher.subscription.exchange is not None for watcher in voicemail.subscribers())
+    assert told == AT_ONCE
+    voicemail.publish('bob', NO)
+    net.run(1)
+    assert {events.latest.body for events in everybody} == {NO}
