@@ -47,7 +47,7 @@ from .invite_server import ServerInvite
 from .negotiation import SDP
 from .publication import ClientPublication
 from .registration import Registration
-from .reliable import Acknowledged, sends_reliably
+from .reliable import Acknowledged, LatePrack, sends_reliably
 from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
 from .session_timer import SHORTEST, TIMER, accept_refresh, ask_for_timer, is_long_enough, parse_interval
@@ -149,6 +149,8 @@ class Core:
         self.session_timer: tuple[int, str | None] = (0, None)
         self.min_se = SHORTEST
         self.keeps_time = False
+        #: the calls that were refused before the PRACK of a reliable response came (RFC 3262 3)
+        self.late_pracks: dict[DialogId, LatePrack] = {}
         self._contacts: dict[Point, str] = {}
         self._secure_contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
@@ -335,6 +337,7 @@ class Core:
         prack: str | None = None,
         auto_prack: bool = True,
         expires: int | None = None,
+        forks: str = 'first',
     ) -> ClientInvite:
         """Call ``uri``.  The INVITE is on its way at return, unless its next hop has to be looked up first.
 
@@ -347,6 +350,8 @@ class Core:
         3262); None does what ``supported`` of the core says.  ``auto_prack=False`` leaves the PRACK to the program; so
         does a response that carries the offer.
         ``expires``: seconds after which the call is given up (13.2.1).
+        ``forks``: what becomes of a 2xx from another branch than the first: ``first`` hangs it up, with ``all`` it is
+        a call of its own, the ``exchange`` of the FORKED event (13.2.2.4).
         """
         timer = self.session_timer if session_timer is None else parse_interval(session_timer)
         if timer[0] and not self.keeps_time:
@@ -384,6 +389,8 @@ class Core:
             usage.invite.reliable = Acknowledged(auto_prack)
         if reliable != self.is_reliable:
             usage.invite.capabilities = self.other_invite_fields
+        if forks == 'all':
+            usage.forks = {}
         if expires is not None:
             usage.expiry = self.timers.add(expires, now, usage, 'expired')
         usage.invite.start(now)
@@ -865,7 +872,8 @@ class Core:
                     return
                 if self.subscriptions.on_first_notify(transaction, request, now):
                     return
-            self._refuse(transaction, 481, now)
+            late = request.method == 'PRACK' and bool(self.late_pracks) and self._take_late_prack(request)
+            self._refuse(transaction, 200 if late else 481, now)
             return
         if not dialog.in_order(request):
             self._refuse(transaction, 500, now)
@@ -880,6 +888,14 @@ class Core:
             dialog, transaction, request, now
         ):
             dialog.usage.on_request(transaction, request, now)
+
+    def _take_late_prack(self, request: Request) -> bool:
+        """RFC 3262 3: "it MUST be prepared to process PRACK requests for those outstanding responses"."""
+        late = self.late_pracks.get((request.call_id, request.to_tag or '', request.from_tag or ''))
+        if late is None or str(request.value('RAck')) != late.rack:
+            return False
+        del self.late_pracks[late.id]
+        return True
 
     def _on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """9.2: 200 to the CANCEL first; the INVITE's 487 follows it."""

@@ -19,7 +19,8 @@ RESPONSE = 'response'
 FAILED = 'failed'
 #: the usage is over, its last event: ``error`` says why
 ENDED = 'ended'
-#: another branch of a forked INVITE was answered too; it was acknowledged and hung up (RFC 3261 13.2.2.4)
+#: another branch of a forked INVITE was answered too; it was acknowledged and hung up (RFC 3261 13.2.2.4), or
+#: ``exchange`` is the usage of its own that it has become
 FORKED = 'forked'
 #: a registration has begun, was refreshed (``message`` is the 2xx), or is lost: ``error`` says why
 REGISTERED = 'registered'

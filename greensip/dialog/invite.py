@@ -813,7 +813,7 @@ class InviteUsage(Machine):
             self.session_timer.stop()
             self.session_timer = None
         if self.reliable is not None:
-            self.reliable.stop()
+            self.reliable.leave(now)
         if self.expiry is not None:
             self.expiry.cancel()
         if self.unacked is not None:

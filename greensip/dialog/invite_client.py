@@ -14,7 +14,7 @@ from greensip.message import Request, Response
 from greensip.sdp.offer_answer import Place
 
 from .dialog import Dialog
-from .event import FORKED, RESPONSE
+from .event import FORKED, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import (
     ACCEPTED,
@@ -143,7 +143,7 @@ def acknowledge_and_hang_up(usage: InviteUsage, now: float, fields: Fields) -> N
 class ClientInvite(InviteUsage):
     """The caller's half: 13.2 and 9.1."""
 
-    __slots__ = ('_digest', 'invite')
+    __slots__ = ('_digest', 'forks', 'invite')
 
     role = 'uac'
     initial = CALLING
@@ -199,6 +199,8 @@ class ClientInvite(InviteUsage):
     def __init__(self, core: Core, call_id: str, digest: Any) -> None:
         super().__init__(core, call_id)
         self._digest = digest
+        #: where each 2xx of a fork is to be a call of its own: the early dialogs that may yet be answered
+        self.forks: dict[str, Dialog] | None = None
         self.invite: InviteRequest
 
     @property
@@ -325,6 +327,8 @@ class ClientInvite(InviteUsage):
         if dialogs:
             for other in dialogs.values():
                 self.core.dialogs.pop(other.id, None)
+            if self.forks is not None:
+                self.forks.update(dialogs)
             dialogs.clear()
         if dialog is None:
             request = self.invite.request
@@ -338,10 +342,23 @@ class ClientInvite(InviteUsage):
         return dialog
 
     def turn_down(self, response: Response, now: float) -> None:
-        """A 2xx from another branch of the fork: acknowledge it and hang it up (13.2.2.4)."""
-        turn_down(self.invite, response, now)
-        self.tell(FORKED, response, now, self.invite)
+        """A 2xx from another branch of the fork: acknowledge it and hang it up, or make it a call (13.2.2.4)."""
+        if self.forks is None:
+            turn_down(self.invite, response, now)
+            self.tell(FORKED, response, now, self.invite)
+            return
+        other = ClientInvite(self.core, self.call_id, self._digest)
+        other.invite = self.invite
+        other.local_sdp = self.local_sdp
+        dialog = self.forks.pop(response.to_tag or '', None)
+        if dialog is not None:
+            dialog.usage = other
+            other.add_dialog(dialog)
+        # Told first: whoever is to own it must be there when its response is.
+        self.core.events.append(Event(FORKED, self, response, now, 0, other))
+        other.fire('2xx', response, now)
 
     def finish(self, error: Exception, now: float) -> None:
         super().finish(error, now)
-        self.invite.subject = NOBODY
+        if self.invite.subject is self:
+            self.invite.subject = NOBODY

@@ -19,12 +19,13 @@ from greensip.transaction.flow import Flow
 from greensip.transaction.layer import ServerTransaction
 from greensip.transaction.timers import Timer
 
-from .dialog import Dialog
+from .dialog import Dialog, DialogId
 
 if TYPE_CHECKING:
     from .invite import InviteUsage
 
-__all__ = ['Acknowledged', 'ReliableResponses', 'Unacknowledged', 'asks_reliability', 'has_option', 'sends_reliably']
+__all__ = ['Acknowledged', 'LatePrack', 'ReliableResponses', 'Unacknowledged', 'asks_reliability', 'has_option',
+           'sends_reliably']
 
 #: so many reliable responses of one INVITE may wait for the program's PRACK, or for that of the peer
 MOST = 64
@@ -96,6 +97,22 @@ class Acknowledged:
         """The INVITE goes out again, with another CSeq."""
         self.last.clear()
         self.waiting.clear()
+
+
+class LatePrack:
+    """The PRACK that may yet come for the last reliable response of a call that was refused meanwhile."""
+
+    __slots__ = ('id', 'rack', 'waiting')
+
+    def __init__(self, waiting: dict[DialogId, LatePrack], dialog_id: DialogId, rack: str) -> None:
+        self.waiting = waiting
+        self.id = dialog_id
+        self.rack = rack
+        waiting[dialog_id] = self
+
+    def on_timer(self, name: str, now: float) -> None:
+        """It does not come any more."""
+        self.waiting.pop(self.id, None)
 
 
 class ReliableResponses:
@@ -215,9 +232,18 @@ class ReliableResponses:
         self.success = None
 
     def stop(self) -> None:
-        """The call is over."""
+        """Nothing of it counts any more."""
         self.finish()
         self.unacknowledged = 0
+
+    def leave(self, now: float) -> None:
+        """The call is over; a PRACK that has crossed its final response gets its 200 all the same (3)."""
+        dialog = self.usage.dialog
+        if self.unacknowledged and dialog is not None:
+            core = self.usage.core
+            LatePrack(core.late_pracks, dialog.id, f'{self.unacknowledged} {self.cseq} INVITE')
+            core.timers.add(core.settings.timer_h, now, core.late_pracks[dialog.id], 'late')
+        self.stop()
 
     def _rest(self) -> None:
         if self.timer is not None:

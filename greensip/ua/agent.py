@@ -353,7 +353,7 @@ class UserAgent(Engine):
                max_forwards: int = 70, point: Point | None = None, flow: Flow | None = None,
                replaces: Any = None, joins: Any = None, session_timer: int | str | None = None,
                identity: Identity | None = None, history: Leg | bool = False,
-               prack: str | None = None, expires: int | None = None) -> OutgoingLeg:
+               prack: str | None = None, expires: int | None = None, forks: str = 'first') -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
@@ -369,6 +369,8 @@ class UserAgent(Engine):
         ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.  ``prack``: as for the user
         agent, for this call; with ``PRACK`` in ``manual`` the script acknowledges by itself (``leg.prack``).
         ``expires``: seconds after which the call is given up if it has not been answered (RFC 3261 13.2.1).
+        ``forks='all'``: when several phones answer, each is a leg, the further ones in ``leg.forks``; without it they
+        are hung up (13.2.2.4).
         ``identity``: who calls, as networks say it (RFC 3325).  ``history``: True tells where the call has been, also
         as it follows a redirection (RFC 7044); a leg goes on from there: an incoming one that is sent on to somebody
         else, or an outgoing one that was refused and is tried elsewhere.
@@ -381,6 +383,8 @@ class UserAgent(Engine):
             raise WrongState('the user agent is closed')
         if prack is not None:
             _check_prack(prack)
+        if forks not in ('first', 'all'):
+            raise UsageError(f"forks={forks!r}: 'first' or 'all'")
         if 'REFER' in manual and 'REFER' not in self.core.allow:
             self.core.configure(allow=list(dict.fromkeys([*self.core.allow, *TRANSFER_METHODS])))
         target = target_of(uri)
@@ -406,7 +410,7 @@ class UserAgent(Engine):
             'route': _routes(routes) if routes else (), 'point': point, 'flow': flow, 'credentials': credentials,
             'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
             'session_timer': session_timer, 'prack': prack if prack is not None else self.prack,
-            'auto_prack': 'PRACK' not in manual, 'expires': expires,
+            'auto_prack': 'PRACK' not in manual, 'expires': expires, 'forks': forks,
         }
         usage = self.core.invite(target, self.clock.now(), call_id=call_id, **options)
         redirection = Redirection(target, follow, options, bool(history)) if follow > 0 else None

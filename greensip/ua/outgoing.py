@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.dialog.event import RESPONSE, Event
+from greensip.dialog.event import FORKED, RESPONSE, Event
 from greensip.dialog.invite_client import ClientInvite
 from greensip.errors import GreensipError, ParseError, UsageError
 from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
@@ -88,13 +88,15 @@ class Redirection:
 class OutgoingLeg(Leg):
     """A call that we make.  ``ua.invite()`` returns it."""
 
-    __slots__ = ('_account', '_progress_to', '_redirection', '_transfer')
+    __slots__ = ('_account', '_forks', '_progress_to', '_redirection', '_transfer')
 
     def __init__(self, ua: UserAgent, usage: ClientInvite, *, strict: bool = False, manual: Sequence[str] = (),
                  progress_to: IncomingLeg | Transfer | None = None, redirection: Redirection | None = None) -> None:
         super().__init__(ua, usage, strict=strict, manual=manual)
         #: the account that made the call
         self._account: Account | None = None
+        #: the legs of the other phones that have answered
+        self._forks: list[OutgoingLeg] | None = None
         self._progress_to = progress_to
         #: the REFER that asked for this call
         self._transfer = progress_to if isinstance(progress_to, Transfer) else None
@@ -140,9 +142,29 @@ class OutgoingLeg(Leg):
 
     # -- what the core reports
 
+    @property
+    def forks(self) -> list[OutgoingLeg]:
+        """The further calls that the INVITE has led to: the other phones that have answered (``forks='all'``).
+
+        Each came with a ``forked`` event.  They end with this leg's scope, but not with its call.
+        """
+        return list(self._forks or ())
+
+    def _close(self, code: int, reason: str | None, error: GreensipError | None = None) -> None:
+        super()._close(code, reason, error)
+        for fork in self._forks or ():
+            fork._close(code, reason, error)
+
     def on_event(self, event: Event) -> None:
         if event.kind == RESPONSE and event.exchange is self._invite:
             self._on_response(event)
+        elif event.kind == FORKED and isinstance(event.exchange, ClientInvite):
+            fork = OutgoingLeg(self.ua, event.exchange, strict=self._strict, manual=self.manual)
+            fork._account = self._account
+            self._forks = [*(self._forks or ()), fork]
+            if self._closed:
+                fork._close(480, None)
+            self.deliver(event)
         else:
             super().on_event(event)
 

@@ -665,6 +665,44 @@ def test_a_fork_has_several_early_dialogs_and_one_call(world: World, alice: Part
     assert world.ladder() == ['alice -> bob: ACK', 'alice -> bob: BYE']
 
 
+def test_each_2xx_of_a_fork_may_be_a_call_of_its_own(lone: Party) -> None:
+    usage = start(lone, forks='all')
+    for tag, port in (('one', 7001), ('two', 7002)):
+        says(lone, reply(sent(lone), 180, tag=tag, extra=f'Contact: <sip:{tag}@127.0.0.1:{port}>'))
+    assert says(lone, reply(sent(lone), 200, tag='one', body=ANSWER)) == ['ACK']
+    assert says(lone, reply(sent(lone), 200, tag='two', body=OFFER)) == ['ACK']
+    event = lone.last(FORKED)
+    other = event.exchange
+    assert event.subject is usage and isinstance(other, ClientInvite) and other is not usage
+    assert usage.state == other.state == 'confirmed'
+    assert (usage.remote_sdp, other.remote_sdp, other.local_sdp) == (ANSWER, OFFER, OFFER)
+    assert [e.subject for e in lone.events if e.kind == RESPONSE and e.code == 200] == [usage, other]
+    # Repetitions are acknowledged, whoever is still there; a third one is one more call.
+    assert says(lone, reply(sent(lone), 200, tag='two', body=OFFER)) == ['ACK']
+    assert says(lone, reply(sent(lone), 200, tag='three', body=ANSWER)) == ['ACK']
+    third = lone.last(FORKED).exchange
+    # Each ends for itself.
+    assert says(lone, ask(other, 'BYE', 9)) == ['200 BYE']
+    assert (usage.state, other.state, third.state) == ('confirmed', 'terminated', 'confirmed')
+    usage.bye(lone.world.now)
+    third.bye(lone.world.now)
+    lone.world.flush()
+    assert len(lone.core.usages) == 2
+    # One that comes when the first is over is turned down.
+    lone.world.run(33)
+    assert not lone.core.usages
+
+
+def test_a_fork_that_answers_when_the_call_is_over_is_turned_down(lone: Party) -> None:
+    usage = start(lone, forks='all')
+    invite = sent(lone)
+    says(lone, reply(invite, 200, tag='one', body=ANSWER))
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    says(lone, reply(sent(lone, 'BYE'), 200))
+    assert says(lone, reply(invite, 200, tag='two', body=OFFER)) == ['ACK', 'BYE']
+
+
 def test_hostile_forks_are_bounded(world: World, alice: Party, bob: Party) -> None:
     bob.on['incoming'] = lambda event: None
     usage = call(alice, bob)

@@ -667,6 +667,34 @@ def test_a_prack_without_the_answer_that_it_should_carry(bob: Party) -> None:
     assert usage.state == 'accepted'
 
 
+@pytest.mark.parametrize('how', ['486', 'CANCEL', 'again'])
+def test_a_prack_that_crosses_the_final_response_gets_its_200(bob: Party, how: str) -> None:
+    """3: "it MUST be prepared to process PRACK requests for those outstanding responses"."""
+    _, usage = incoming(bob)
+    progress(bob, usage, body=ANSWER)
+    rseq = header(bob, 'RSeq', code=183)
+    prack = ask(usage, 'PRACK', 18, extra=f'RAck: {rseq} 17 INVITE')
+    wrong = ask(usage, 'PRACK', 19, extra=f'RAck: {rseq}1 17 INVITE')
+    if how == 'CANCEL':
+        cancel = sent_cancel(usage)
+        assert says(bob, cancel) == ['200 CANCEL', '487 INVITE']
+    else:
+        usage.respond(486, bob.world.now)
+    bob.world.run(10 if how != 'again' else 40)
+    assert not bob.core.usages and not bob.core.dialogs
+    assert says(bob, wrong) == ['481 PRACK']
+    assert says(bob, prack) == ['200 PRACK' if how != 'again' else '481 PRACK']
+    assert says(bob, ask(usage, 'PRACK', 20, extra=f'RAck: {rseq} 17 INVITE')) == ['481 PRACK']
+    assert not bob.core.late_pracks
+
+
+def sent_cancel(usage: ServerInvite) -> bytes:
+    """A CANCEL of the INVITE that made the usage."""
+    lines_ = ['CANCEL sip:bob@127.0.0.1 SIP/2.0', 'Via: SIP/2.0/UDP 127.0.0.1:5080;branch=z9hG4bKi1',
+              'From: <sip:carol@127.0.0.1>;tag=c', 'To: <sip:bob@127.0.0.1>', 'Call-ID: i1', 'CSeq: 17 CANCEL']
+    return '\r\n'.join([*lines_, 'Content-Length: 0']).encode() + b'\r\n\r\n'
+
+
 # 199
 
 

@@ -489,6 +489,33 @@ def test_early_dialogs_of_a_fork(alice, carol, net):
     net.clock.sleep(1)
 
 
+def test_several_phones_answer_and_each_is_a_leg(alice, carol, net):
+    with alice.invite(net.uri('carol'), sdp=OURS, forks='all') as leg:
+        invite = carol.expect('INVITE')
+        fork(carol, net, invite, 'one', 'two')
+        carol.respond(invite, 200, tag='one')
+        carol.respond(invite, 200, tag='two')
+        leg.wait_for('200')
+        event = leg.wait_for('forked')
+        other, = leg.forks
+        assert event.message.to_tag == 'two' and other.remote.tag == 'two' and leg.remote.tag == 'one'
+        assert other.state == leg.state == 'confirmed'
+        assert (port_of(leg.answer), port_of(other.answer)) == (7000, 7002)
+        assert set(alice.legs) == {leg, other} and other.wait_for('200')
+        net.clock.timer(0.05, lambda: carol.respond(carol.expect('INFO'), 200))
+        assert other.request('INFO').code == 200
+        leg.hangup()
+        carol.respond(carol.expect('BYE'), 200)
+        leg.wait_ended()
+        assert other.state == 'confirmed'
+    # The scope ends them all.
+    carol.respond(carol.expect('BYE'), 200)
+    net.clock.sleep(1)
+    assert other.ended
+    with pytest.raises(UsageError, match='forks='):
+        alice.invite(net.uri('carol'), forks='some')
+
+
 def test_sdp_of_a_fork_without_reliable_responses(alice, carol, net):
     with alice.invite(net.uri('carol'), sdp=OURS, prack='off') as leg:
         invite = carol.expect('INVITE')
