@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.body import parse_document
+from greensip.body import Merged, parse_document
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.subscription import Subscription, event_of
 from greensip.dialog.subscription_client import ClientSubscription
@@ -62,6 +62,11 @@ CONTENT_TYPES = {
     'refer': 'message/sipfrag;version=2.0',
     'reg': 'application/reginfo+xml',
 }
+
+#: seconds before the whole state is asked for again: a notifier that cannot count is not to be asked all the time
+PATIENCE = 32.0
+#: those whose documents may tell changes only
+PARTIAL_PACKAGES = frozenset({'conference', 'dialog', 'reg'})
 
 
 class Notification:
@@ -246,11 +251,16 @@ class Watching(Mailbox):
 class OutgoingSubscription(Watching):
     """A subscription of ours: what ``ua.subscribe`` gives.  Iterating it gives its NOTIFYs as they come."""
 
-    __slots__ = ('_name', 'latest')
+    __slots__ = ('_asked_at', '_dialog', '_name', '_whole', 'latest')
 
     def __init__(self, ua: UserAgent, subscription: ClientSubscription, name: str, *, strict: bool = False) -> None:
         super().__init__(ua, subscription, strict=strict)
         self._name = name
+        #: what several partial documents add up to, and the dialog in which they came
+        self._whole: Any = None
+        self._dialog: Any = None
+        #: when the whole of it was asked for
+        self._asked_at = -PATIENCE
         #: the NOTIFY that came last, None before the first one
         self.latest: Notification | None = None
 
@@ -264,6 +274,8 @@ class OutgoingSubscription(Watching):
             before = self.latest.state if self.latest is not None else ''
             notification = Notification(message, event.time, self, event.exchange)
             self.latest = notification
+            if message.body and notification.package in PARTIAL_PACKAGES:
+                self._add_up(notification, event.time)
             self.deliver(notification)
             state = notification.state
             if state != before and state in ('active', 'pending'):
@@ -284,8 +296,38 @@ class OutgoingSubscription(Watching):
 
     @property
     def document(self) -> Any:
-        """The latest NOTIFY's document that had one; None before the first."""
+        """The present state as the value that its type has in ``greensip.body``; None before the first NOTIFY.
+
+        Where NOTIFYs tell changes only, as those of ``dialog``, ``reg`` and ``conference`` may, it is what they add up
+        to; that of a single one is ``notify.document``.  Raises ParseError if the latest document is broken, and is
+        none of these.
+        """
+        if self._whole is not None:
+            return self._whole
         return self.latest.document if self.latest is not None else None
+
+    def _add_up(self, notification: Notification, now: float) -> None:
+        """RFC 3680 5.2, RFC 4235 4.3, RFC 4575 4.6: "the subscriber SHOULD generate a refresh request" for a document
+        that was missed."""
+        try:
+            # One of its own: it changes as others are added.
+            document = parse_document(notification.message.get('Content-Type'), notification.message.body)
+        except ParseError as error:
+            log.debug('! %r: a broken document: %s', self, error)
+            return
+        if not hasattr(document, 'apply'):
+            return
+        dialog = self.subscription.dialog
+        if dialog is not self._dialog or type(document) is not type(self._whole):
+            # Versions are counted within a subscription.
+            self._dialog, self._whole = dialog, document
+            missed = document.state == 'partial'
+        else:
+            missed = self._whole.apply(document) is Merged.INCOMPLETE
+        if (missed and self.subscription.state in ('active', 'pending') and notification.state != 'terminated'
+                and now >= self._asked_at + PATIENCE):
+            self._asked_at = now
+            self.subscription.refresh(now)
 
     def next(self, timeout: float | None = None) -> Notification:
         """Block until the next NOTIFY, and return it.  Raises as ``wait_for('NOTIFY')``."""
