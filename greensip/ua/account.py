@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .publication import Publication
     from .subscription import IncomingSubscription, OutgoingSubscription
+    from .transfer import Referral
 
 __all__ = ['Account']
 
@@ -516,6 +517,12 @@ class Account(Mailbox):
         self.check()
         target = self.target(uri)
         return self.ua.subscribe(target, package, **self._options(target, options, dialog=True))
+
+    def refer(self, uri: NameAddr | Uri | str, target: Any, **options: Any) -> Referral:
+        """``ua.refer(uri, target, ...)`` in the account's name.  Does not block; raises as that."""
+        self.check()
+        who = self.target(uri)
+        return self.ua.refer(who, target, **self._options(who, options, dialog=True))
 
     def publish(self, package: str, body: Any, **options: Any) -> Publication:
         """``ua.publish`` of the account's own state, at its own address.  Blocks and raises as that."""

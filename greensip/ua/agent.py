@@ -542,7 +542,7 @@ class UserAgent(Engine):
     def refer(self, uri: NameAddr | Uri | str, target: Any, *, from_: NameAddr | Uri | str | None = None,
               to: NameAddr | Uri | str | None = None, referred_by: Any = None, subscribe: bool = True,
               leg: Leg | None = None, headers: Extra = None, route: Sequence[str] | str = (), credentials: Any = None,
-              flow: Flow | None = None) -> Referral:
+              contact: str | None = None, flow: Flow | None = None) -> Referral:
         """Ask ``uri`` to call ``target``, outside of calls (RFC 3515), and return what is told of it.
 
         ``outcome()`` of that blocks until the outcome is known; this does not block.  ``referred_by`` and
@@ -557,7 +557,7 @@ class UserAgent(Engine):
         sender = from_ if from_ is not None else self._own_address(who, routes, flow)
         return refer_outside(self, who, target, referred_by, subscribe, leg, headers, {
             'from_': sender, 'to': to, 'route': _routes(routes) if routes else (), 'credentials': credentials,
-            'flow': flow})
+            'contact': contact, 'flow': flow})
 
     def options(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> Response:
         """Ask what ``uri`` can do (RFC 3261 11): ``request('OPTIONS', uri)``."""

@@ -32,7 +32,17 @@ from .pattern import Happening
 from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
 from .subscription import OutgoingSubscription, make_subscription, take_subscribe
-from .transfer import Referral, Transfer, TransferOutcome, accept_by_itself, is_gruu, refer, replacing, take_refer
+from .transfer import (
+    UNDECIDED,
+    Referral,
+    Transfer,
+    TransferOutcome,
+    accept_by_itself,
+    is_gruu,
+    refer,
+    replacing,
+    take_refer,
+)
 
 if TYPE_CHECKING:
     from .account import Account
@@ -424,6 +434,9 @@ class Leg(Mailbox):
         """A REFER that is about this call: the script decides (``ask``), or it is refused or accepted by itself."""
         if policy == 'ask':
             waiting = [one for one in self._unanswered or () if not getattr(one, 'answered', False)]
+            if len(waiting) >= UNDECIDED:
+                transfer.reject(500, headers={'Retry-After': '10'})
+                return
             self._unanswered = [*waiting, transfer]
         elif policy == 'accept':
             accept_by_itself(transfer)

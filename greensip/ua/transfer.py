@@ -69,6 +69,9 @@ GRACE = 4.0
 #: what of 64*T1 a script may take for its decision on a REFER: after that its transferor has given up (17.1.2.2)
 PATIENCE = 0.75
 
+#: REFERs of one call that may wait for the script's decision
+UNDECIDED = 16
+
 #: header fields that a Refer-To may put into the INVITE; the others speak for whoever sends it (RFC 3261 19.1.5)
 WELCOME = frozenset({
     'accept-contact', 'alert-info', 'call-info', 'in-reply-to', 'join', 'organization', 'priority', 'reject-contact',
@@ -300,11 +303,17 @@ def refer(leg: Leg, target: Any, referred_by: Any, subscribe: bool, inside: bool
         subscription = ua.core.refer(refer_to, now, within=usage, subscribe=subscribe, headers=fields)
     else:
         fields += [('Target-Dialog', target_dialog_text(dialog)), ('Require', 'tdialog')]
-        digest = usage.digest()
-        subscription = ua.core.refer(
-            refer_to, now, uri=dialog.remote_target, from_=leg.local.without_param('tag'),
-            to=leg.remote.without_param('tag'), subscribe=subscribe, headers=fields, contact=dialog.contact or None,
-            credentials=digest.logins if digest is not None else None)
+        options: dict[str, Any] = {'contact': dialog.contact or None}
+        account = leg.account
+        if account is not None:
+            options = account.options_for(dialog.remote_target)
+        else:
+            digest = usage.digest()
+            if digest is not None:
+                options['credentials'] = digest.logins
+        options['from_'] = leg.local.without_param('tag')
+        subscription = ua.core.refer(refer_to, now, uri=dialog.remote_target, to=leg.remote.without_param('tag'),
+                                     subscribe=subscribe, headers=[*fields, *options.pop('headers', ())], **options)
     referral = Referral(ua, subscription, leg, leg.peer_name)
     ua.endpoint.flush()
     return referral
@@ -361,6 +370,8 @@ def tags_of(message: Any) -> list[str]:
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Transfer(ThreadBound):
     """A REFER that came in: somebody wants us to call ``target``.  One decision: ``accept()`` or ``reject()``.
+
+    Whoever is accepted has calls made in our name, and at our expense (RFC 3515 5, RFC 5589 12): look at ``target``.
 
     ``leg.wait_for('REFER')`` returns it, the handler of ``ua.handle('REFER', handler)`` is called with it.  Whoever
     does not decide within 24 s has refused: the transferor would give up.  ``begin()`` and ``notify()`` are for a

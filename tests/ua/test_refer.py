@@ -297,6 +297,36 @@ def test_nobody_decides(net, alice, bob, to_carol):
         assert net.clock.now() - start < 32
 
 
+def test_a_flood_of_transfers(net, alice, bob, to_carol):
+    """What nobody decides on has a limit, and the call goes on."""
+    alice.serve(seen_by(lambda leg: leg.wait_ended()), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        referrals = [leg.refer(to_carol) for _ in range(20)]
+        codes = []
+        for referral in referrals:
+            with pytest.raises(ResponseError) as caught:
+                referral.outcome()
+            codes.append(caught.value.code)
+        assert (codes.count(500), codes.count(480)) == (4, 16)
+        assert leg.state == 'confirmed'
+        assert alice.core.counts()['subscriptions'] == 0
+
+
+def test_an_account_transfers(net, agent, bob, carol, to_carol):
+    """The REFER has its From, Contact and password."""
+    dave = agent('dave')
+    dave.handle('REFER', lambda transfer: transfer.reject(486))
+    account = bob.account('sip:bob@example.com', 's3cret', registrar='sip:10.9.9.9')
+    with pytest.raises(ResponseError) as caught:
+        account.refer(net.uri('dave'), to_carol).outcome()
+    assert caught.value.code == 486
+    request = parse_message(next(arrow for arrow in net.ladder.arrows if arrow.title == 'REFER').data)
+    assert str(request.from_.uri) == 'sip:bob@example.com'
+    assert request.get('Referred-By') == '<sip:bob@example.com>'
+    assert request.contact.uri.user == account.contact_user
+    account.close()
+
+
 def test_the_call_ends_before_anybody_has_decided(net, alice, bob, to_carol):
     transfers = []
 
