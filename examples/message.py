@@ -14,42 +14,38 @@ import signal
 import sys
 
 import gevent
-from gevent.event import AsyncResult, Event
 
-from greensip import GreensipError, IncomingRequest, UserAgent
+from greensip import GreensipError, UserAgent, WaitTimeout
 
 
 def receive(ua: UserAgent) -> None:
     """Print texts until a signal comes."""
-    def on_message(incoming: IncomingRequest) -> None:
-        request = incoming.request
-        text = request.body.decode('utf-8', 'replace')
-        print(f'{request.from_.uri}: {text}', flush=True)
-        incoming.respond(200)
-        if not text.startswith('Read: '):
-            host, port = incoming.source
-            ua.message(f'sip:{request.from_.uri.user}@{host}:{port}', f'Read: {text}', timeout=5)
-
-    stop = Event()
+    inbox = ua.messages
     for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, stop.set)
-    ua.handle('MESSAGE', on_message)
+        gevent.signal_handler(number, inbox.close)
     print('listening on', ua.uri, flush=True)
-    stop.wait()
+    for message in inbox:
+        print(f'{message.from_.uri}: {message.text}', flush=True)
+        if not message.text.startswith('Read: '):
+            try:
+                message.reply(f'Read: {message.text}', timeout=5)
+            except GreensipError as error:
+                print(f'not told: {error}', flush=True)
 
 
 def send(ua: UserAgent, uri: str, text: str) -> int:
     """Send one text, wait a moment for the answer to it."""
-    answer: AsyncResult[str] = AsyncResult()
-    ua.handle('MESSAGE', lambda incoming: answer.set(incoming.request.body.decode('utf-8', 'replace')))
+    inbox = ua.messages
     try:
         response = ua.message(uri, text, timeout=10)
     except GreensipError as error:
         print(f'not taken: {error}')
         return 1
     print(f'taken: {response.code}')
-    if answer.wait(timeout=2):
-        print(answer.get())
+    try:
+        print(inbox.next(timeout=2).text)
+    except WaitTimeout:
+        pass
     return 0
 
 

@@ -343,6 +343,26 @@ def test_message(start: Start, serve: Serve) -> None:
     receiver.wait_for_text('sip:message@.*: Grüße')
 
 
+def test_buddy(start: Start, serve: Serve) -> None:
+    bob, port = serve('buddy', '--name', 'bob', '--status', 'meeting', '--note', 'Back at four')
+    alice = start('buddy', '--name', 'alice', f'sip:bob@127.0.0.1:{port}', 'Dinner is ready')
+    bob.wait_for_text('alice: Dinner is ready')
+    alice.wait_for_text('online')
+    bob.send_signal(signal.SIGTERM)
+    printed = finished(alice).splitlines()
+    assert [line for line in printed if line not in ('delivered', 'displayed')] == [
+        'busy Back at four', 'online', 'offline']
+    assert {'delivered', 'displayed'} <= set(printed)
+    finished(bob)
+
+
+def test_buddy_who_is_not_there(start: Start, serve: Serve) -> None:
+    _, port = serve('answer')
+    buddy = start('buddy', f'sip:bob@127.0.0.1:{port}')
+    assert buddy.wait(20) == 1
+    assert 'cannot be watched: 4' in buddy.printed()
+
+
 def test_strict_test(start: Start, serve: Serve) -> None:
     _, port = serve('answer')
     printed = finished(start('strict_test', f'sip:dut@127.0.0.1:{port}'))
