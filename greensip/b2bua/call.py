@@ -428,9 +428,9 @@ class Call:
 
 
 _LEG_STATES = {
-    'calling': 'Trying', 'incoming': 'Trying', 'proceeding': 'Trying', 'early': 'Ringing', 'cancelling': 'Cancelling',
-    'accepted': 'Connected', 'confirmed': 'Connected', 'hanging up': 'Disconnected', 'closing': 'Disconnected',
-    'terminated': 'Dead',
+    'calling': 'Trying', 'incoming': 'Trying', 'proceeding': 'Trying', 'early': 'Ringing', 'answering': 'Ringing',
+    'cancelling': 'Cancelling', 'accepted': 'Connected', 'confirmed': 'Connected', 'hanging up': 'Disconnected',
+    'closing': 'Disconnected', 'terminated': 'Dead',
 }
 
 

@@ -12,7 +12,7 @@ from greensip.dialog.dialog import Dialog
 from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.errors import GreensipError, ParseError
 from greensip.message import Request, Response
-from greensip.sdp.offer_answer import OFFER_RECEIVED
+from greensip.sdp.offer_answer import OFFER_RECEIVED, Place
 
 from .fields import Body, Extra, body_of, fields_of
 from .session import answer_again, inactive_answer
@@ -91,7 +91,7 @@ def answer_prack(leg: Leg, request: Request) -> bytes:
     """
     session = leg.usage.session
     offer = sdp_of(request)
-    if session is None or session.state != OFFER_RECEIVED or not offer:
+    if session is None or session.offer_place is not Place.PRACK or session.state != OFFER_RECEIVED or not offer:
         return b''
     return answer_to(leg, offer)
 

@@ -278,9 +278,14 @@ class IncomingLeg(Leg):
         are one.
         """
         if self._ending is None and self.usage.state in ('incoming', 'early') and response.code != 199:
-            # What was reliable remains so where that can be (RFC 3262 3).
-            reliable = (True if self.ua.core.is_reliable and response.has('RSeq') and asks_reliability(self._request)
-                        else None)
+            # What was reliable remains so where that can be (RFC 3262 3).  What was not does not become so unless it
+            # must: its description is no answer yet, another phone or route may have another one.
+            reliable: bool | None = None
+            if self.ua.core.is_reliable and asks_reliability(self._request):
+                if response.has('RSeq'):
+                    reliable = True
+                elif not has_option(self._request, 'Require', '100rel'):
+                    reliable = False
             try:
                 self._transmit(response.code, response.reason, passable(response), response.body,
                                response.get('Content-Type'), reliable)

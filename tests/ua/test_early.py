@@ -650,3 +650,39 @@ def test_no_prack_ever_and_the_caller_hears_of_it(alice, bob, to_bob, net):
         with pytest.raises(ServerFailure):
             leg.wait_for('200')
     assert titles(net, 'bob').count('183 INVITE') == 7
+
+
+def test_an_unreliable_description_is_not_passed_on_as_the_answer(alice, agent, carol, net):
+    """Another phone may yet answer with another one; who requires reliable responses gets what there is."""
+    middle = agent('middle')
+
+    def handler(a):
+        with middle.invite(net.uri('carol'), sdp=a.offer, progress_to=a) as b:
+            a.answer(like=b.wait_for('200'))
+            a.wait_ended()
+
+    middle.serve(handler, background=True)
+    for mode, wanted in (('supported', [False]), ('required', [True])):
+        with alice.invite(net.uri('middle'), prack=mode) as leg:
+            invite = carol.expect('INVITE')
+            carol.respond(invite, 183, tag='one', body=THEIRS)
+            assert [leg.wait_for('183').message.has('RSeq')] == wanted
+            carol.respond(invite, 200, tag='two', body=sdp_of_port(5004))
+            leg.wait_for('200')
+            carol.expect('ACK')
+            assert port_of(leg.answer) == (5004 if mode == 'supported' else 5002)
+        carol.respond(carol.expect('BYE'), 200)
+        net.clock.sleep(1)
+
+
+def test_a_description_in_a_prack_that_means_nothing_has_no_answer(bob, carol, net):
+    bob.serve(lambda leg: (leg.ring(reliable=True), leg.wait_ended()), background=True)
+    carol.send(carol.request('INVITE', 'bob', body=SDP, Supported='100rel'), carol.to('bob'))
+    progress = carol.expect('SIP/2.0 180')
+    carol.send(carol.request('PRACK', 'bob', to_tag=progress.to_tag, cseq=2, branch='z9hG4bKp', body=OURS,
+                             RAck=f'{progress.get("RSeq")} 1 INVITE'), carol.to('bob'))
+    assert carol.expect('SIP/2.0 200').body == b''
+    carol.send(carol.request('CANCEL', 'bob'), carol.to('bob'))
+    final = carol.expect('SIP/2.0 487')
+    carol.send(carol.request('ACK', 'bob', to_tag=final.to_tag), carol.to('bob'))
+    net.clock.sleep(1)
