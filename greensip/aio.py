@@ -16,8 +16,8 @@
 
 greensip runs on a gevent hub in an OS thread of its own (``Hub``); nothing is patched, and nothing here blocks the
 event loop.  What belongs to that hub reaches the program as an ``AsyncProxy``: its verbs are awaited, and so are its
-attributes, ``await leg.state``.  Messages, events, numbers and errors come as they are.  ``async with`` and
-``async for`` work where ``with`` and ``for`` do in a script.
+attributes, ``await leg.state``.  Messages, events, numbers and errors come as they are; the leg of an event is a
+proxy.  ``async with`` and ``async for`` work where ``with`` and ``for`` do in a script.
 
 Handlers may be coroutine functions: ``ua.serve(handler, background=True)`` with ``async def handler(leg)`` runs each as
 a task of the event loop, and the end of the task ends its call.  A plain function runs in the hub as a script of
@@ -35,6 +35,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,7 +47,7 @@ from greensip import ua as blocking
 from greensip.errors import UsageError, WrongState
 from greensip.ua.deadline import current_deadline, deadline, inherited
 from greensip.ua.later import later
-from greensip.ua.threads import BOUND, Proxy, unwrap
+from greensip.ua.threads import BOUND, CARRIERS, Proxy, Seen, unwrap
 
 __all__ = ['AsyncProxy', 'Bridge', 'Hub', 'LegGroup', 'UserAgent', 'wait_any']
 
@@ -367,6 +368,8 @@ def wrapped(hub: Hub, value: Any) -> Any:
     """What an event loop gets to see of ``value``."""
     if isinstance(value, BOUND):
         return AsyncProxy(hub, value)
+    if isinstance(value, CARRIERS):
+        return Seen(value, partial(wrapped, hub))
     if type(value) in (list, tuple):
         return type(value)(wrapped(hub, item) for item in value)
     if type(value) is dict:
@@ -378,7 +381,7 @@ def unwrapped(hub: Hub, value: Any) -> Any:
     """What ``value`` stands for in the hub; a coroutine function becomes a function that a greenlet can call."""
     if isinstance(value, AsyncProxy):
         return value._target
-    if isinstance(value, Proxy):
+    if isinstance(value, (Proxy, Seen)):
         return unwrap(value)
     if type(value) in (list, tuple):
         return type(value)(unwrapped(hub, item) for item in value)

@@ -29,7 +29,7 @@ from greensip.native import mypyc_attr
 from .deadline import current_deadline, deadline, inherited
 from .engine import Engine, TimerHandle, sole_engine, thread_ident, wrong_thread
 from .pattern import NOTHING, Happening, Matcher, Pattern, compile_patterns
-from .threads import Proxy, ThreadBound, run_in_hub
+from .threads import Carrier, Proxy, ThreadBound, run_in_hub
 
 __all__ = ['After', 'Mailbox', 'Notice', 'Watch', 'after', 'fresh', 'wait_any',
            'wait_on', 'wait_watches']
@@ -44,7 +44,7 @@ REMEMBERED = 2 * 24
 NEVER = float('inf')
 
 
-class Notice:
+class Notice(Carrier):
     """An event that is no message: ``hold``, ``dtmf`` (``detail`` is the digit), ``ended`` (``error`` says why)."""
 
     __slots__ = ('detail', 'error', 'label', 'leg', 'time')

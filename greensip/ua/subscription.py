@@ -41,7 +41,7 @@ from greensip.transaction.flow import Flow
 from .fields import Body, Extra, body_of, fields_of
 from .mailbox import Mailbox, Notice
 from .pattern import WORDS
-from .threads import ThreadBound
+from .threads import Carrier
 
 if TYPE_CHECKING:
     from .agent import UserAgent
@@ -69,7 +69,7 @@ PATIENCE = 32.0
 PARTIAL_PACKAGES = frozenset({'conference', 'dialog', 'reg'})
 
 
-class Notification:
+class Notification(Carrier):
     """A NOTIFY: what a subscription is about (RFC 6665 4.1.3): ``message`` is the request, ``leg`` the subscription."""
 
     __slots__ = ('_document', 'exchange', 'label', 'leg', 'message', 'time')
@@ -380,7 +380,7 @@ class OutgoingSubscription(Watching):
         self.ua.endpoint.flush()
 
 
-class ForkedNotice(ThreadBound):
+class ForkedNotice(Carrier):
     """Another branch of the fork has answered: ``subscription`` is the one with it (RFC 6665 4.1.4)."""
 
     __slots__ = ('label', 'leg', 'subscription', 'time')

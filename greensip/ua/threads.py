@@ -6,25 +6,27 @@
 
 A proxy has the verbs and attributes of what it stands for.  Each use runs in a greenlet of the owner's hub; the
 calling thread waits on a native lock.  Arguments that are proxies arrive as the objects they stand for; results that
-belong to the hub come back as proxies; messages, events and numbers as they are.  What can be iterated can be iterated
-from there too, each step in the hub; ``leg.data = 7`` assigns there.  A ``with deadline(...)`` of the
-calling thread holds there too.
+belong to the hub come back as proxies; messages and numbers as they are, events too, but for the leg in them.  What can
+be iterated can be iterated from there too, each step in the hub; ``leg.data = 7`` assigns there.  A ``with
+deadline(...)`` of the calling thread holds there too.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any
 
+from greensip.dialog.event import Event
 from greensip.native import mypyc_attr
 from greensip.transport.keepalive import KeepAlive
 
 from .deadline import current_deadline, deadline, inherited
 from .engine import Engine, thread_ident
 
-__all__ = ['BOUND', 'Proxy', 'ThreadBound', 'run_in_hub', 'unwrap', 'wrap']
+__all__ = ['BOUND', 'CARRIERS', 'Carrier', 'Proxy', 'Seen', 'ThreadBound', 'run_in_hub', 'unwrap', 'wrap']
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -34,8 +36,44 @@ class ThreadBound:
     __slots__ = ()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Carrier:
+    """Base of plain values that know a leg, such as events: other threads see them as ``Seen``."""
+
+    __slots__ = ()
+
+
 #: what belongs to a hub and so leaves it as a proxy only
 BOUND = (ThreadBound, Engine, KeepAlive)
+#: what leaves it as it is, but for the leg in it
+CARRIERS = (Carrier, Event)
+
+
+class Seen:
+    """An event as another thread sees it: what it says as it is, its leg as a proxy."""
+
+    __slots__ = ('_carrier', '_wrap')
+
+    def __init__(self, carrier: Any, wrap: Callable[[Any], Any]) -> None:
+        self._carrier = carrier
+        self._wrap = wrap
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return self._wrap(getattr(self._carrier, name))
+
+    def __dir__(self) -> list[str]:
+        return [name for name in dir(self._carrier) if not name.startswith('_')]
+
+    def __eq__(self, other: object) -> bool:
+        return unwrap(other) is self._carrier
+
+    def __hash__(self) -> int:
+        return hash(id(self._carrier))
+
+    def __repr__(self) -> str:
+        return repr(self._carrier)
 
 
 class Proxy:
@@ -151,6 +189,8 @@ def wrap(engine: Engine, value: Any) -> Any:
     """What another thread gets to see of ``value``."""
     if isinstance(value, BOUND):
         return Proxy(engine, value)
+    if isinstance(value, CARRIERS):
+        return Seen(value, partial(wrap, engine))
     if type(value) in (list, tuple):
         return type(value)(wrap(engine, item) for item in value)
     if type(value) is dict:
@@ -162,6 +202,8 @@ def unwrap(value: Any) -> Any:
     """What ``value`` stands for."""
     if type(value) is Proxy:
         return value._target
+    if type(value) is Seen:
+        return value._carrier
     if type(value) in (list, tuple):
         return type(value)(unwrap(item) for item in value)
     return value

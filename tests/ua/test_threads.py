@@ -12,12 +12,13 @@ import pytest
 import greensip
 import greensip.ua
 from greensip.errors import Busy, UsageError, WaitTimeout, WrongState, WrongThread, response_error
+from greensip.ua.agent import UserAgent
 from greensip.ua.deadline import deadline
 from greensip.ua.engine import Engine
 from greensip.ua.group import LegGroup
 from greensip.ua.later import NotThere
-from greensip.ua.mailbox import after, wait_any
-from greensip.ua.threads import BOUND, Proxy, ThreadBound, unwrap, wrap
+from greensip.ua.mailbox import Notice, after, wait_any
+from greensip.ua.threads import BOUND, Carrier, Proxy, Seen, ThreadBound, unwrap, wrap
 
 from .conftest import Line, answering
 
@@ -191,13 +192,13 @@ def test_wait_any_refuses_a_proxy_of_something_else(board):
 #: the pure layers: what they export knows no hub
 PURE = ('message', 'sdp', 'body', 'transaction', 'dialog')
 #: what else other threads get as it is: what blocks nobody, and what works on proxies as on what they stand for
-VALUES = {'After', 'Hunt', 'Identity', 'Notice', 'Notification', 'deadline'}
+VALUES = {'After', 'Hunt', 'Identity', 'deadline'}
 #: the door itself
 DOORS = {'Proxy'}
 
 
 def is_value(cls):
-    return (issubclass(cls, (tuple, enum.Enum, BaseException)) or dataclasses.is_dataclass(cls)
+    return (issubclass(cls, (tuple, enum.Enum, BaseException, Carrier)) or dataclasses.is_dataclass(cls)
             or cls.__module__.split('.')[1] in PURE or cls.__name__ in VALUES | DOORS)
 
 
@@ -213,28 +214,65 @@ def test_every_public_class_is_bound_to_its_thread_or_a_value(module):
     assert [name for name, bound in both if bound] == []
 
 
-def test_what_a_call_shows_to_another_thread_is_a_proxy_or_a_value(alice, bob, net, to_bob):
-    """Every attribute of a user agent, of both legs of a call and of a group, in use."""
+def test_what_objects_show_to_another_thread_are_proxies_or_values(alice, bob, net, to_bob):
+    """Every attribute of what a script can have in its hands, in use: none comes out raw."""
+    notifier = greensip.Notifier('message-summary')
+    bob.events('message-summary', notifier)
+    notifier.publish(to_bob, b'Messages-Waiting: no\r\n')
+    bob.presence = 'busy'
     bob.serve(answering, background=True)
     leg = alice.call(to_bob, timeout=5)
-    group = LegGroup(leg, engine=alice)
+    events = alice.subscribe(to_bob, 'message-summary')
+    notify = events.next(timeout=5)
+    buddy = alice.buddy(to_bob)
+    buddy.subscribe(timeout=5)
+    account = alice.account('sip:alice@10.9.9.9')
+    shown = [(alice, alice), (alice, leg), (bob, bob.legs[0]), (alice, LegGroup(leg, engine=alice)), (alice, events),
+             (alice, notify), (bob, notifier.subscribers()[0]), (alice, buddy), (alice, account),
+             (alice, alice.messages)]
 
     def look():
         found, raw = 0, []
-        for proxy in (Proxy(alice, alice), Proxy(alice, leg), Proxy(bob, bob.legs[0]), Proxy(alice, group)):
+        for owner, target in shown:
+            proxy = wrap(owner, target)
             for name in dir(proxy):
                 try:
                     value = getattr(proxy, name)
-                except (NotThere, AttributeError):
+                except (NotThere, AttributeError, UsageError):
                     continue
                 found += 1
                 items = value if isinstance(value, (list, tuple)) else [value]
-                raw += [name for item in items if isinstance(item, BOUND)]
+                raw += [f'{type(target).__name__}.{name}' for item in items if isinstance(item, BOUND)]
         return found, raw
 
     with net.clock.held():
         found, raw = in_thread(look)
-    assert found > 100 and raw == []
+    buddy.close()
+    account.close()
+    events.close()
+    leg.close()
+    assert found > 300 and raw == []
+
+
+def test_iteration_of_events_from_another_thread():
+    """``for notify in events`` and ``for message in ua.messages`` run outside of the hub."""
+    def script(safe, bob, inbox, uri):
+        with safe.subscribe(uri, 'message-summary') as events:
+            bodies = []
+            for notify in events:
+                bodies.append(notify.body)
+                if len(bodies) == 2:
+                    break
+                bob.post(notifier.publish, uri, b'two')
+        return bodies, next(iter(inbox)).text
+
+    with UserAgent('udp:127.0.0.1:0') as alice, UserAgent('udp:127.0.0.1:0', name='bob') as bob:
+        notifier = greensip.Notifier('message-summary')
+        bob.events('message-summary', notifier)
+        notifier.publish(bob.uri, b'one')
+        inbox = bob.messages
+        alice.message(bob.uri, 'hello', timeout=5)
+        assert in_thread(script, alice.from_thread(), bob, Proxy(bob, inbox), bob.uri) == ([b'one', b'two'], 'hello')
 
 
 def test_iterating_indexing_and_assigning(board):
@@ -267,6 +305,19 @@ def test_iterating_indexing_and_assigning(board):
     lines, length, true, item, mood = in_thread(script)
     assert [type(line) for line in lines] == [Proxy] * 3 and [unwrap(line).name for line in lines][2] == 'busy 2'
     assert (length, true, item, mood, target.mood) == (3, True, 1, 'busy', 'busy')
+
+
+def test_the_leg_of_an_event_is_a_proxy(board, later):
+    def script():
+        one, two = board.from_thread().pair()
+        board.post(later, 1, unwrap(two).happen, 180)
+        event = wait_any(one.on('180'), two.on('180'), timeout=5)
+        return type(event), event.label, type(event.leg), event.leg == two, event.leg == one, unwrap(event) == event
+
+    assert in_thread(script) == (Seen, 180, Proxy, True, False, True)
+    assert Seen(Notice('x', time=0.0), repr) != Seen(Notice('x', time=0.0), repr)
+    with pytest.raises(AttributeError):
+        _ = Seen(Notice('x', time=0.0), repr)._engine
 
 
 def test_mappings_of_legs_are_proxies_too(board):
