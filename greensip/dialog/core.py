@@ -578,7 +578,7 @@ class Core:
             raise WrongState('the dialog of the request is over')
         if request.method == 'SUBSCRIBE':
             self._allow_method('SUBSCRIBE')
-        return ServerSubscription(self, transaction, dialog, usage if isinstance(usage, InviteUsage) else None)
+        return ServerSubscription(self, transaction, dialog, usage if isinstance(usage, InviteUsage) else None, now)
 
     def publish(
         self,

@@ -144,7 +144,12 @@ class ServerSubscription(Subscription):
     )
 
     def __init__(
-        self, core: Core, transaction: ServerTransaction, dialog: Dialog | None, within: InviteUsage | None
+        self,
+        core: Core,
+        transaction: ServerTransaction,
+        dialog: Dialog | None,
+        within: InviteUsage | None,
+        now: float,
     ) -> None:
         request = transaction.request
         method = request.method
@@ -186,6 +191,8 @@ class ServerSubscription(Subscription):
         self.error: Exception | None = None
         self._expiry: Timer | None = None
         self._again: Timer | None = None
+        # The subscriber waits no longer (4.2.1.1, timer F), so neither do we.
+        self._expiry = core.timers.add(core.settings.transaction_time, now, self, 'unanswered')
         core.subscriptions.living.add(self)
 
     @staticmethod
@@ -271,6 +278,8 @@ class ServerSubscription(Subscription):
             raise WrongState(f'cannot reject: the subscription is {self.state}')
         if code < 300:
             raise UsageError(f'{code} is no refusal')
+        if not self._is_open:
+            raise WrongState(f'the {self.method} has been answered')
         self.respond(self.transaction, code, now, headers=headers, to_tag=self._new_tag(), reason=reason)
         self.fire('refuse', SubscriptionEnded('rejected'), now)
 
@@ -302,11 +311,20 @@ class ServerSubscription(Subscription):
 
     def close(self, now: float) -> None:
         if self.state == RESP_WAIT:
-            self.reject(now, 480)
+            if self._is_open:
+                self.reject(now, 480)
+            else:
+                # The program has answered without us.
+                self.fire('refuse', SubscriptionEnded('rejected'), now)
         elif self.state in (PENDING, ACTIVE):
             self.terminate(now, 'noresource' if self.method == 'REFER' else 'deactivated')
 
     # -- pieces
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether what began it has no final response yet."""
+        return self.transaction.state in (State.TRYING, State.PROCEEDING)
 
     def _new_tag(self) -> str | None:
         return None if self._request.to_tag else self.core.new_tag()
@@ -335,7 +353,7 @@ class ServerSubscription(Subscription):
             raise WrongState(f'cannot accept: the subscription is {self.state}')
         if not 200 <= code < 300:
             raise UsageError(f'{code} does not accept anything')
-        if self.transaction.state not in (State.TRYING, State.PROCEEDING):
+        if not self._is_open:
             raise WrongState(f'the {self.method} has been answered')
         request, core = self._request, self.core
         if not subscription:
@@ -380,7 +398,7 @@ class ServerSubscription(Subscription):
     def _lasts(self, seconds: int, now: float) -> None:
         self.expires_at = now + seconds
         timer = self._expiry
-        if timer is None or timer.target is None or timer.deadline > self.expires_at:
+        if timer is None or timer.target is None or timer.name != 'expired' or timer.deadline > self.expires_at:
             if timer is not None:
                 timer.cancel()
             self._expiry = self.core.timers.add(float(seconds), now, self, 'expired')
@@ -488,7 +506,11 @@ class ServerSubscription(Subscription):
     # -- time
 
     def on_timer(self, name: str, now: float) -> None:
-        """``expired``, ``again``."""
+        """``expired``, ``again``, ``unanswered``."""
+        if name == 'unanswered':
+            if self.state == RESP_WAIT:
+                self.close(now)
+            return
         if name == 'again':
             self._again = None
             if self.exchange is None and self.state in (PENDING, ACTIVE):

@@ -1304,6 +1304,37 @@ def test_closing_in_each_state(pair, world):
     pair.idle()
 
 
+def test_nobody_decides(pair, world):
+    """4.2.1.1: "notifiers MUST NOT wait for a user response"; whoever forgets keeps nothing for it."""
+    pair.bob.on.clear()
+    pair.subscribe()
+    world.run(0.1)
+    server = pair.bob.core.incoming_subscription(pair.bob.last('request').exchange, world.now)
+    world.run(33)
+    assert server.over
+    with pytest.raises(WrongState):
+        server.accept(world.now)
+    pair.idle()
+
+
+def test_somebody_else_has_decided(pair, world):
+    """The program answers with ``core.respond``."""
+    pair.bob.on.clear()
+    pair.subscribe()
+    world.run(0.1)
+    transaction = pair.bob.last('request').exchange
+    server = pair.bob.core.incoming_subscription(transaction, world.now)
+    pair.bob.core.respond(transaction, 403, world.now)
+    world.run(0.1)
+    for verb in (lambda: server.reject(world.now, 480), lambda: server.accept(world.now)):
+        with pytest.raises(WrongState):
+            verb()
+    server.close(world.now)
+    assert server.over
+    assert pair.error().code == 403
+    pair.idle()
+
+
 def test_every_arrow_was_walked(request, walked):
     """Kept last: together the stories above go along each row."""
     here = [item for item in request.session.items if item.path == request.path]
