@@ -772,3 +772,86 @@ def test_from_another_thread(net, alice, bob, carol, to_carol):
         assert isinstance(wrap(bob, referral), Proxy)
         assert referral.outcome().ok
         assert 'alice' in repr(referral)
+
+
+# -- races
+
+def test_each_transfers_the_other(net, alice, agent, carol, to_carol):
+    """Two REFERs cross; each is taken."""
+    dave = agent('dave', refer='ask')
+    carol.serve(answering, background=True)
+    outcomes = []
+
+    def story(leg):
+        referral = leg.refer(to_carol)
+        other = leg.wait_for('REFER').accept()
+        other.wait_for('200')
+        outcomes.append(referral.outcome(timeout=20).code)
+        net.run(5)
+        leg.close()
+        other.close()
+
+    alice.serve(lambda leg: (leg.answer(), leg.wait_for('ACK'), story(leg)), background=True)
+    leg = dave.call(net.uri('alice'))
+    net.run(0.005)
+    story(leg)
+    net.run(10)
+    assert outcomes == [200, 200]
+
+
+def test_the_transferee_leaves_the_call_at_once(net, alice, bob, carol, to_carol):
+    """RFC 5589 6: the NOTIFYs go on in the dialog of the call that is over (RFC 5057)."""
+    def story(leg):
+        with leg.wait_for('REFER').accept() as other:
+            leg.hangup()
+            other.wait_for('200')
+            other.wait_ended()
+
+    alice.serve(seen_by(story), background=True)
+    carol.serve(lambda leg: (leg.ring(), net.run(2), leg.answer(), leg.wait_ended()), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        assert leg.transfer(to_carol).ok
+        assert leg.ended
+    for one in carol.legs:
+        one.hangup()
+    net.run(1)
+
+
+def test_the_notify_is_lost(net, alice, bob, carol, to_carol):
+    """It is repeated (RFC 3261 17.1.2), and so is the REFER's 200."""
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(answering, background=True)
+    with bob.call(net.uri('alice')) as leg:
+        net.loss = 0.3
+        try:
+            assert leg.transfer(to_carol, timeout=60).ok
+        finally:
+            net.loss = 0.0
+    net.run(40)
+
+
+def test_a_user_agent_closes_in_the_middle(net, agent, alice, carol, to_carol):
+    alice.serve(seen_by(transferee), background=True)
+    carol.serve(lambda leg: (leg.ring(), leg.wait_ended()), background=True)
+    dave = agent('dave')
+    leg = dave.call(net.uri('alice'))
+    referral = leg.refer(to_carol)
+    referral.wait_for('NOTIFY')
+    dave.close()
+    assert referral.outcome(timeout=10).code in (100, 180)
+    net.run(40)
+    for one in [*alice.legs, *carol.legs]:
+        one.hangup()
+    net.run(5)
+
+
+@pytest.mark.parametrize(('answers', 'code'), [(True, 200), (False, 487)])
+def test_the_new_leg_is_closed_at_once(net, alice, bob, carol, to_carol, answers, code):
+    """The transferor is told what the INVITE came to: a 200 that crossed the CANCEL is one."""
+    alice.serve(seen_by(lambda leg: (leg.wait_for('REFER').accept().close(), leg.wait_ended())), background=True)
+    carol.serve(answering if answers else lambda leg: (leg.ring(), leg.wait_ended()), background=True)
+    with bob.call(net.uri('alice')) as leg:
+        assert leg.transfer(to_carol).code == code
+        net.run(1)
+        assert carol.legs == []
+    net.run(1)

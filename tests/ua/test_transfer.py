@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from greensip import Busy, Declined, LegGroup, LocalHangup, Replaced, ResponseError, UsageError, WrongState
+from greensip import (
+    Busy,
+    Declined,
+    LegGroup,
+    LocalHangup,
+    RemoteHangup,
+    Replaced,
+    ResponseError,
+    UsageError,
+    WrongState,
+)
 from greensip.ua.agent import SUPPORTED
 
 from .conftest import SDP, answering, sdp_of_port
@@ -232,3 +242,126 @@ def test_the_remote_target(net, alice, bob, to_bob):
         assert leg.remote_target == ''
         leg.wait_for('200')
         assert leg.remote_target == bob.uri
+
+
+# -- races
+
+@pytest.mark.parametrize('who', ['bob', 'alice'])
+def test_replaced_in_the_middle_of_a_reinvite(net, alice, bob, carol, to_bob, who):
+    """RFC 3261 15.1.2: what is open in the call that ends gets its 487, or is cancelled."""
+    def handler(leg):
+        leg.answer(SDP)
+        if leg.replaces is None and who == 'bob':
+            net.run(2)
+            with pytest.raises(Replaced):
+                leg.reinvite(SDP)
+            raise Replaced
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.invite(to_bob, sdp=SDP, manual=('INVITE',)) as old:
+        old.wait_for('200')
+        if who == 'alice':
+            bob.legs[0].manual = ('INVITE',)
+            old.spawn(lambda leg: leg.reinvite(SDP))
+        net.run(2.5)
+        with carol.call(to_bob, replaces=old):
+            net.run(1)
+            assert old.ended
+            assert len(bob.legs) == 1
+    net.run(1)
+
+
+def test_two_want_the_same_place(net, agent, alice, bob, carol, to_bob):
+    dave = agent('dave')
+    bob.serve(lambda leg: (net.run(0.5), leg.answer(), leg.wait_ended()), background=True)
+    with alice.call(to_bob) as old:
+        one, other = carol.invite(to_bob, replaces=old), dave.invite(to_bob, replaces=old)
+        one.wait_for('200')
+        # Both had found the call; who answers second has nobody to replace any more, and is a call of its own.
+        other.wait_for('200')
+        assert isinstance(old.wait_ended().error, RemoteHangup)
+        one.close()
+        other.close()
+        net.run(1)
+    net.run(1)
+
+
+def test_both_hang_up_at_once(net, alice, bob, carol, to_bob):
+    """The peer's BYE crosses the one that says it was replaced."""
+    bob.serve(answering, background=True)
+    with alice.call(to_bob) as old:
+        peer, = bob.legs
+        new = carol.invite(to_bob, replaces=old)
+        net.run(0.005)
+        old.hangup()
+        new.wait_for('200')
+        net.run(1)
+        assert isinstance(peer.error, Replaced)
+        assert isinstance(old.error, LocalHangup)
+        new.close()
+    net.run(1)
+
+
+def test_the_replacement_waits_for_its_prack(net, alice, bob, carol, to_bob):
+    """RFC 3262 3: the 2xx is held back until then, and so the old call lasts."""
+    def handler(leg):
+        if leg.replaces is not None:
+            leg.progress(183, sdp=SDP, reliable=True)
+        leg.answer(SDP)
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.call(to_bob, sdp=SDP) as old:
+        net.run(1)
+        net.ladder.clear()
+        with carol.call(to_bob, replaces=old, sdp=SDP):
+            net.run(1)
+            assert old.ended
+            net.ladder.expect("""
+                carol -> bob: INVITE
+                bob -> carol: 183
+                carol -> bob: PRACK
+                bob -> carol: 200 PRACK
+                bob -> carol: 200 INVITE
+                bob -> alice: BYE
+                carol -> bob: ACK
+                alice -> bob: 200 BYE
+            """)
+
+
+def test_a_replacement_that_is_cancelled(net, alice, bob, carol, to_bob):
+    def handler(leg):
+        if leg.replaces is None:
+            leg.answer()
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.call(to_bob) as old:
+        with carol.invite(to_bob, replaces=old) as new:
+            new.wait_for('100', timeout=5)
+        net.run(1)
+        assert old.state == 'confirmed'
+
+
+def test_a_replacement_without_an_offer(net, alice, bob, carol, to_bob):
+    """A late offer: what we offer is the session of the call that is replaced."""
+    bob.serve(lambda leg: (leg.answer(sdp_of_port(5000) if leg.replaces is None else None), leg.wait_ended()),
+              background=True)
+    with alice.call(to_bob, sdp=SDP) as old, carol.invite(to_bob, replaces=old, sdp=b'') as new:
+        new.wait_for('200')
+        assert b'm=audio 5000 ' in new.answer
+        new.ack(SDP)
+        net.run(1)
+        assert old.ended
+    net.run(1)
+
+
+def test_nothing_in_common_with_the_session_that_is_replaced(net, alice, bob, carol, to_bob):
+    bob.serve(lambda leg: (leg.answer(SDP if leg.replaces is None else None), leg.wait_ended()), background=True)
+    video = SDP.replace(b'm=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000',
+                        b'm=video 4000 RTP/AVP 99\r\na=rtpmap:99 H264/90000')
+    with alice.call(to_bob, sdp=SDP) as old, carol.call(to_bob, replaces=old, sdp=video) as new:
+        assert b'm=video 0 ' in new.answer
+        net.run(1)
+        assert old.ended
