@@ -264,6 +264,35 @@ def test_parameters_and_header_fields(account, registrar):
     assert registrar.requests[0].contact.uri.user == 'line7'
 
 
+def test_a_script_that_registers_and_takes_calls(agent, registrar, net):
+    registrar.digest = DigestServer('example.com', b'secret')
+    net.resolver.names['pbx.example.com'] = [net.address('registrar')]
+    ua, bob = agent('alice'), agent('bob')
+    heard = []
+
+    def ivr(leg):
+        leg.ring()
+        leg.answer()
+        heard.append(str(leg.account.aor.uri))
+        leg.wait_ended()
+
+    def script():
+        with ua.account('sip:alice@example.com', password='s3cret', registrar='sip:pbx.example.com') as alice:
+            alice.register()                                # 401, 423 handled; refreshed while the block lasts
+            while True:
+                ua.accept().spawn(ivr)
+
+    task = gevent.spawn(script)
+    net.run(10_000)
+    for _ in range(2):
+        with bob.call(str(next(iter(registrar.bindings)))) as leg:
+            leg.hangup()
+    assert heard == ['sip:alice@example.com'] * 2
+    task.kill()
+    net.run(5)
+    assert registrar.bindings == {}
+
+
 # -- un-registering
 
 def test_unregister_blocks_until_it_is_answered(account, registrar):
