@@ -20,6 +20,7 @@ from greensip.b2bua.options import Options
 from greensip.b2bua.payloads import FilteringAgent
 from greensip.b2bua.routes import usable_routes
 from greensip.b2bua.transfer import carry_out
+from greensip.b2bua.trunk import Trunks
 from greensip.dialog.session_timer import SHORTEST
 from greensip.errors import SetupError, TransportError, UsageError
 from greensip.transaction.flow import Point, hostport
@@ -74,6 +75,7 @@ class B2bua:
         self.cdr: CdrFile | None = None
         self.control: CommandSocket | None = None
         self.keep_alive: KeepAlive | None = None
+        self.trunks: Trunks | None = None
         # Only a script can hold the hub for long.
         self.ua = _open(options, network=network, clock=clock, watchdog=0.1 if handler is not None else None)
         try:
@@ -87,6 +89,7 @@ class B2bua:
         if options.keepalive_ans or options.keepalive_orig:
             self.keep_alive = KeepAlive(self.ua, options.keepalive_ans, options.keepalive_orig)
         self._check_transports()
+        self.trunks = self._open_trunks()
         #: our host as a URI has it
         self.host = hostport(self.ua.host, None)
         #: where a call that comes from there has been here before
@@ -94,6 +97,16 @@ class B2bua:
             point.address, point.advertised, *((host, point.address[1]) for host in self._hosts(point)))}
         #: the time of day at the zero of the user agent's clock
         self.wall = time.time() - self.ua.clock.now()
+
+    def _open_trunks(self) -> Trunks | None:
+        """Those to register at."""
+        if not self.options.register:
+            return None
+        try:
+            return Trunks(self.ua, self.options.register, self.routes)
+        except SetupError:
+            self.close()
+            raise
 
     def _check_transports(self) -> None:
         """Refuse routes that ask for a transport which no place is there to send from."""
@@ -127,6 +140,8 @@ class B2bua:
             self.ua.handle('REFER', self._on_refer)
         self.ua.serve(self._handle, max_legs=self.options.max_calls, background=True,
                       screen=None if self.options.accept_ips is None else self._screen)
+        if self.trunks is not None:
+            self.trunks.start()
         for point in self.ua.points:
             log.info('= listening on %s:%s', point.transport.lower(), hostport(*point.address))
         if self.options.acct_enable and self.cdr is None:
@@ -148,6 +163,9 @@ class B2bua:
             self.disconnect_all()
             return
         self.stopping = True
+        if self.trunks is not None:
+            # No calls come from there any more.
+            self.trunks.close()
         log.info('= stopping, %d calls left', len(self.calls))
         gevent.spawn(self._stop)
 
@@ -161,6 +179,8 @@ class B2bua:
         self.stopping = True
         for call in list(self.calls.values()):
             call.hang_up('shutdown')
+        if self.trunks is not None:
+            self.trunks.close()
         self.ua.close()
         for _ in range(100):
             # The programs of the calls write their records when they are run next.

@@ -33,6 +33,7 @@ from greensip.message import SipUri
 from greensip.message.grammar import quote
 from greensip.transaction.flow import Flow, hostport
 from greensip.ua import Bridge, IncomingLeg, Leg, LegGroup, OutgoingLeg
+from greensip.ua.fields import fields_of
 
 if TYPE_CHECKING:
     from greensip.b2bua.app import B2bua
@@ -158,6 +159,8 @@ class Call:
         self.cli: str | None = from_.uri.user
         self.name: str | None = from_.display
         self.cld: str | None = invite.uri.user
+        if b2bua.trunks is not None:
+            self.cld = b2bua.trunks.dialled(caller) or self.cld
         if b2bua.translate_in is not None:
             self.cld = b2bua.translate_in(self.cld)
         max_forwards = invite.max_forwards
@@ -225,11 +228,33 @@ class Call:
             options['flow'] = self.caller.flow
         if route.user is not None:
             options['credentials'] = (route.user, route.password)
+        if b2bua.trunks is not None:
+            self._in_name_of_trunk(route, options)
         if b2bua.prack is not None:
             options['prack'] = self.prack
         if b2bua.follow:
             options['follow'] = b2bua.follow
         return options
+
+    def _in_name_of_trunk(self, route: Route, options: dict[str, Any]) -> None:
+        """Give the INVITE what a trunk wants of those who have registered there."""
+        trunks = self.b2bua.trunks
+        account = trunks.account_of(route) if trunks is not None else None
+        if account is None:
+            return
+        found = account.options_for(options['uri'])
+        own: Any = account.aor.uri
+        cli, _, _ = self.sent
+        name = route.cnam if route.cnam_given else self.name
+        found['from_'] = f'{display_part(name)}<sip:{user_part(cli or own.user)}{hostport(own.host, own.port)}>'
+        found['headers'] = [*fields_of(found.get('headers')), *options['headers']]
+        if 'route' in options or 'flow' in options:
+            # The route has a way of its own.
+            found.pop('route', None)
+            found.pop('flow', None)
+        if route.user is not None:
+            found.pop('credentials', None)
+        options.update(found)
 
     @property
     def prack(self) -> str:

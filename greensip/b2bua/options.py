@@ -23,6 +23,7 @@ from greensip.b2bua.access import AccessList
 from greensip.b2bua.control import socket_address
 from greensip.b2bua.routes import OWN_HEADERS, parse_route
 from greensip.b2bua.translate import Translation
+from greensip.b2bua.trunk import parse_trunk
 from greensip.dialog.session_timer import SHORTEST
 from greensip.errors import ParseError, SetupError, UsageError
 from greensip.transport.base import Listen
@@ -257,6 +258,10 @@ OPTIONS: tuple[Option, ...] = (
            "-T 's/^[+]//;s/-//g'"),
     _sippy('pass_headers', _ROUTES, header_names, (), 'header fields that pass from the caller to the callee',
            '-h X-Account,X-Trunk'),
+    Option('register', _ROUTES, parse_trunk, (), 'a trunk to register at, aor=URI,user=NAME,password=TEXT,'
+           'registrar=URI,proxy=URI,expires=SECONDS, of which only aor is needed; calls for it come in, and routes to its'
+           ' host are called in its name; repeatable',
+           "--register 'aor=sip:alice@example.com,password=s3cret' -s example.com", repeats=True),
     Option('redirect', _ROUTES, choice('pass', 'follow'), 'pass', 'what happens to a 3xx: it is passed to the caller,'
            ' or followed to its Contacts before the next route is tried', '--redirect follow'),
     _sippy('hide_call_id', _ROUTES, flag, False, "use a hash instead of the caller's Call-ID on the way out", '-H'),
