@@ -259,7 +259,7 @@ OPTIONS: tuple[Option, ...] = (
     _sippy('pass_headers', _ROUTES, header_names, (), 'header fields that pass from the caller to the callee',
            '-h X-Account,X-Trunk'),
     Option('register', _ROUTES, parse_trunk, (), 'a trunk to register at, aor=URI,user=NAME,password=TEXT,'
-           'registrar=URI,proxy=URI,expires=SECONDS, of which only aor is needed; calls for it come in, and routes to its'
+           'registrar=URI,proxy=URI,expires=SECONDS, of which only aor is needed; calls for it come in, routes to its'
            ' host are called in its name; repeatable',
            "--register 'aor=sip:alice@example.com,password=s3cret' -s example.com", repeats=True),
     Option('redirect', _ROUTES, choice('pass', 'follow'), 'pass', 'what happens to a 3xx: it is passed to the caller,'

@@ -66,7 +66,7 @@ def test_a_call_to_the_trunk(rig: Any, registrar: Any, phone: Any) -> None:
         invite = phone.ua.calls.invite
         assert str(invite.from_.uri) == 'sip:alice@example.com' and leg.answer == sdp_of_port(6000)
         assert invite.contact is not None
-    assert '407 INVITE' in titles(rig, 'reg', 'b2b')
+    assert '401 INVITE' in titles(rig, 'reg', 'b2b')
 
 
 def test_a_trunk_that_is_lost_and_comes_back(rig: Any, registrar: Any, caplog: Any) -> None:
