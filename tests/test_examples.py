@@ -336,6 +336,26 @@ def test_account(start: Start, serve: Serve, ua: UserAgent) -> None:
         assert leg.wait_for('4xx', timeout=10).code == 404
 
 
+def test_presence_server(serve: Serve, ua: UserAgent) -> None:
+    server, port = serve('presence_server', '--allow', 'alice')
+    alice = f'sip:alice@127.0.0.1:{port}'
+    with ua.subscribe(alice, 'presence') as events:
+        assert events.next(timeout=5).body == b''
+        with ua.publish(alice, 'presence', '<presence/>', timeout=5) as publication:
+            assert events.next(timeout=5).text == '<presence/>'
+            publication.update('<other/>', timeout=5)
+            assert events.next(timeout=5).text == '<other/>'
+        assert events.next(timeout=5).body == b''
+        server.wait_for_text(r'tester watches alice \(presence\)')
+        server.wait_for_text('alice publishes')
+        with ua.subscribe(f'sip:carol@127.0.0.1:{port}', 'presence') as refused, pytest.raises(Forbidden):
+            refused.next(timeout=5)
+        with pytest.raises(NotFound):
+            ua.publish(f'sip:carol@127.0.0.1:{port}', 'presence', '<presence/>', timeout=5)
+        assert server.stop() == 0
+        assert events.next(timeout=5).reason == 'deactivated'
+
+
 def test_message(start: Start, serve: Serve) -> None:
     receiver, port = serve('message')
     printed = finished(start('message', f'sip:bob@127.0.0.1:{port}', 'Grüße'))

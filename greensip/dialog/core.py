@@ -34,7 +34,7 @@ from greensip.message.digest import DigestClient
 from greensip.message.multipart import walk
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow, Hop, Point
-from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, TransactionLayer
+from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, State, TransactionLayer
 from greensip.transaction.settings import Settings
 from greensip.transaction.timers import Timers
 
@@ -572,6 +572,8 @@ class Core:
         request = transaction.request
         if request.method not in ('SUBSCRIBE', 'REFER'):
             raise UsageError(f'{request.method} asks for no subscription')
+        if transaction.state not in (State.TRYING, State.PROCEEDING):
+            raise WrongState(f'the {request.method} has been answered')
         usage = transaction.user
         dialog = self._dialog_of(request) if request.to_tag else None
         if request.to_tag and dialog is None:
