@@ -11,7 +11,8 @@ Fixtures: ``sip_ua``, a user agent on the loopback whose legs are strict; ``sip_
 ``sip_ladder``, everything that they said; ``sip_network``, a network in memory with time that jumps, for tests of
 programs that are built with greensip.  ``@pytest.mark.sip(...)`` gives the options of the user agents.
 
-A test that fails shows the ladder of its messages; ``--sip-ladder`` shows it for each test.  What is left of calls is
+A test that fails shows its own lines (``--full-trace``: greensip's, too) and the ladder of its messages;
+``--sip-ladder`` shows that for each test.  What is left of calls is
 hung up at the end of the test.
 """
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from greensip.testing.network import Network
     from greensip.testing.strict import StrictUserAgent
 
-__all__ = ['pytest_addoption', 'pytest_configure', 'pytest_runtest_makereport', 'sip_dut', 'sip_ladder', 'sip_network',
-           'sip_ua', 'sip_user_agent']
+__all__ = ['hide_frames', 'pytest_addoption', 'pytest_configure', 'pytest_runtest_makereport', 'sip_dut', 'sip_ladder',
+           'sip_network', 'sip_ua', 'sip_user_agent', 'was_meant']
 
 #: where a test's user agents listen unless they are told
 LISTEN = 'udp:127.0.0.1:0'
@@ -54,10 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the ladder to what is shown of a test."""
-    report = yield
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[
+        None, pytest.TestReport, pytest.TestReport]:
+    """Add the ladder to what is shown of a test, and leave out how greensip came to raise what it raised."""
     ladder = item.stash.get(LADDER, None)
+    if ladder is not None and call.excinfo is not None:
+        hide_frames(call.excinfo)
+    report = yield
     if ladder is not None and report.when == 'call' and ladder.arrows:
         if report.failed:
             report.sections.append(('SIP ladder', str(ladder)))
@@ -66,6 +70,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             if reporter is not None:
                 reporter.write_line(f'\n{item.nodeid}\n{ladder}')
     return report
+
+
+def hide_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """The line of the test matters, not those of greensip behind it; unless the mistake is greensip's own."""
+    for entry in excinfo.traceback:
+        variables = entry.frame.f_globals
+        if str(variables.get('__name__')).startswith('greensip.'):
+            # pytest looks at the variables of each frame, and of its module.
+            variables['__tracebackhide__'] = was_meant
+
+
+def was_meant(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Whether an exception is one of those that greensip raises for scripts."""
+    from greensip.errors import GreensipError
+
+    return isinstance(excinfo.value, GreensipError)
 
 
 @pytest.fixture

@@ -64,6 +64,26 @@ def test_a_strict_leg_fails_a_test_and_its_ladder_is_shown(run: Run) -> None:
     assert ' 180 INVITE -' in printed
 
 
+def test_only_lines_of_the_test_are_shown(run: Run) -> None:
+    text = CALL + '''
+    def test_lazy(sip_user_agent):
+        with call(sip_user_agent) as leg:
+            leg.wait_for('200', timeout=2)
+    '''
+    printed = run(text)
+    assert 'mailbox.py' not in printed and "leg.wait_for('200', timeout=2)" in printed
+    assert 'UnexpectedMessage' in printed
+    assert 'mailbox.py' in run(text, '--full-trace')
+    printed = run('''
+    def test_mistake_of_ours(sip_ua):
+        def broken(*args):
+            raise KeyError('ours')
+        sip_ua.core.invite = broken
+        sip_ua.invite(sip_ua.uri)
+    ''')
+    assert 'agent.py' in printed and 'KeyError' in printed
+
+
 def test_the_ladder_of_each_test_if_asked_for(run: Run) -> None:
     printed = run(CALL + '''
     def test_exact(sip_user_agent):
