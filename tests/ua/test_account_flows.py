@@ -6,7 +6,7 @@ import gevent
 import pytest
 from benchmarks.certificates import Authority
 
-from greensip import Account, Backoff, Unauthorized, UserAgent
+from greensip import Account, Backoff, ConnectError, TransportError, Unauthorized, UserAgent
 from greensip.registrar import MemoryUsers, Registrar
 
 PASSWORDS = {'alice': 's3cret', 'bob': 'b0b'}
@@ -144,3 +144,46 @@ def test_rfc3665_2_1_over_tls_with_sips(site):
                 incoming.hangup()
                 leg.wait_ended(timeout=10)
                 incoming.wait_ended(timeout=10)
+
+
+@pytest.mark.parametrize('site', ['tcp:127.0.0.1:0'], indirect=True)
+def test_two_flows_lead_to_one_phone(site):
+    """RFC 5626: a binding for each flow, one call for both, and a call by way of the other when one has failed."""
+    with UserAgent('tcp:127.0.0.1:0', 'tcp:127.0.0.1:0', name='registrar', watchdog=None) as there, \
+            Registrar(there, domains=['example.com'], users=MemoryUsers('example.com', PASSWORDS)) as registrar, \
+            phone(site) as one, phone(site) as two:
+        gevent.spawn(registrar.run)
+        doors = [f'sip:{point.sent_by};transport=tcp' for point in there.points]
+        with one.account('sip:alice@example.com', PASSWORDS['alice'], outbound=doors,
+                         backoff=Backoff(base=30.0)) as alice, \
+                two.account('sip:bob@example.com', PASSWORDS['bob'], route=f'<{doors[0]};lr>') as bob:
+            alice.register(timeout=10)
+            while [registration.state for registration in alice.registrations] != ['registered'] * 2:
+                gevent.sleep(0.01)
+            bob.register(timeout=10)
+            assert sorted(binding.reg_id for binding in registrar.lookup('alice@example.com')) == [1, 2]
+            taken = []
+            for _ in range(2):
+                with bob.invite('alice') as leg:
+                    incoming = one.accept(timeout=10)
+                    taken.append(incoming.flow.remote)
+                    incoming.answer()
+                    leg.wait_for('200', timeout=10)
+                    incoming.wait_for('ACK', timeout=10)
+                    assert one.legs == [incoming]
+                    leg.hangup()
+                    incoming.wait_ended(timeout=10)
+                # The flow that it came by breaks: the account has the other one still.
+                (ours,) = [connection for connection in one.endpoint.transports[0].connections.values()
+                           if connection.flow.remote == incoming.flow.remote]
+                door = next(transport for transport in there.endpoint.transports
+                            if transport.point.address == incoming.flow.remote)
+                (theirs,) = [connection for connection in door.connections.values()
+                             if connection.flow.remote == ours.socket.getsockname()]
+                theirs.finish(ConnectError('the test is so unkind'))
+                if len(taken) == 1:
+                    while alice.registrations[0].is_bound and alice.registrations[1].is_bound:
+                        gevent.sleep(0.01)
+                    assert alice.registered
+            assert sorted(taken) == sorted(point.address for point in there.points)
+            assert isinstance(alice.wait_for('lost', timeout=10).error, TransportError)
