@@ -17,9 +17,10 @@ from .messages import Inbox, IncomingMessage
 from .notifier import Notifier
 from .outgoing import OutgoingLeg
 from .publication import EventStateCompositor, Publication
+from .referral import Referral, TransferOutcome
 from .subscription import IncomingSubscription, Notification, OutgoingSubscription
 from .threads import Proxy
-from .transfer import Referral, Transfer, TransferOutcome
+from .transfer import Transfer
 
 __all__ = [
     'ANONYMOUS', 'Account', 'After', 'Bridge', 'Buddy', 'Cause', 'EventStateCompositor', 'Hunt', 'Identity', 'Inbox',

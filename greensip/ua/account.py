@@ -44,8 +44,8 @@ from .reply import Reply, wait_reply
 if TYPE_CHECKING:
     from .agent import UserAgent
     from .publication import Publication
+    from .referral import Referral
     from .subscription import IncomingSubscription, OutgoingSubscription
-    from .transfer import Referral
 
 __all__ = ['Account']
 

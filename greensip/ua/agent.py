@@ -44,10 +44,12 @@ from .incoming import IncomingLeg
 from .leg import SDP, Leg
 from .mailbox import Gate, Mailbox, Notice
 from .messages import Inbox, switchboard_of
+from .naming import history_fields, naming_fields
 from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
 from .pattern import WORDS
 from .presence import Presentity, presentity_of
 from .publication import Publication, make_publication
+from .referral import Referral, refer_outside
 from .reply import Reply, wait_reply
 from .session import inactive_offer
 from .subscription import (
@@ -58,7 +60,7 @@ from .subscription import (
     take_subscribe,
 )
 from .threads import ThreadBound
-from .transfer import Referral, Transfer, history_fields, naming_fields, on_outside_refer, refer_outside
+from .transfer import Transfer, on_outside_refer
 from .watchdog import Watchdog, watch_hub
 from .workers import Task
 

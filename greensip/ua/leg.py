@@ -29,20 +29,11 @@ from .info import info_fields, package_of, packages_of
 from .later import later
 from .mailbox import Mailbox, Notice
 from .pattern import Happening
+from .referral import Referral, TransferOutcome, is_gruu, refer, replacing
 from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
 from .subscription import OutgoingSubscription, make_subscription, take_subscribe
-from .transfer import (
-    UNDECIDED,
-    Referral,
-    Transfer,
-    TransferOutcome,
-    accept_by_itself,
-    is_gruu,
-    refer,
-    replacing,
-    take_refer,
-)
+from .transfer import UNDECIDED, Transfer, accept_by_itself, take_refer
 
 if TYPE_CHECKING:
     from .account import Account
@@ -707,7 +698,9 @@ class Leg(Mailbox):
         others).  A 491 is waited out and tried again.  Raises what ``request`` raises, WrongState while another offer
         has no answer yet.
         """
-        return self.request('UPDATE', headers=headers, body=sdp, content_type=SDP, timeout=timeout)
+        response = self.request('UPDATE', headers=headers, body=sdp, content_type=SDP, timeout=timeout)
+        self._note_packages(response)
+        return response
 
     def message(self, text: Body, *, content_type: str = 'text/plain', headers: Extra = None,
                 timeout: float | None = None) -> Response:
