@@ -66,6 +66,11 @@ def finished(peer: peers.Peer, timeout: float = 20.0) -> str:
 Serve = Callable[..., tuple[peers.Peer, int]]
 
 
+def test_no_example_has_the_name_of_a_module() -> None:
+    """Python finds the folder of a script before its own library: an operator.py would break every other example."""
+    assert {name.removesuffix('.py') for name in NAMES} & {*sys.stdlib_module_names, 'gevent', 'greensip'} == set()
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_help_is_the_docstring(start: Start, name: str) -> None:
     if name == 'sippy_legacy.py':
@@ -264,7 +269,7 @@ def test_operator(serve: Serve, start: Start, refer: Any) -> None:
     with UserAgent('udp:127.0.0.1:0', name='caller', refer=refer) as caller, \
             UserAgent('udp:127.0.0.1:0', name='expert') as expert:
         expert.serve(lambda leg: (leg.answer(), leg.wait_ended()), background=True)
-        operator, port = serve('operator', expert.uri)
+        operator, port = serve('switchboard', expert.uri)
         with caller.call(f'sip:x@127.0.0.1:{port}', timeout=5) as leg:
             if refer == 'ask':
                 with leg.wait_for('REFER', timeout=10).accept() as other:
@@ -279,7 +284,7 @@ def test_operator(serve: Serve, start: Start, refer: Any) -> None:
 
 def test_operator_without_an_expert(serve: Serve, free_port: Callable[[], int]) -> None:
     answer, answering = serve('answer')
-    operator, port = serve('operator', f'sip:expert@127.0.0.1:{free_port()}', '--otherwise',
+    operator, port = serve('switchboard', f'sip:expert@127.0.0.1:{free_port()}', '--otherwise',
                            f'sip:desk@127.0.0.1:{answering}')
     with UserAgent('udp:127.0.0.1:0', name='caller', refer='ask') as caller, \
             caller.call(f'sip:x@127.0.0.1:{port}', timeout=5) as leg, \

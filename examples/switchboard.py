@@ -1,6 +1,6 @@
 """An operator: answer a call, ask the expert, and connect the two of them.
 
-    python examples/operator.py sip:expert@127.0.0.1:5080 --otherwise sip:desk@127.0.0.1:5082
+    python examples/switchboard.py sip:expert@127.0.0.1:5080 --otherwise sip:desk@127.0.0.1:5082
 
 The caller is put on hold while the expert is called.  If the expert answers, the caller's phone is told to take the
 operator's place (an attended transfer); if not, it is told to call somebody else (a blind one).  A caller whose phone
