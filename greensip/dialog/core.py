@@ -578,8 +578,8 @@ class Core:
         dialog = self._dialog_of(request) if request.to_tag else None
         if request.to_tag and dialog is None:
             raise WrongState('the dialog of the request is over')
-        if request.method == 'SUBSCRIBE':
-            self._allow_method('SUBSCRIBE')
+        # What a REFER began may be refreshed and ended by SUBSCRIBE too (RFC 3515 2.4.4).
+        self._allow_method('SUBSCRIBE')
         return ServerSubscription(self, transaction, dialog, usage if isinstance(usage, InviteUsage) else None, now)
 
     def publish(

@@ -161,6 +161,9 @@ class ServerSubscription(Subscription):
             if event is None:
                 # 4.2.1.1; PINT, which had no Event (4.2.3), is not spoken here.
                 raise ParseError('a SUBSCRIBE without Event', status=489)
+            if event.package == 'refer':
+                # RFC 3515 2.4.4: "REFER is the only mechanism that can create a subscription to event refer"
+                raise ParseError('a SUBSCRIBE for what no REFER has begun', status=403)
             package, event_id = event.package, event.id
             request.expires  # noqa: B018  a broken one is refused before anything is made of it
         if dialog is not None:

@@ -416,7 +416,7 @@ class Leg(Mailbox):
         elif method == 'NOTIFY':
             # RFC 6665 4.1.3: those of our subscriptions do not come here.
             core.respond(transaction, 481, now)
-        elif method == 'SUBSCRIBE' and self.ua._packages:
+        elif method == 'SUBSCRIBE':
             take_subscribe(self.ua, event, self.ua._packages)
         else:
             core.respond(transaction, 501, now)

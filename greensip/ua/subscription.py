@@ -463,14 +463,17 @@ class IncomingSubscription(Watching):
         return tuple(kind.essence for kind in self._request.values('Accept'))
 
     def accept(self, body: Body = None, content_type: str | None = None, *, expires: int | None = None,
-               headers: Extra = None, code: int = 200) -> None:
+               headers: Extra = None, code: int = 200, repeats: bool = True) -> None:
         """Grant it: 200, and at once a NOTIFY with ``body``.  Does not block.
 
-        ``expires``: so many seconds at most.  ``headers`` are those of the NOTIFY.  Raises WrongState when it has been
-        answered, WrongThread.
+        ``expires``: so many seconds at most.  ``headers`` are those of the NOTIFY.  A refresh is answered with the
+        latest document once more; ``repeats=False`` leaves that to the script, which waits for ``'SUBSCRIBE'`` and has
+        to notify soon, such as of the full state where the latest document was a partial one.  Raises WrongState when
+        it has been answered, WrongThread.
         """
         data, kind = self._document(body, content_type)
         self.ua.check_thread()
+        self.subscription.repeats = repeats
         self.subscription.accept(self.ua.clock.now(), expires, code, body=data, content_type=kind,
                                  headers=fields_of(headers))
         self.ua.endpoint.flush()
@@ -540,8 +543,9 @@ def take_subscribe(ua: UserAgent, event: Event, handlers: dict[str, Any]) -> Non
     try:
         found = event_of(message)
         handler = handlers.get(found.package) if found is not None else None
-        if handler is None:
-            core.respond(transaction, 489, now, headers=(('Allow-Events', ', '.join(handlers)),))
+        if handler is None and (found is None or found.package != 'refer'):
+            fields = (('Allow-Events', ', '.join(handlers)),) if handlers else ()
+            core.respond(transaction, 489, now, headers=fields)
             return
         subscription = core.incoming_subscription(transaction, now)
     except ParseError as error:
