@@ -83,7 +83,8 @@ class Account(Mailbox):
 
     ``aor`` is such as ``sip:alice@example.com``, also with a display name.  ``password``, and ``username`` where that
     is not the user part of the address; ``credentials`` instead of both for several realms.
-    ``registrar``: the URI to register at, or several that are tried in turn; the host of ``aor`` without it.
+    ``registrar``: the URI to register at, or several that are tried in turn; the host of ``aor`` without it.  What goes
+    to the own domain, such as ``call('100')``, goes there as well, if there is neither ``route`` nor Service-Route.
     ``expires``: for how many seconds we ask.  ``contacts``: addresses to register instead of our own, or beside it
     (None stands for our own).  ``params``: header parameters of our own contact, such as ``{'q': '0.7'}``.
     ``contact_user``: its user part.  ``headers``: further header fields of REGISTER.
@@ -601,7 +602,7 @@ class Account(Mailbox):
         if self._credentials is not None:
             made['credentials'] = self._credentials
         if options.get('flow') is None and not options.get('route'):
-            route = self._route(first)
+            route = self._route(first, target)
             if route:
                 made['route'] = route
             if first.is_bound and first.outbound_active and first.flow is not None:
@@ -613,11 +614,20 @@ class Account(Mailbox):
                 made['headers'] = [('Supported', ', '.join(first.options)), *fields_of(options.pop('headers', None))]
         return {**made, **{name: value for name, value in options.items() if value is not None}}
 
-    def _route(self, first: Registration) -> tuple[str, ...]:
-        """RFC 3608 6.1: the Service-Route, behind the proxy through which the registrar is reached."""
+    def _route(self, first: Registration, target: Uri) -> tuple[str, ...]:
+        """RFC 3608 6.1: the Service-Route, behind the proxy through which the registrar is reached.
+
+        Without either our own domain is reached where it was said to be: at the registrar.
+        """
         hops = tuple(text if '<' in text else f'<{text}>' for text in (first.route if first.is_bound
                                                                        else first.place.route))
         service = first.service_route
+        if not service and not hops:
+            own: Any = self.aor.uri
+            registrar: Any = parse_uri(first.place.registrar)
+            inside = isinstance(target, SipUri) and (target.host.lower(), target.port) == (own.host.lower(), own.port)
+            if inside and (registrar.host, registrar.port, registrar.params) != (own.host, own.port, {}):
+                return (loose_route(registrar),)
         if not service or not hops:
             return service or hops
         return service if _same_hop(hops[-1], service[0]) else (*hops, *service)

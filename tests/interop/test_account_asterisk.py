@@ -17,9 +17,8 @@ def account(ua: UserAgent, asterisk: lab.Asterisk, user: str, password: str = 's
 @pytest.mark.parametrize('transport', ['udp', 'tcp'])
 def test_register_call_and_be_called(asterisk: lab.Asterisk, transport: str) -> None:
     place = f'{transport}:127.0.0.1:0'
-    way = f'<sip:127.0.0.1:{asterisk.port};transport={transport};lr>'
     with UserAgent(place, name='one') as one, UserAgent(place, name='two') as two, \
-            account(one, asterisk, 'alice', route=way) as alice, account(two, asterisk, 'bob', route=way) as bob:
+            account(one, asterisk, 'alice') as alice, account(two, asterisk, 'bob') as bob:
         for mine in (alice, bob):
             response = mine.register(timeout=10)
             assert response.code == 200 and mine.expires in (3599, 3600)

@@ -497,6 +497,23 @@ def test_a_bare_user_is_one_of_the_own_domain(account):
             mine.target('sip:')
 
 
+def test_the_own_domain_is_reached_at_the_registrar(account, alice, registrar, agent, net):
+    pbx = agent('pbx')
+    seen = []
+    pbx.serve(lambda leg: (seen.append(leg.invite), leg.reject(486)), background=True)
+    with account(registrar=net.uri('pbx')) as mine:
+        for uri in ('100', 'sip:100@example.com'):
+            with pytest.raises(ResponseError):
+                mine.call(uri)
+        for invite in seen:
+            assert str(invite.uri) == 'sip:100@example.com'
+            assert invite.get('Route') == f'<{net.uri("pbx").replace("pbx@", "")};lr>'
+        # Others are where they are.
+        assert 'route' not in mine.options_for('sip:100@example.net')
+    with alice.account(f'sip:alice@{net.address("registrar")}') as mine:
+        assert 'route' not in mine.options_for('100')
+
+
 def test_the_service_route_is_taken(account, registrar, agent, net):
     proxy = agent('proxy')
     seen = []
