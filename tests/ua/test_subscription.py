@@ -23,6 +23,7 @@ from greensip import (
     wait_any,
 )
 from greensip.dialog import ClientSubscription, Dialog, ServerSubscription
+from greensip.testing import Network
 
 from .conftest import SDP, answering
 
@@ -448,3 +449,28 @@ def test_nothing_is_left_to_the_collector(net, alice, bob, to_bob):
         assert left() <= before + 2
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_a_network_that_loses_a_third(seed):
+    """Each loss is made good by somebody: what is true in the end is known in the end, and nothing is left."""
+    with Network(seed=seed, delay=0.02, jitter=0.05, loss=0.33, duplicate=0.1) as net:
+        bob = net.user_agent('bob', watchdog=None)
+        presence = Notifier('presence')
+        bob.events('presence', presence)
+        watchers = [net.user_agent(name, watchdog=None) for name in ('w1', 'w2', 'w3')]
+        everybody = [ua.subscribe(net.uri('bob'), 'presence', expires=120) for ua in watchers]
+        for number in range(10):
+            presence.publish('bob', f'{number}')
+            net.run(7)
+        # Whoever was not heard of for too long has begun anew by now, or does so when his refresh is due.
+        net.run(300)
+        presence.publish('bob', 'last')
+        net.run(60)
+        assert [events.latest.text for events in everybody] == ['last'] * 3
+        for events in everybody:
+            events.close()
+        net.run(100)
+        for ua in (bob, *watchers):
+            assert not any(ua.core.counts().values()), ua.core.counts()
+        assert presence.count == 0
