@@ -2,8 +2,8 @@
 
 Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
 ``bye``, ``registration``, ``message``, ``sent`` (a MESSAGE was answered), ``typing`` (who writes, or has stopped),
-``buddy`` (the presence of whom it watches), ``watched`` (a SUBSCRIBE came in), ``transfer`` (a REFER came in),
-``transferred`` (a NOTIFY about one that it has sent), ``replaced``.
+``buddy`` (the presence of whom it watches), ``watched`` (a SUBSCRIBE came in), ``mwi`` (of waiting messages),
+``transfer`` (a REFER came in), ``transferred`` (a NOTIFY about one that it has sent), ``replaced``.
 
 Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``update`` (UPDATE), ``transfer URI``,
 ``connect`` (its two calls with each other), ``message URI TEXT``, ``typing URI yes|no``, ``watch URI``,
@@ -122,6 +122,10 @@ class Account(pjsua2.Account):
         """An isComposing document."""
         tell('typing', sender=prm.fromUri, active=prm.isTyping)
 
+    def onMwiInfo(self, prm: pjsua2.OnMwiInfoParam) -> None:
+        """A NOTIFY about waiting messages."""
+        tell('mwi', state=prm.state, text=prm.rdata.wholeMsg.partition('\r\n\r\n')[2])
+
     def onIncomingSubscribe(self, prm: pjsua2.OnIncomingSubscribeParam) -> None:
         """Somebody wants to know our presence; PJSIP lets everybody."""
         tell('watched', sender=prm.fromUri)
@@ -183,6 +187,8 @@ class Phone:
             account.callConfig.timerSessExpiresSec = options.timer
         account.callConfig.prackUse = options.prack
         account.presConfig.publishEnabled = options.publish
+        account.mwiConfig.enabled = options.mwi
+        account.mwiConfig.expirationSec = options.mwi_expires
         if options.proxy:
             account.sipConfig.proxies.append(options.proxy)
         self.account = Account(self)
@@ -308,6 +314,8 @@ def main() -> None:
     parser.add_argument('--expires', type=int, default=300)
     parser.add_argument('--transfer', type=int, default=200, help='what to say to a REFER')
     parser.add_argument('--publish', action='store_true', help='PUBLISH the presence')
+    parser.add_argument('--mwi', action='store_true', help='subscribe to waiting messages once registered')
+    parser.add_argument('--mwi-expires', type=int, default=300)
     parser.add_argument('--proxy', default='', help='URI that everything of the account goes through')
     parser.add_argument('--seconds', type=float, default=40)
     parser.add_argument('--log', type=int, default=0)
