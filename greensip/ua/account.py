@@ -415,6 +415,9 @@ class Account(Mailbox):
             attempt.deliver(event)
         if kind in (REGISTERED, REFRESHED):
             self._keep_flow_alive(registration)
+        elif not self._attempts and self.state == 'unregistered':
+            # Refused: who registers again begins anew.
+            self._persistent = False
         bound = any(one.is_bound for one in self.registrations)
         changed = bound is not self._registered
         self._registered = bound

@@ -347,6 +347,18 @@ def test_lost_and_registered_again(account, registrar, net):
         assert mine.wait_for('refreshed', timeout=100).message.code == 200
 
 
+def test_a_refresh_that_is_refused_ends_it(account, registrar, net):
+    with account() as mine:
+        mine.register()
+        registrar.answers += [(403, {}), (503, {})]
+        assert isinstance(mine.wait_for('lost', timeout=4000).error, Forbidden)
+        assert mine.state == 'unregistered' and isinstance(mine.failure, Forbidden)
+        # From here on it is as if it had never been registered.
+        with pytest.raises(Unavailable):
+            mine.register()
+        assert mine.state == 'unregistered'
+
+
 def test_start_keeps_at_it(account, registrar, net):
     registrar.answers += [(503, {})] * 3
     with account(backoff=Backoff(base=5)) as mine:
