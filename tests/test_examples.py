@@ -15,7 +15,17 @@ import pytest
 from benchmarks import peers
 from benchmarks.certificates import Authority
 
-from greensip import Forbidden, Leg, NotFound, Redirected, RemoteCancel, RemoteHangup, ResponseError, UserAgent
+from greensip import (
+    Forbidden,
+    Leg,
+    NotFound,
+    Redirected,
+    RemoteCancel,
+    RemoteHangup,
+    ResponseError,
+    Unavailable,
+    UserAgent,
+)
 from greensip.testing import NameServer
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
@@ -304,27 +314,32 @@ def test_redirect(serve: Serve, ua: UserAgent) -> None:
     answer.wait_for_text('called sip:bob@')
 
 
-def test_registrar(serve: Serve, ua: UserAgent) -> None:
+def test_registrar(serve: Serve, ua: UserAgent, tmp_path: Path) -> None:
     _, answering = serve('answer')
-    registrar, port = serve('registrar')
+    registrar, port = serve('registrar', '--user', 'bob:builder', '--database', str(tmp_path / 'db'))
     aor = f'sip:bob@127.0.0.1:{port}'
     contact = f'<sip:bob@127.0.0.1:{answering}>'
 
-    def register(**options: object) -> object:
-        return ua.request('REGISTER', f'sip:127.0.0.1:{port}', to=aor, from_=aor, timeout=5, **options)
+    def register(password: str = 'builder', **options: object) -> object:
+        return ua.request('REGISTER', f'sip:127.0.0.1:{port}', to=aor, from_=aor, timeout=5,
+                          credentials=('bob', password), **options)
 
-    with ua.invite(aor, follow=2) as leg, pytest.raises(NotFound):
-        leg.wait_for('200', timeout=5)
+    def call(user: str) -> None:
+        with ua.invite(f'sip:{user}@127.0.0.1:{port}', from_='sip:me@example.com') as leg:
+            leg.wait_for('200', timeout=5)
+
+    for user, refusal in (('emil', NotFound), ('bob', Unavailable)):
+        with pytest.raises(refusal):
+            call(user)
+    with pytest.raises(ResponseError, match='401'):
+        register('wrong', headers=[('Contact', contact)])
     with pytest.raises(ResponseError, match='423'):
         register(headers=[('Contact', f'{contact};expires=5')])
     response = register(headers=[('Contact', contact), ('Expires', '600')])
     assert [(str(found.uri), found.expires) for found in response.contacts] == [(contact.strip('<>'), 600)]
-    with ua.invite(aor, follow=2) as leg:
-        leg.wait_for('200', timeout=5)
+    call('bob')
     assert register(headers=[('Contact', '*'), ('Expires', '0')]).contacts == []
-    registrar.wait_for_text('bob@127.0.0.1: nowhere')
-    with ua.invite(aor, follow=2) as leg, pytest.raises(NotFound):
-        leg.wait_for('200', timeout=5)
+    registrar.wait_for_text('bob@greensip unregistered: nowhere')
 
 
 def test_account(start: Start, serve: Serve, ua: UserAgent) -> None:

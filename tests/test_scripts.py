@@ -24,7 +24,8 @@ def test_demo() -> None:
 
 
 @pytest.mark.parametrize('arguments', [(), ('nothing',), ('b2bua', '--against', 'nobody'), ('b2bua', '--rate', 'x'),
-                                       ('sippy-shim', '--pace', '40'), ('sippy-shim', '--against', 'nobody')])
+                                       ('sippy-shim', '--pace', '40'), ('sippy-shim', '--against', 'nobody'),
+                                       ('register', '--bindings', '0')])
 def test_bench_refuses_what_it_does_not_know(arguments: tuple[str, ...]) -> None:
     done = run('scripts/bench', *arguments)
     assert done.returncode == 2
@@ -32,7 +33,7 @@ def test_bench_refuses_what_it_does_not_know(arguments: tuple[str, ...]) -> None
     assert 'usage: scripts/bench' in done.stderr
 
 
-@pytest.mark.parametrize('name', ['b2bua', 'call', 'parse', 'sippy-shim', 'transaction'])
+@pytest.mark.parametrize('name', ['b2bua', 'call', 'parse', 'register', 'sippy-shim', 'transaction'])
 def test_bench_tells_its_options(name: str) -> None:
     done = run('scripts/bench', name, '--help')
     assert done.returncode == 0

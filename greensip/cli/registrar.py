@@ -76,6 +76,8 @@ def run(arguments: argparse.Namespace, tap: Tap | None = None) -> int:
     try:
         if arguments.add_user or arguments.remove_user or arguments.list_users:
             return _administrate(arguments)
+        if not (arguments.anybody or arguments.user or arguments.users_file) and arguments.database == ':memory:':
+            raise SetupError('nobody can register: name users with --user or --database, or let --anybody in')
         options = Options(
             listen=tuple(arguments.listen or Options().listen), domains=tuple(arguments.domain), realm=arguments.realm,
             database=arguments.database, users=tuple(arguments.user), users_file=arguments.users_file,

@@ -87,14 +87,12 @@ class Registrar:
         self.wall = time.time() - ua.clock.now() if wall is None else wall
         self.store = store if store is not None else MemoryStore()
         random = ua.core.random
-        guard = None
+        self.location = Location(self.store, random=random, domains=domains, policy=policy, on_change=self._on_change)
         if users is not None:
-            guard = Guard(users, realm or (domains[0] if domains else 'greensip'),
-                          random.getrandbits(256).to_bytes(32, 'big'),
-                          algorithms or getattr(users, 'algorithms', ()) or ALGORITHMS)
-        self.guard = guard
-        self.location = Location(self.store, random=random, guard=guard, domains=domains, policy=policy,
-                                 on_change=self._on_change)
+            self.location.guard = Guard(
+                users, realm or (domains[0] if domains else 'greensip'), random.getrandbits(256).to_bytes(32, 'big'),
+                algorithms or getattr(users, 'algorithms', ()) or ALGORITHMS, self.location.is_ours)
+        self.guard = self.location.guard
         #: the Call-IDs of the calls that we make: one that comes in again has gone round
         self._call_ids: set[str] = set()
         #: for what runs out, and for the store
@@ -418,7 +416,7 @@ class Wave:
                     return leg
                 if event.code:
                     self.tell_ringing()
-                elif self.failed(leg):
+                elif self.failed(leg, event.error):
                     return None
             return None
         finally:
@@ -458,12 +456,10 @@ class Wave:
             self.rang = True
             self.caller.ring()
 
-    def failed(self, leg: OutgoingLeg) -> bool:
-        """A phone has refused, or is not to be reached; True if the others need not ring on."""
+    def failed(self, leg: OutgoingLeg, error: Exception) -> bool:
+        """A phone has refused, is not to be reached, or we hang up all calls; True if the others need not ring on."""
         target, binding = self.ringing.pop(leg)
         self.group.remove(leg).close()
-        error = leg.error
-        assert isinstance(error, Exception)
         self.errors.append(error)
         if speaks_for_the_flow(error):
             if binding.reg_id and not (isinstance(error, ResponseError) and error.code == 408):

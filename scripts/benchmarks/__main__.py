@@ -8,7 +8,7 @@ import sys
 
 from . import report
 
-BENCHMARKS = ('b2bua', 'call', 'parse', 'sippy-shim', 'transaction', 'transports')
+BENCHMARKS = ('b2bua', 'call', 'parse', 'register', 'sippy-shim', 'transaction', 'transports')
 
 
 def main(argv: list[str]) -> int:

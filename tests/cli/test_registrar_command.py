@@ -1,0 +1,90 @@
+"""``greensip registrar``: its arguments, its users, its complaints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks import peers
+
+from greensip import UserAgent
+from greensip.cli.registrar import main
+from greensip.registrar import Database
+
+
+def test_users_of_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                             monkeypatch: pytest.MonkeyPatch) -> None:
+    database = str(tmp_path / 'db')
+    assert main(['--database', database, '--add-user', 'alice:wonder:land']) == 0
+    monkeypatch.setattr('getpass.getpass', lambda prompt: 'typed')
+    assert main(['--database', database, '--add-user', 'bob']) == 0
+    assert main(['--database', database, '--list-users']) == 0
+    assert capsys.readouterr().out == 'alice\nbob\n'
+    assert main(['--database', database, '--remove-user', 'bob']) == 0
+    assert main(['--database', database, '--remove-user', 'bob']) == 2
+    assert capsys.readouterr().err == 'greensip registrar: bob is no user of greensip\n'
+    assert Database(database).usernames() == ['alice']
+    assert main(['--database', database, '--domain', 'example.com', '--list-users']) == 0
+    assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize(('arguments', 'text'), [
+    (['--list-users'], 'name the database with --database file'),
+    (['--database', '/nowhere/db'], 'the database /nowhere/db cannot be used'),
+    (['--users-file', '/nowhere/users'], 'the users cannot be read'),
+    (['--anybody', '--listen', 'udp:127.0.0.1:99999'], 'is not a port'),
+    (['--anybody', '--listen', 'sctp:127.0.0.1:0'], 'sctp'),
+    (['--anybody', '--listen', 'udp:192.0.2.1:0'], 'cannot'),
+    (['--anybody', '--listen', 'udp:127.0.0.1:0', '--pcap', '/nowhere/x'], '/nowhere/x'),
+    (['--listen', 'udp:127.0.0.1:0'], 'nobody can register'),
+])
+def test_complaints(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('greensip registrar: ') and text in error.lower() and error.count('\n') == 1
+
+
+@pytest.mark.parametrize('arguments', [['--user', 'alice'], ['--algorithms', 'MD4'], ['--expires', '0'],
+                                       ['--min-expires', 'x'], ['--nothing']])
+def test_arguments_that_cannot_be_read(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+    assert 'usage: greensip registrar' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('as_json', [False, True])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_it_tells_what_happens(tmp_path: Path, free_port: Callable[..., int], as_json: bool, number: int) -> None:
+    port = free_port()
+    command = [sys.executable, '-m', 'greensip.cli.registrar', '--listen', f'udp:127.0.0.1:{port}', '--anybody',
+               '--domain', 'example.com', *(['--json'] if as_json else [])]
+    with peers.Peer('registrar', command, tmp_path) as registrar:
+        registrar.wait_for_text('listening')
+        with UserAgent('udp:127.0.0.1:0', name='alice', watchdog=None) as ua:
+            for tail in ('', ';expires=0'):
+                ua.request('REGISTER', 'sip:example.com', to='sip:alice@example.com', route=f'sip:127.0.0.1:{port};lr',
+                           headers={'Contact': f'<sip:alice@192.0.2.7>{tail}'}, timeout=10)
+        registrar.wait_for_text('unregistered')
+        registrar.send_signal(number)
+        assert registrar.wait(10) == 0
+        lines = registrar.printed().splitlines()
+    if as_json:
+        events = [json.loads(line) for line in lines]
+        assert [event['event'] for event in events] == ['listening', 'registered', 'unregistered']
+        assert events[1]['aor'] == 'alice@example.com' and events[1]['contacts'] == ['sip:alice@192.0.2.7']
+    else:
+        assert lines == [f'listening on udp:127.0.0.1:{port}', 'alice@example.com registered: sip:alice@192.0.2.7',
+                         'alice@example.com unregistered: nowhere']
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(['--help'])
+    assert raised.value.code == 0
+    text = capsys.readouterr().out
+    assert 'greensip registrar --user alice:s3cret' in text and '--users-file' in text
