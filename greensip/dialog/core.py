@@ -36,7 +36,7 @@ from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, State, TransactionLayer
 from greensip.transaction.settings import Settings
-from greensip.transaction.timers import Timers
+from greensip.transaction.timers import Timer, Timers
 
 from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
@@ -149,6 +149,8 @@ class Core:
         self.session_timer: tuple[int, str | None] = (0, None)
         self.min_se = SHORTEST
         self.keeps_time = False
+        #: runs while a call that came in has had a provisional response and no final one (13.3.1.1)
+        self.progressing: Timer | None = None
         #: the calls that were refused before the PRACK of a reliable response came (RFC 3262 3)
         self.late_pracks: dict[DialogId, LatePrack] = {}
         self._contacts: dict[Point, str] = {}
@@ -890,6 +892,20 @@ class Core:
             dialog, transaction, request, now
         ):
             dialog.usage.on_request(transaction, request, now)
+
+    def watch_progress(self, now: float) -> None:
+        """13.3.1.1: from now on provisional responses are repeated every minute, with one timer for all calls."""
+        interval = self.settings.progress_interval
+        if interval:
+            self.progressing = self.timers.add(interval, now, self, 'progress')
+
+    def on_timer(self, name: str, now: float) -> None:
+        """``progress``: time to look whose calls have rung for long."""
+        self.progressing = None
+        before = now - self.settings.progress_interval + 1.0
+        waiting = [usage.repeat_progress(before) for usage in self.usages if isinstance(usage, ServerInvite)]
+        if any(waiting):
+            self.watch_progress(now)
 
     def _take_late_prack(self, request: Request) -> bool:
         """RFC 3262 3: "it MUST be prepared to process PRACK requests for those outstanding responses"."""

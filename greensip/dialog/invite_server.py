@@ -50,10 +50,14 @@ __all__ = ['ServerInvite']
 
 def respond_early(usage: ServerInvite, response: Response, now: float) -> None:
     usage.send_response(response, now)
+    if usage.core.progressing is None:
+        usage.core.watch_progress(now)
 
 
 def respond_reliably(usage: ServerInvite, response: Response, now: float) -> None:
     usage.respond_reliably(usage.transaction, response, now)
+    if usage.core.progressing is None:
+        usage.core.watch_progress(now)
 
 
 def respond_success(usage: ServerInvite, response: Response, now: float) -> None:
@@ -300,6 +304,17 @@ class ServerInvite(InviteUsage):
             self.fire('respond 2xx', response, now)
         else:
             super().send_held_success(transaction, response, now)
+
+    def repeat_progress(self, before: float) -> bool:
+        """13.3.1.1: say once more how far the call is, if it came before that time; False if it is no longer waited
+        for.  What is reliable and not acknowledged is repeated anyway."""
+        if self.state not in (INCOMING, EARLY):
+            return False
+        transaction, reliable = self.transaction, self.reliable
+        if (self.state == EARLY and transaction.started <= before and transaction.last_response
+                and (reliable is None or not reliable.busy)):
+            self.core.outgoing.append((transaction.last_response, transaction.response_flow))
+        return True
 
     def on_timer(self, name: str, now: float) -> None:
         """``expired``: the INVITE's Expires has run out (13.3.1)."""

@@ -25,28 +25,34 @@ class Settings:
     how long itself (Retry-After); 0 for not at all.
     ``patience``: seconds without any response after which the next server of a name is tried; None waits for timer B
     or F, as RFC 3263 4.3 has it.
+    ``progress_interval``: seconds between the provisional responses to a call that is not answered yet, so that no
+    proxy gives it up (RFC 3261 13.3.1.1: "every minute"); 0 leaves that to the program.
     ``tcp_above``: a request of more octets goes by TCP instead of UDP, where we have TCP and nobody asked for UDP, and
     by UDP after all if that fails (RFC 3261 18.1.1); 0 sends every request by UDP that is meant to go there.
     """
 
-    __slots__ = ('avoid_time', 'max_forks', 'max_glares', 'max_transactions', 'patience', 'retry_after', 't1', 't2',
-                 't4', 'tcp_above', 'timer_b', 'timer_c', 'timer_d', 'timer_f', 'timer_h', 'timer_i', 'timer_j',
-                 'timer_k', 'timer_l', 'timer_m', 'transaction_time', 'trying_delay', 'trying_delay_non_invite')
+    __slots__ = ('avoid_time', 'max_forks', 'max_glares', 'max_transactions', 'patience', 'progress_interval',
+                 'retry_after', 't1', 't2', 't4', 'tcp_above', 'timer_b', 'timer_c', 'timer_d', 'timer_f', 'timer_h',
+                 'timer_i', 'timer_j', 'timer_k', 'timer_l', 'timer_m', 'transaction_time', 'trying_delay',
+                 'trying_delay_non_invite')
 
     def __init__(self, t1: float = 0.5, t2: float = 4.0, t4: float = 5.0, *, timer_c: float = 180.0,
                  timer_d: float | None = None, trying_delay: float = 0.2, max_transactions: int = 100_000,
                  retry_after: int = 10, max_forks: int = 16, max_glares: int = 5, avoid_time: float = 60.0,
-                 patience: float | None = None, tcp_above: int = 1300) -> None:
+                 patience: float | None = None, progress_interval: float = 60.0, tcp_above: int = 1300) -> None:
         if t1 <= 0 or t2 < t1 or t4 < 0:
             raise UsageError(f'T1, T2, T4 of {t1}, {t2}, {t4} s: T1 must be positive, T2 at least T1, T4 not negative')
         if trying_delay < 0 or timer_c <= 0 or (timer_d is not None and timer_d < 0):
             raise UsageError('a timer cannot have a negative duration')
         if max_transactions < 1 or retry_after < 0:
             raise UsageError('max_transactions must be at least 1, retry_after not negative')
+        if progress_interval < 0:
+            raise UsageError('progress_interval must not be negative')
         if avoid_time < 0 or tcp_above < 0 or (patience is not None and patience <= 0):
             raise UsageError('avoid_time and tcp_above must not be negative, patience positive')
         self.avoid_time = avoid_time
         self.patience = patience
+        self.progress_interval = progress_interval
         self.tcp_above = tcp_above
         self.t1 = t1
         self.t2 = t2

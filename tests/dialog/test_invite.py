@@ -1157,6 +1157,52 @@ def test_a_fault_in_sending_a_response_to_a_reinvite_leaves_it_open(lone: Party)
     assert usage.state == 'confirmed'
 
 
+# 13.3.1.1: "the UAS MUST send a non-100 provisional response at every minute"
+
+
+def test_a_call_that_rings_for_long_says_so_every_minute(world: World, alice: Party, bob: Party) -> None:
+    bob.on['incoming'] = lambda event: ring(bob, event.subject)
+    usage = call(alice, bob)
+    world.run(200)
+    assert world.ladder() == ['alice -> bob: INVITE'] + ['bob -> alice: 180 INVITE'] * 4
+    assert [event.code for event in alice.events if event.kind == RESPONSE] == [180] * 4
+    usage.cancel(world.now)
+    world.run(100)
+    assert bob.core.progressing is None and world.idle()
+
+
+def test_the_last_of_what_was_said_is_repeated_and_only_while_it_is_waited_for(
+    world: World, alice: Party, bob: Party
+) -> None:
+    bob.on['incoming'] = lambda event: ring(bob, event.subject)
+    call(alice, bob)
+    world.run(50)
+    call(alice, bob)
+    world.run(0.1)
+    first, second = [event.subject for event in bob.events if event.kind == 'incoming']
+    world.run(5)
+    first.respond(183, world.now, body=ANSWER)
+    world.ladder()
+    world.run(10)
+    # The second call is ten seconds old: its turn comes a minute later.
+    assert world.ladder() == ['bob -> alice: 183 INVITE', 'bob -> alice: 183 INVITE']
+    first.respond(200, world.now, body=ANSWER)
+    world.run(60)
+    assert world.ladder().count('bob -> alice: 180 INVITE') == 1
+    second.respond(486, world.now)
+    world.run(100)
+    assert bob.core.progressing is None
+
+
+def test_a_program_that_does_that_itself(world: World, alice: Party) -> None:
+    bob = world.party('bob', 5080)
+    bob.core.settings.progress_interval = 0
+    bob.on['incoming'] = lambda event: ring(bob, event.subject)
+    call(alice, bob)
+    world.run(200)
+    assert world.ladder() == ['alice -> bob: INVITE', 'bob -> alice: 180 INVITE']
+
+
 # UPDATE: RFC 3311 5.2
 
 

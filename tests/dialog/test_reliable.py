@@ -667,6 +667,18 @@ def test_a_prack_without_the_answer_that_it_should_carry(bob: Party) -> None:
     assert usage.state == 'accepted'
 
 
+def test_an_acknowledged_response_is_repeated_every_minute_too(world: World, alice: Party, bob: Party) -> None:
+    """RFC 3261 13.3.1.1: for the proxies; to the caller it is a repetition, with no PRACK for it."""
+    usage, peer = ringing(world, alice, bob)
+    progress(bob, peer, body=ANSWER)
+    world.run(1)
+    world.ladder()
+    world.run(130)
+    assert world.ladder() == ['bob -> alice: 183 INVITE'] * 2
+    assert [event.code for event in alice.events if event.kind == RESPONSE and event.exchange is usage.invite] == [183]
+    assert hung_up(world, usage)
+
+
 @pytest.mark.parametrize('how', ['486', 'CANCEL', 'again'])
 def test_a_prack_that_crosses_the_final_response_gets_its_200(bob: Party, how: str) -> None:
     """3: "it MUST be prepared to process PRACK requests for those outstanding responses"."""
