@@ -6,6 +6,7 @@ which the first is the call (13.2.2.4).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from greensip.errors import WrongState, response_error
@@ -73,7 +74,7 @@ def end_early_dialog(usage: ClientInvite, response: Response, now: float) -> Non
     """RFC 6228 4: a 199 ends one early dialog, and nothing else."""
     dialog = usage.dialogs.pop(response.to_tag or '', None)
     if dialog is not None:
-        usage.core.dialogs.pop(dialog.id, None)
+        usage.drop([dialog])
     if usage.dialog is dialog:
         usage.dialog = next(reversed(usage.dialogs.values()), None)
     usage.tell(RESPONSE, response, now, usage.invite)
@@ -112,8 +113,7 @@ def failed(usage: ClientInvite, error: Exception, now: float) -> None:
 
 def forget_early_dialogs(usage: ClientInvite) -> None:
     """13.2.2.3: a final response other than 2xx ends them; this one was a challenge, and the INVITE is out again."""
-    for dialog in usage.dialogs.values():
-        usage.core.dialogs.pop(dialog.id, None)
+    usage.drop(usage.dialogs.values())
     usage.dialogs.clear()
     usage.dialog = None
 
@@ -320,13 +320,20 @@ class ClientInvite(InviteUsage):
             self.dialog = dialog
         return dialog
 
+    def drop(self, dialogs: Iterable[Dialog]) -> None:
+        """The call is not in these dialogs any more; subscriptions may still be (RFC 6665 4.5.2)."""
+        core = self.core
+        for dialog in dialogs:
+            core.dialogs.pop(dialog.id, None)
+        if core.subscriptions.sharing and self.forks is None:
+            core.subscriptions.on_call_ended(dialogs)
+
     def confirm_dialog(self, response: Response) -> Dialog:
         """13.2.2.4: the dialog of a 2xx takes its route set from it; the other early dialogs are over."""
         dialogs = self.dialogs
         dialog = dialogs.pop(response.to_tag or '', None)
         if dialogs:
-            for other in dialogs.values():
-                self.core.dialogs.pop(other.id, None)
+            self.drop(dialogs.values())
             if self.forks is not None:
                 self.forks.update(dialogs)
             dialogs.clear()

@@ -1337,6 +1337,33 @@ def test_somebody_else_has_decided(pair, world):
     pair.idle()
 
 
+def test_a_subscription_in_an_early_dialog_that_loses(pair, world):
+    """RFC 6665 4.5.2: the other branch was answered, but the dialog of the subscription lives on."""
+    core, now = pair.alice.core, world.now
+    usage = core.invite('sip:x@127.0.0.1:7000', now, from_=pair.alice.uri)
+    world.flush()
+    invite = world.messages[-1][2]
+
+    def answer(code, tag):
+        head = ''.join(f'{name}: {invite.get(name)}\r\n' for name in ('Via', 'From', 'Call-ID', 'CSeq'))
+        world.inject((f'SIP/2.0 {code} X\r\n{head}To: {invite.get("To")};tag={tag}\r\n'
+                      'Contact: <sip:x@127.0.0.1:7000>\r\nContent-Length: 0\r\n\r\n').encode(),
+                     ('127.0.0.1', 7000), pair.alice)
+
+    answer(180, 'tn')
+    sub = core.subscribe('', 'presence', now, within=usage)
+    world.flush()
+    subscribe = pair.subscribes()[-1]
+    world.inject(notify_of(subscribe, 'n', 7000), ('127.0.0.1', 7000), pair.alice)
+    assert sub.state == 'active'
+    answer(200, 'other')
+    assert len(core.dialogs) == 2
+    world.inject(notify_of(subscribe, 'n', 7000, cseq=2, state='terminated'), ('127.0.0.1', 7000), pair.alice)
+    assert sub.state == 'terminated'
+    assert len(core.dialogs) == 1
+    assert not core.subscriptions.sharing
+
+
 def test_every_arrow_was_walked(request, walked):
     """Kept last: together the stories above go along each row."""
     here = [item for item in request.session.items if item.path == request.path]
