@@ -106,6 +106,6 @@ setup(
     entry_points={'console_scripts': ['greensip = greensip.cli.main:main',
                                       'greensip-b2bua = greensip.cli.b2bua:main',
                                       'greensip-sippy = greensip.cli.sippy:main'],
-                  # Fixtures for those who test SIP systems.
-                  'pytest11': ['greensip = greensip.testing.plugin']},
+                  # Fixtures for those who test SIP systems.  By its module's name, so that -p does not load it twice.
+                  'pytest11': ['greensip.testing.plugin = greensip.testing.plugin']},
 )

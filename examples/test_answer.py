@@ -10,6 +10,7 @@ message that a test does not wait for fails it, and a test that fails shows what
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import pytest
@@ -83,6 +84,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dut', help='URI of the device under test')
     options = parser.parse_args()
+    # By its name, so that it is there as well where greensip is on the path and not installed.
+    os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'
     return int(pytest.main([__file__, '-p', 'greensip.testing.plugin', '-p', 'no:cacheprovider', '-q',
                             '--sip-dut', options.dut]))
 

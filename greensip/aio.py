@@ -197,7 +197,7 @@ class AsyncProxy:
 
     __slots__ = ('_hub', '_iterator', '_target')
 
-    def __init__(self, hub: Hub, target: Any) -> None:
+    def __init__(self, hub: Hub | None, target: Any) -> None:
         object.__setattr__(self, '_hub', hub)
         object.__setattr__(self, '_target', target)
         object.__setattr__(self, '_iterator', None)
@@ -281,7 +281,8 @@ class UserAgent(AsyncProxy):
     __slots__ = ('_arguments', '_own')
 
     def __init__(self, *places: Any, hub: Hub | None = None, **options: Any) -> None:
-        super().__init__(hub if hub is not None else Hub(), None)
+        # Its own hub is a thread, which nobody would end who does not open the user agent.
+        super().__init__(hub, None)
         object.__setattr__(self, '_own', hub is None)
         object.__setattr__(self, '_arguments', (places, options))
 
@@ -289,6 +290,8 @@ class UserAgent(AsyncProxy):
         """Make the user agent in the hub.  Does nothing when that has been done."""
         if self._target is None:
             places, options = self._arguments
+            if self._own:
+                object.__setattr__(self, '_hub', Hub())
             try:
                 target = await raw_in_hub(self._hub, lambda: blocking.UserAgent(*places, **options))
             except BaseException:
@@ -307,7 +310,6 @@ class UserAgent(AsyncProxy):
     async def _close(self, arguments: tuple[float, ...]) -> None:
         target = self._target
         if target is None or self._hub.closed:
-            self._end()
             return
 
         def leave() -> None:

@@ -188,6 +188,19 @@ async def test_a_script_runs_in_the_hub_with_the_real_objects(alice: Any, bob: A
 
 
 @program
+async def test_what_runs_at_the_side_of_a_call(alice: Any, bob: Any) -> None:
+    await bob.serve(answering, background=True)
+
+    async def aside(leg: Any, word: str) -> str:
+        await asyncio.sleep(0.05)
+        return f'{word} {await leg.state}'
+
+    async with alice.call(await bob.uri, timeout=5) as leg:
+        task = await leg.spawn(aside, 'still')
+        assert isinstance(task, aio.AsyncProxy) and await task.get() == 'still confirmed'
+
+
+@program
 async def test_groups_bridges_and_waiting_for_any(alice: Any, bob: Any) -> None:
     hub = aio.Hub()
     async with aio.UserAgent('udp:127.0.0.1:0', name='middle', hub=hub) as middle:
@@ -297,10 +310,12 @@ def test_what_cannot_be_opened_says_so_and_leaves_no_thread() -> None:
         with pytest.raises(greensip.TransportError):
             async with aio.UserAgent('udp:192.0.2.77:5060'):
                 pass
+        threads = threading.active_count()
         ua = aio.UserAgent('udp:127.0.0.1:0')
         with pytest.raises(WrongState, match='not open yet'):
             ua.invite('sip:bob@127.0.0.1')
         await ua.close()
+        assert threading.active_count() == threads
         async with aio.UserAgent('udp:127.0.0.1:0') as ua:
             with pytest.raises(ConnectError):
                 await ua.call('sip:bob@127.0.0.1:9;transport=tcp', timeout=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
@@ -266,6 +267,9 @@ def version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is a key of ``greensip.cli.outcome.STATUSES``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What peers say may be in any script; a terminal that does not know it shows escapes.
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         options = make_parser().parse_args(arguments)
     except SystemExit as exit:

@@ -8,11 +8,11 @@ from greensip.errors import (
     LegEnded,
     ParseError,
     ResponseError,
-    SetupError,
     TransactionTimeout,
     TransportError,
     UsageError,
     WaitTimeout,
+    WrongState,
 )
 
 __all__ = ['STATUSES', 'Outcome', 'Stopped', 'outcome_of', 'outcome_of_code']
@@ -81,7 +81,7 @@ def outcome_of(error: BaseException) -> Outcome:
         return Outcome(9, f'broken off: {error}')
     if isinstance(error, Stopped):
         return Outcome(130, 'interrupted')
-    if isinstance(error, (SetupError, UsageError)):
+    if isinstance(error, UsageError) and not isinstance(error, WrongState):
         return Outcome(2, str(error))
     if isinstance(error, ParseError):
         return Outcome(1, f'the peer makes no sense: {error}')

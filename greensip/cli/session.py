@@ -77,9 +77,11 @@ class Session:
         """User name and password, if there are any."""
         options = self.options
         password = password_of(options)
+        user = options.user or (parse_name_addr(bracketed(options.from_)).uri.user if options.from_ else None)
+        if password is None and user:
+            password = os.environ.get('GREENSIP_PASSWORD')
         if password is None:
             return None
-        user = options.user or (parse_name_addr(bracketed(options.from_)).uri.user if options.from_ else None)
         if not user:
             raise SetupError('a password needs a name: give --user, or --from with one')
         return user, password
@@ -192,13 +194,13 @@ def bracketed(text: str) -> str:
 
 
 def password_of(options: argparse.Namespace) -> str | None:
-    """The password: of the command line, a file, or the environment."""
+    """The password of the command line, or of a file."""
     if options.password is not None:
         return str(options.password)
     if options.password_file:
         with open(options.password_file, encoding='utf-8') as file:
             return file.readline().rstrip('\r\n')
-    return os.environ.get('GREENSIP_PASSWORD')
+    return None
 
 
 def split_header(text: str) -> tuple[str, str]:

@@ -205,7 +205,7 @@ class Json(Plain):
 
     def put(self, event: str, at: float, facts: dict[str, Any]) -> None:
         """Write one object."""
-        self.write(json.dumps({'event': event, 'time': round(at, 6), **facts}, ensure_ascii=False, default=str))
+        self.write(json.dumps({'event': event, 'time': round(at, 6), **facts}, default=str))
 
 
 class Coloured(Plain):

@@ -1,4 +1,4 @@
-"""The pytest plugin ``greensip``, for those who test a SIP system: there as soon as greensip is installed.
+"""The pytest plugin, for those who test a SIP system: there as soon as greensip is installed.
 
     def test_busy(sip_ua, sip_dut):
         with sip_ua.invite(sip_dut) as leg:             # strict: what the test does not wait for fails it

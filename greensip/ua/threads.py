@@ -19,6 +19,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from gevent import Greenlet
+
 from greensip.dialog.event import Event
 from greensip.native import mypyc_attr
 from greensip.transport.keepalive import KeepAlive
@@ -44,7 +46,7 @@ class Carrier:
 
 
 #: what belongs to a hub and so leaves it as a proxy only
-BOUND = (ThreadBound, Engine, KeepAlive)
+BOUND = (ThreadBound, Engine, KeepAlive, Greenlet)
 #: what leaves it as it is, but for the leg in it
 CARRIERS = (Carrier, Event)
 

@@ -298,6 +298,7 @@ def test_passwords_come_from_where_nobody_looks_and_are_masked(bob: UserAgent, t
         assert f'username="{"al" if given[2:] else "alice"}"' in tries[1]
         assert 'response=***' in done.out
     assert run('call', bob.uri, '--user', 'x').status == 11
+    assert run('options', bob.uri, env={'GREENSIP_PASSWORD': 's3cret'}).status == 0, 'a password that nobody asked for'
 
 
 def test_over_tls(free_port: Callable[[], int], tmp_path: Path) -> None:

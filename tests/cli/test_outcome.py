@@ -21,6 +21,7 @@ def test_codes(code: int, status: int) -> None:
     (errors.WaitTimeout('x'), 7), (errors.TransactionTimeout('x'), 7), (errors.ResolveError('x'), 8),
     (errors.ConnectError('x'), 8), (errors.TlsError('x'), 8), (errors.SessionExpired(), 9), (errors.RemoteHangup(), 9),
     (errors.SetupError('x'), 2), (errors.UsageError('x'), 2), (errors.ParseError('x'), 1), (errors.MediaError('x'), 1),
+    (errors.WrongState('x'), 1),
     (Stopped(), 130)])
 def test_errors(error: BaseException, status: int) -> None:
     outcome = outcome_of(error)

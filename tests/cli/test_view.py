@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greensip.cli.outcome import Outcome
-from greensip.cli.view import LEFT, WIDTH, Coloured, Json, Plain, sight
+from greensip.cli.view import LEFT, WIDTH, Coloured, Json, Plain, make_view, sight
+from greensip.errors import SetupError
 from greensip.transaction.flow import Flow, Point
 
 INVITE = (b'INVITE sip:bob@example.com SIP/2.0\r\ni: abc\r\nCSeq: 1 INVITE\r\nc: application/sdp;x=1\r\n'
@@ -101,3 +103,18 @@ def test_colours(flow: Flow) -> None:
     text = console.file.getvalue()
     assert '\x1b[36m' in text and '\x1b[31m' in text and 'it rings' in text
     assert 'busy [red]not markup[/red]' in text
+
+
+def test_without_rich_there_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True, raising=False)
+    assert type(make_view(plain=True)) is Plain and type(make_view(as_json=True)) is Json
+    monkeypatch.setitem(sys.modules, 'rich.console', None)
+    assert type(make_view()) is Plain
+    with pytest.raises(SetupError, match=r'greensip\[cli\]'):
+        Coloured()
+
+
+def test_no_object_has_controls_in_it(flow: Flow) -> None:
+    out = io.StringIO()
+    Json(out).note('\x9b31m \u202e \u2028')
+    assert out.getvalue().isascii() and out.getvalue().count('\n') == 1

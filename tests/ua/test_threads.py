@@ -307,6 +307,16 @@ def test_iterating_indexing_and_assigning(board):
     assert (length, true, item, mood, target.mood) == (3, True, 1, 'busy', 'busy')
 
 
+def test_what_was_spawned_is_a_proxy_too(board, clock):
+    def script():
+        leg = board.from_thread().invite('x')
+        with leg:
+            task = leg.spawn(lambda leg: clock.now())
+            return type(task), task.get(), task.dead
+
+    assert in_thread(script) == (Proxy, 1000.0, True)
+
+
 def test_the_leg_of_an_event_is_a_proxy(board, later):
     def script():
         one, two = board.from_thread().pair()
