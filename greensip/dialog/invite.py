@@ -145,6 +145,7 @@ class InviteUsage(Machine):
         'answering',
         'call_id',
         'core',
+        'delayed',
         'dialog',
         'dialogs',
         'ended_by',
@@ -194,6 +195,8 @@ class InviteUsage(Machine):
         self.expiry: Timer | None = None
         #: our last UPDATE, and the peer's (RFC 3311)
         self.updating: ClientRequest | None = None
+        #: our UPDATE that goes as soon as our PRACK has its answer
+        self.delayed: UpdateRequest | None = None
         self.updated: ServerTransaction | None = None
         self.ended_by: Exception | None = None
         #: RFC 4028; None where there is none
@@ -246,18 +249,18 @@ class InviteUsage(Machine):
         if method == 'UPDATE':
             # RFC 3311 5.1, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open
             session = session_of(self, dialog)
-            seen = self.inviting.reliable if offers and self.inviting is not None else None
-            waits = (seen is not None and seen.update is None and session.prack_sent == 'pending'
-                     and session.exchange == 'answered' and not session.update_sent)
+            # UAC-IU would refuse it until our PRACK has its answer: a moment.
+            waits = (offers and self.delayed is None and session.prack_sent == 'pending'
+                     and session.exchange in ('', 'answered') and not session.update_sent)
             if not waits:
                 check_offer(session, Place.UPDATE, body if offers else b'')
             if self.session_timer is not None and dialog.confirmed:
                 headers = self.session_timer.fit(headers)
             exchange = UpdateRequest(self.core, self, dialog, headers, body, content_type, self.digest())
-            if seen is not None and waits:
-                # UAC-IU would refuse it until our PRACK has its answer: a moment.
+            if waits:
+                # Its number is taken when it goes.
                 dialog.local_cseq -= 1
-                seen.update = exchange
+                self.delayed = exchange
                 return exchange
             if dialog is self.dialog:
                 self.updating = exchange
@@ -331,7 +334,8 @@ class InviteUsage(Machine):
         dialog = self.dialog
         assert dialog is not None
         session = dialog.session
-        if session is not None:
+        waits = self.answering is not None or (session is not None and session.prack_sent == 'pending')
+        if session is not None and not waits:
             obstacle = session.obstacle(Place.INVITE, bool(body))
             if obstacle is not None:
                 raise WrongState(obstacle)
@@ -353,13 +357,14 @@ class InviteUsage(Machine):
         self.offer_reliability(invite, reliable)
         if body:
             self.local_sdp = body
-        if self.answering is None:
+        if not waits:
             self.inviting = invite
             if session is not None:
                 said(session, Place.INVITE, body)
             invite.start(now)
         else:
-            # Not while the peer's INVITE waits for its ACK.  Its number is taken when it goes.
+            # Not while the peer's INVITE waits for its ACK, or our PRACK for its answer.  Its number is taken when it
+            # goes.
             dialog.local_cseq -= 1
             self.postponed = invite
         return invite
@@ -548,7 +553,7 @@ class InviteUsage(Machine):
             self.tell(RESPONSE, response, now, exchange)
             if code >= 200:
                 refusal = response_error(code, response.reason, response) if code >= 300 else None
-                self.send_waiting_update(now, refusal)
+                self.after_prack(now, refusal)
             # A 481 says that no response waits for it, not that there is no dialog (RFC 3262 3).
             return
         self.tell(RESPONSE, response, now, exchange)
@@ -607,16 +612,16 @@ class InviteUsage(Machine):
         else:
             self._forget_offer(dialog.session, Place.PRACK)
 
-    def send_waiting_update(self, now: float, error: Exception | None = None) -> None:
-        """Our PRACK, or the INVITE, has its answer: an UPDATE may be waiting for that.  ``error``: it was none."""
-        seen = self.inviting.reliable if self.inviting is not None else None
-        if seen is not None and seen.update is not None:
-            update, seen.update = seen.update, None
-            if error is None:
-                self.resume_update(update, now)
-            else:
-                update.done = True
-                self.core.events.append(Event(FAILED, self, None, now, 0, update, error))
+    def after_prack(self, now: float, error: Exception | None) -> None:
+        """Our PRACK has its answer, or there was an ``error``: what has waited for that may go."""
+        update, self.delayed = self.delayed, None
+        if update is not None and error is None:
+            self.resume_update(update, now)
+        elif update is not None:
+            update.done = True
+            self.core.events.append(Event(FAILED, self, None, now, 0, update, error))
+        if self.postponed is not None and not self.postponed.glares:
+            self.resume_invite(self.postponed, now)
 
     def _forget_offer(self, session: OfferAnswer, place: Place) -> None:
         """An offer of ours was refused: what was said before holds again (RFC 3311 5.3)."""
@@ -649,7 +654,6 @@ class InviteUsage(Machine):
                 self._hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
             self.tell(RESPONSE, response, now, exchange)
             return
-        self.send_waiting_update(now)
         if code < 300:
             if exchange is self.inviting:
                 self.inviting = None
@@ -768,7 +772,7 @@ class InviteUsage(Machine):
             self.fire('bye done', now)
         elif exchange.method == 'PRACK':
             # RFC 3262 3: who does not hear it gives the INVITE up itself.
-            self.send_waiting_update(now, error)
+            self.after_prack(now, error)
         elif not isinstance(error, ResponseError):
             # An INVITE that was cancelled before it was sent says nothing of the dialog.
             self.fire('broken', error, now)

@@ -86,7 +86,6 @@ def accept(usage: ClientInvite, response: Response, now: float) -> None:
     dialog = usage.confirm_dialog(response)
     invite = usage.invite
     wants_answer = usage.take_success(invite, dialog, response)
-    usage.send_waiting_update(now)
     usage.inviting = None
     if usage.expiry is not None:
         usage.expiry.cancel()

@@ -74,7 +74,7 @@ class Unacknowledged:
 class Acknowledged:
     """What an INVITE of ours has seen of reliable responses."""
 
-    __slots__ = ('auto', 'last', 'update', 'waiting')
+    __slots__ = ('auto', 'last', 'waiting')
 
     def __init__(self, auto: bool = True) -> None:
         #: send the PRACK at once, unless it must carry our answer
@@ -83,8 +83,6 @@ class Acknowledged:
         self.last: dict[str, int] = {}
         #: those whose PRACK is still to be sent, by To tag and RSeq
         self.waiting: dict[tuple[str, int], Unacknowledged] = {}
-        #: our UPDATE that goes as soon as the PRACK before it has its answer
-        self.update: Any = None
 
     def is_next(self, tag: str, rseq: int, max_forks: int) -> bool:
         """4: whether that response is to be processed: neither a repetition nor out of order."""

@@ -93,10 +93,37 @@ def test_one_that_waits_for_a_prack_which_the_2xx_overtakes(lone: Party) -> None
     offer(lone, usage)
     prack = sent(lone, 'PRACK')
     assert says(lone, reply(sent(lone), 200)) == ['ACK']
-    assert says(lone, reply(prack, 200)) == []
-    lone.world.run(1.1)
+    with pytest.raises(WrongState):
+        offer(lone, usage, MORE)
+    assert says(lone, reply(prack, 200)) == ['UPDATE']
     assert sent(lone, 'UPDATE').body == OTHER
     usage.bye(lone.world.now)
+
+
+def test_a_reinvite_waits_for_the_answer_to_our_prack(lone: Party) -> None:
+    """The 2xx has overtaken it."""
+    usage = call(lone)
+    says(lone, reply(sent(lone), **rel(183, 5, body=ANSWER)))
+    prack = sent(lone, 'PRACK')
+    says(lone, reply(sent(lone), 200))
+    usage.reinvite(lone.world.now, OTHER)
+    assert says(lone, reply(prack, 200)) == ['INVITE']
+    assert sent(lone).cseq.number == 3
+    assert says(lone, reply(sent(lone), 200, body=MORE)) == ['ACK']
+    assert (usage.local_sdp, usage.remote_sdp) == (OTHER, MORE)
+    usage.bye(lone.world.now)
+    lone.world.flush()
+
+
+def test_an_update_waits_for_the_prack_when_the_call_is_answered(lone: Party) -> None:
+    usage = call(lone)
+    says(lone, reply(sent(lone), **rel(183, 5, body=ANSWER)))
+    prack = sent(lone, 'PRACK')
+    says(lone, reply(sent(lone), 200))
+    offer(lone, usage)
+    assert says(lone, reply(prack, 200)) == ['UPDATE']
+    usage.bye(lone.world.now)
+    lone.world.flush()
 
 
 def test_one_that_waits_for_a_prack_without_answer(lone: Party) -> None:
