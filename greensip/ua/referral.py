@@ -88,6 +88,8 @@ class Referral(Mailbox):
     def on_event(self, event: Event) -> None:
         """From the core.  Called while the endpoint flushes: must not block."""
         if event.kind == ENDED:
+            # No circles: what is over is freed at once.
+            self.subscription.owner = None
             self.finish(event)
             return
         message: Any = event.message
@@ -126,7 +128,8 @@ class Referral(Mailbox):
 
         That is when a NOTIFY tells a final status, or when there will be no more: its subscription is over, or the call
         is and four seconds have passed.  Raises the refusal of the REFER (ResponseError), TransactionTimeout and
-        TransportError if it has not arrived, WaitTimeout after ``timeout`` seconds.
+        TransportError if it has not arrived, the ending of the call if that came before its answer, WaitTimeout after
+        ``timeout`` seconds.
         """
         clock = self._engine.clock
         until = None if timeout is None else clock.now() + timeout
@@ -155,7 +158,9 @@ class Referral(Mailbox):
                     until, grace = clock.now() + GRACE, True
         error = self.error
         if error is not None and not self._accepted:
-            raise fresh(error)
+            # The REFER has no answer, and the call in which it went is over.
+            ending = self._leg.error if grace and self._leg is not None else None
+            raise fresh(ending or error)
         return TransferOutcome(self.code, self.reason, self.final, error)
 
     def close(self) -> None:

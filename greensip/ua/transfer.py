@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from greensip.dialog.event import Event
+from greensip.dialog.event import ENDED, Event
 from greensip.dialog.replaces import find_target_dialog
 from greensip.errors import (
     GreensipError,
@@ -266,6 +266,9 @@ class Transfer(ThreadBound):
 
     def on_event(self, event: Event) -> None:
         """Of the subscription: that a NOTIFY arrived, or that nobody wants more of them.  Neither changes the call."""
+        if event.kind == ENDED:
+            # No circles: what is over is freed at once.
+            self._subscription.owner = None
 
     def on_timer(self, name: str, now: float) -> None:
         """``undecided``: nobody has decided in all that time."""
