@@ -23,6 +23,7 @@ from greensip.errors import (
 )
 from greensip.message import parse_name_addr
 from greensip.message.digest import DigestServer
+from greensip.testing import Network
 from greensip.ua import UserAgent
 
 from .conftest import answering
@@ -753,3 +754,36 @@ def test_accounts_for_other_threads():
         (state, contact, same), rest = gevent.get_hub().threadpool.apply(use, (ua.from_thread(), there.uri))
         assert (state, same, rest) == ('registered', True, False)
         assert contact == f'<sip:alice@127.0.0.1:{ua.points[0].address[1]}>'
+
+
+# -- a day on a bad network
+
+@pytest.mark.parametrize('seed', range(3))
+def test_a_day_on_a_bad_network(seed):
+    """Whatever is lost, doubled or late: what the account says is what the registrar knows, give or take a moment."""
+    with Network(seed=seed, delay=0.02) as net:
+        there = net.user_agent('registrar', watchdog=None)
+        registrar = Registrar(there, net)
+        registrar.digest = DigestServer('example.com', b'secret', nonce_life=600)
+        registrar.granted = 300
+        ua = net.user_agent('alice', watchdog=None)
+        with ua.account(AOR, 's3cret', registrar=registrar.uri, outbound=True, keep_alive='crlf') as mine:
+            mine.start()
+            mine.wait_for('registered', timeout=60)
+            net.loss, net.duplicate, net.reorder, net.jitter = 0.35, 0.1, 0.1, 0.2
+            for hour in range(24):
+                # Every third hour nothing gets through for ten minutes.
+                rule = net.lose(lambda packet: True, 1_000_000 if hour % 3 == 0 else 0)
+                net.run(600)
+                assert mine.registered is (hour % 3 != 0)
+                rule.left = 0
+                net.run(3000)
+                assert mine.registered
+            net.loss = net.duplicate = net.reorder = net.jitter = 0.0
+            net.run(1900)
+            assert mine.registered and len(registrar.bindings) == 1
+            assert {request.call_id for request in registrar.requests} == {mine.registrations[0].call_id}
+        net.run(40)
+        assert registrar.bindings == {} and ua.accounts == []
+        net.run(40)
+        assert ua.core.counts()['transactions'] == 0 and len(ua.core.timers) == 0
