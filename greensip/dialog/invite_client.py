@@ -356,6 +356,9 @@ class ClientInvite(InviteUsage):
         other = ClientInvite(self.core, self.call_id, self._digest)
         other.invite = self.invite
         other.local_sdp = self.local_sdp
+        if self.session_timer is not None:
+            # RFC 4028 7.2: each dialog has an interval of its own, or none.
+            other.session_timer = SessionTimer(other, self.session_timer.wish)
         dialog = self.forks.pop(response.to_tag or '', None)
         if dialog is not None:
             dialog.usage = other

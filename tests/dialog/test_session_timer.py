@@ -464,6 +464,27 @@ def test_a_callee_does_not_go_below_the_callers_least(world: World) -> None:
     assert agreed(usage) == (300, True)
 
 
+@pytest.mark.parametrize('second', ['200;refresher=uas', None])
+def test_each_2xx_of_a_fork_has_an_interval_of_its_own(world: World, alice: Party, bob: Party, second) -> None:
+    """7.2: "It is explicitly allowed for there to be differing session intervals (or none at all)"."""
+    usage, _ = established(world, alice, bob, session_timer=90, forks='all')
+    ok = sent(world, 'bob', '200')[0]
+    ok.set('To', (ok.get('To') or '').partition(';tag=')[0] + ';tag=other')
+    ok.remove('Require')
+    ok.remove('Session-Expires')
+    if second is not None:
+        ok.add('Session-Expires', second)
+    world.inject(ok.to_bytes(), ('127.0.0.1', 5080), alice)
+    other = alice.last('forked').exchange
+    assert agreed(usage) == (90, True)
+    # Where the callee says nothing, our own wish holds.
+    assert agreed(other) == ((200, False) if second else (90, True))
+    for one in (usage, other):
+        one.bye(world.now)
+    world.run(80)
+    assert usage.session_timer is other.session_timer is None
+
+
 # -- the end
 
 

@@ -10,8 +10,9 @@
     < 200
 
 The first INVITE makes the side that sends it the caller.  ``> 487 INVITE`` answers the first INVITE though another
-request came since.  ``sdp:TEXT`` writes the attribute line ``a=TEXT``, or demands it.  ``x:Name=value`` writes a
-header field, or demands it; with blanks in it, it stands in single quotes as a whole.
+request came since; ``once`` sends what nobody acknowledges without repetitions.  ``sdp:TEXT`` writes the attribute line
+``a=TEXT``, or demands it.  ``x:Name=value`` writes a header field, or demands it; with blanks in it, it stands in single
+quotes as a whole.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Ladder:
         self.invite_index = 0
         self.invite_cseq = 0
         self.last_request = ''
+        self.last_received = ''
         self.refused = False
         for line in filter(str.strip, text.splitlines()):
             direction, what, *flags = words(line)
@@ -83,6 +85,8 @@ class Ladder:
         optional = ' optional="true"' if '?' in flags else ''
         first = what == 'INVITE' and not self.begun
         self.begun = self.begun or first
+        if kind == 'request':
+            self.last_received = what
         if kind == 'response' and int(what) >= 300:
             self.refused = True
         actions = (STORE if first else '<action>\n      ') + '\n      '.join(checks) + '\n    </action>'
@@ -124,12 +128,13 @@ class Ladder:
         if 'INVITE' in flags:
             lines = ['Via:[$4]', 'From:[$1]', f'To:[$2]{tag}', '[last_Call-ID:]', 'CSeq:[$3]']
         else:
-            first = not any(element.startswith('<send') and 'SIP/2.0 2' in element for element in self.elements)
+            first = self.last_received in ('INVITE', 'CANCEL') and not any(
+                element.startswith('<send') and 'SIP/2.0 2' in element for element in self.elements)
             lines = ['[last_Via:]', '[last_From:]', '[last_To:]' + (tag if first else ''), '[last_Call-ID:]',
                      '[last_CSeq:]']
         self.send([f'SIP/2.0 {code} Answer', *lines, '[last_Record-Route:]',
                    'Contact: <sip:peer@[local_ip]:[local_port]>'], flags,
-                  retransmitted=code >= 200 and ('final' in flags or 'sdp' in ' '.join(flags)))
+                  retransmitted=code >= 200 and 'once' not in flags and ('final' in flags or 'sdp' in ' '.join(flags)))
 
     def send(self, head: list[str], flags: list[str], *, retransmitted: bool) -> None:
         """Add a ``send`` element."""
