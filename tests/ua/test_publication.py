@@ -167,3 +167,35 @@ def test_compositors_need_a_notifier(presence):
         EventStateCompositor()
     with pytest.raises(UsageError):
         EventStateCompositor(presence, expires=1)
+
+
+def test_the_example_of_rfc_3903(net, agent, bob, to_bob, compositor):
+    """RFC 3903 15: PUA (1 to 12), PA, WATCHER, message by message."""
+    watcher, pua = agent('watcher'), agent('pua')
+    with watcher.subscribe(to_bob, 'presence') as events:
+        events.next()
+        net.run(1)
+        with pua.publish(to_bob, 'presence', '<1/>', expires=3600) as publication:
+            events.next(timeout=5)
+            net.run(1)
+            publication.refresh()
+            net.run(1)
+            publication.update('<2/>')
+            events.next(timeout=5)
+            net.run(1)
+            net.ladder.expect("""
+                watcher -> bob: SUBSCRIBE
+                bob -> watcher: 200 SUBSCRIBE
+                bob -> watcher: NOTIFY
+                watcher -> bob: 200 NOTIFY
+                pua -> bob: PUBLISH
+                bob -> pua: 200 PUBLISH
+                bob -> watcher: NOTIFY
+                watcher -> bob: 200 NOTIFY
+                pua -> bob: PUBLISH
+                bob -> pua: 200 PUBLISH
+                pua -> bob: PUBLISH
+                bob -> pua: 200 PUBLISH
+                bob -> watcher: NOTIFY
+                watcher -> bob: 200 NOTIFY
+            """)

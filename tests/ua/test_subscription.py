@@ -16,10 +16,12 @@ from greensip import (
     ResponseError,
     SubscriptionEnded,
     TransactionTimeout,
+    UnexpectedMessage,
     Unsubscribed,
     UsageError,
     WaitTimeout,
     WrongState,
+    deadline,
     wait_any,
 )
 from greensip.dialog import ClientSubscription, Dialog, ServerSubscription
@@ -333,6 +335,73 @@ def test_nobody_subscribes_to_what_no_refer_has_begun(alice, bob, to_bob, watche
     """RFC 3515 2.4.4."""
     with alice.subscribe(to_bob, 'refer') as events, pytest.raises(Forbidden):
         events.next()
+
+
+# -- as with legs
+
+
+def test_a_strict_script(net, alice, to_bob, watchers):
+    """SIPp in Python: each message is asked for."""
+    with alice.subscribe(to_bob, 'message-summary', strict=True) as events:
+        events.wait_for('200')
+        events.wait_for('NOTIFY')
+        watchers[0].notify(NO)
+        with pytest.raises(UnexpectedMessage, match='NOTIFY from'):
+            events.wait_for('401', timeout=1)
+
+
+def test_deadlines(alice, to_bob, watchers):
+    with alice.subscribe(to_bob, 'message-summary') as events, pytest.raises(WaitTimeout, match='deadline of 3 s'), \
+            deadline(3):
+        for notify in events:
+            assert notify.body == YES
+
+
+def test_a_script_that_is_killed_unsubscribes(net, alice, to_bob, watchers):
+    def script():
+        with alice.subscribe(to_bob, 'message-summary') as events:
+            for notify in events:
+                assert notify.body == YES
+
+    task = gevent.spawn(script)
+    net.run(1)
+    assert watchers[0].state == 'active'
+    task.kill()
+    net.run(1)
+    assert watchers[0].ended
+
+
+def test_a_script_that_fails_unsubscribes(net, alice, to_bob, watchers):
+    with pytest.raises(RuntimeError), alice.subscribe(to_bob, 'message-summary') as events:
+        events.next()
+        raise RuntimeError
+    net.run(1)
+    assert watchers[0].ended
+
+
+def test_at_the_side_of_a_subscription(net, alice, to_bob, watchers):
+    """``spawn`` as legs have it."""
+    texts = []
+
+    def read(events):
+        for notify in events:
+            texts.append(notify.text)
+
+    with alice.subscribe(to_bob, 'message-summary') as events:
+        events.spawn(read)
+        net.run(1)
+        watchers[0].notify(NO)
+        net.run(1)
+    assert texts == [YES.decode(), NO.decode()]
+    net.run(1)
+
+
+def test_a_subscription_and_a_call_waited_for_together(net, alice, bob, to_bob, watchers):
+    bob.serve(answering, background=True)
+    with alice.subscribe(to_bob, 'message-summary') as events, alice.call(to_bob, sdp=SDP) as leg:
+        events.next()
+        watchers[0].notify(NO)
+        assert wait_any(leg.on('BYE'), events.on('NOTIFY'), timeout=5).body == NO
 
 
 # -- inside calls
