@@ -10,7 +10,7 @@ import gevent
 import pytest
 from benchmarks import lab, peers
 
-from greensip import Notifier, ResponseError, UserAgent
+from greensip import Notifier, ResponseError, Status, UserAgent
 from greensip.body import MessageSummary, Presence, parse_document
 
 from .presence_server import PASSWORD, REALM, TABLES, forking_proxy, presence_server
@@ -80,6 +80,22 @@ def test_presence(server: Server, pair: tuple[UserAgent, UserAgent]) -> None:
         assert events.wait_for(lambda event: event.label == 'NOTIFY' and event.expires <= 1800, timeout=5)
         last = events.unsubscribe(timeout=5)
         assert (last.state, last.reason) == ('terminated', 'timeout')
+
+
+def test_buddies(server: Server, pair: tuple[UserAgent, UserAgent]) -> None:
+    """Both sides as a phone has them: a presence that is published, and somebody who is watched."""
+    alice, bob = (ua.account(server.uri(ua.name), **server.options) for ua in pair)
+    with bob.buddy('alice') as buddy:
+        buddy.subscribe(timeout=5)
+        alice.presence = 'busy'
+        with alice.publish_presence(timeout=5):
+            assert buddy.wait_for('busy', timeout=5).status.activities == ('busy',)
+            alice.presence = Status('away', 'Lunch')
+            assert buddy.wait_for('away', timeout=5).status.note == 'Lunch'
+            alice.presence = 'online'
+            buddy.wait_for('online', timeout=5)
+        buddy.wait_for('unknown', 'offline', timeout=5)
+        buddy.unsubscribe(timeout=5)
 
 
 def test_fetching(server: Server, pair: tuple[UserAgent, UserAgent]) -> None:

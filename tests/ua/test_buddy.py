@@ -19,6 +19,8 @@ from greensip.errors import (
 )
 from greensip.ua import after, wait_any
 
+from .test_threads import in_thread
+
 PIDF = 'application/pidf+xml'
 
 
@@ -365,3 +367,33 @@ def test_an_envelope_of_somebody_else(alice, bob, buddy):
     alice.message(bob.uri, ask('sip:mallory@evil', bob.uri, b'hi', 'x', ['positive-delivery']))
     assert inbox.next(timeout=1).text == 'hi'
     assert buddy.wait_for('report:delivered', timeout=1).message_id == 'x'
+
+
+# -- from other threads
+
+def test_presence_and_messages_from_another_thread(alice, bob, net, to_bob):
+    bob.presence = 'online'
+
+    def script():
+        safe = alice.from_thread()
+        safe.presence = 'meeting'
+        with safe.buddy(to_bob) as buddy:
+            first = buddy.subscribe(timeout=5)
+            buddy.message('busy, please', timeout=5)
+            for status in buddy:
+                if status == 'busy':
+                    return first, safe.presence.status, safe.messages.next(timeout=5).text
+        return None
+
+    def answer():
+        for message in bob.messages:
+            bob.presence = 'busy'
+            message.reply('so I am')
+
+    task = gevent.spawn(answer)
+    net.clock.sleep(0.1)
+    with net.clock.held():
+        assert in_thread(script) == ('online', 'busy', 'so I am')
+    net.clock.sleep(1)
+    bob.close()
+    task.join(timeout=1)
