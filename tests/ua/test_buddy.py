@@ -17,7 +17,7 @@ from greensip.errors import (
     WaitTimeout,
     WrongState,
 )
-from greensip.ua import after, wait_any
+from greensip.ua import UserAgent, after, wait_any
 
 from .test_threads import in_thread
 
@@ -371,13 +371,10 @@ def test_an_envelope_of_somebody_else(alice, bob, buddy):
 
 # -- from other threads
 
-def test_presence_and_messages_from_another_thread(alice, bob, net, to_bob):
-    bob.presence = 'online'
-
-    def script():
-        safe = alice.from_thread()
+def test_presence_and_messages_from_another_thread():
+    def script(safe, uri):
         safe.presence = 'meeting'
-        with safe.buddy(to_bob) as buddy:
+        with safe.buddy(uri) as buddy:
             first = buddy.subscribe(timeout=5)
             buddy.message('busy, please', timeout=5)
             for status in buddy:
@@ -385,15 +382,14 @@ def test_presence_and_messages_from_another_thread(alice, bob, net, to_bob):
                     return first, safe.presence.status, safe.messages.next(timeout=5).text
         return None
 
-    def answer():
+    def answer(bob):
         for message in bob.messages:
             bob.presence = 'busy'
-            message.reply('so I am')
+            message.reply('so I am', timeout=5)
 
-    task = gevent.spawn(answer)
-    net.clock.sleep(0.1)
-    with net.clock.held():
-        assert in_thread(script) == ('online', 'busy', 'so I am')
-    net.clock.sleep(1)
-    bob.close()
-    task.join(timeout=1)
+    with UserAgent('udp:127.0.0.1:0') as alice, UserAgent('udp:127.0.0.1:0', name='bob') as bob:
+        bob.presence = 'online'
+        alice.messages  # noqa: B018  from the beginning
+        task = gevent.spawn(answer, bob)
+        assert in_thread(script, alice.from_thread(), bob.uri) == ('online', 'busy', 'so I am')
+    task.join(timeout=5)
