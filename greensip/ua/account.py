@@ -179,6 +179,7 @@ class Account(Mailbox):
         self._left = False
         self._presentity: Presentity | None = None
         ua.accounts.append(self)
+        ua._account_users.setdefault(self.contact_user, self)
 
     def __repr__(self) -> str:
         return f'<Account {self.aor.uri} {self.state}>'
@@ -378,6 +379,8 @@ class Account(Mailbox):
         self._keep_alives.clear()
         if self in self.ua.accounts:
             self.ua.accounts.remove(self)
+            if self.ua._account_users.get(self.contact_user) is self:
+                del self.ua._account_users[self.contact_user]
         self.ua.on_leg_ended()
 
     def _give_up(self) -> None:
@@ -654,6 +657,12 @@ class Account(Mailbox):
         """What answers challenges to requests inside a call that came in; None without a password."""
         return DigestClient(self._credentials) if self._credentials is not None else None
 
+    def is_at(self, uri: Uri) -> bool:
+        """Whether ``uri`` is the contact that we have registered, but for what its parameters say."""
+        contact = self.contact
+        own: Any = parse_name_addr(contact).uri if contact else None
+        return isinstance(uri, SipUri) and own is not None and (uri.host, uri.port) == (own.host, own.port)
+
     def match(self, request: Request) -> int:
         """How well a request that came in fits this account: 0 not at all.
 
@@ -717,9 +726,8 @@ def _contact_of(contact: NameAddr | Uri | str) -> NameAddr:
 def _free_user(user: str, ua: UserAgent) -> str:
     """The user part of our contact: that of the address-of-record, with a number if another account has it."""
     plain = str(SipUri(user, 'x'))[len('sip:'):-len('@x')]
-    taken = {account.contact_user for account in ua.accounts}
     number, name = 1, plain
-    while name in taken:
+    while name in ua._account_users:
         number += 1
         name = f'{plain}-{number}'
     return name

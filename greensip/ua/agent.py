@@ -23,7 +23,7 @@ from greensip.errors import (
     WrongState,
     response_error,
 )
-from greensip.message import NameAddr, Request, Response, Uri
+from greensip.message import NameAddr, Request, Response, SipUri, Uri
 from greensip.native import mypyc_attr
 from greensip.sdp import DEFAULT_CODECS
 from greensip.transaction.flow import Flow, Point
@@ -276,6 +276,8 @@ class UserAgent(Engine):
         self._tasks: set[Task] = set()
         #: those that ``account()`` made and that are not closed
         self.accounts: list[Account] = []
+        #: the same by the user part of their contacts
+        self._account_users: dict[str, Account] = {}
         self._request_handlers: dict[str, Callable[[IncomingRequest], object]] = {}
         #: the methods whose handlers do not block
         self._prompt: set[str] = set()
@@ -718,8 +720,14 @@ class UserAgent(Engine):
 
     def account_of(self, request: Request) -> Account | None:
         """The account that a request is for which came in; None if it is for none."""
-        found = max(self.accounts, key=lambda account: account.match(request), default=None)
-        return found if found is not None and found.match(request) else None
+        if not self.accounts:
+            return None
+        uri = request.uri
+        found = self._account_users.get(uri.user or '') if isinstance(uri, SipUri) else None
+        # Mostly it is what one of them has registered; else whichever it fits best.
+        if found is None or not found.is_at(uri):
+            found = max(self.accounts, key=lambda account: account.match(request))
+        return found if found.match(request) else None
 
     # -- flows
 
