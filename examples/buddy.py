@@ -47,7 +47,7 @@ def watch(ua: UserAgent, uri: str, text: str) -> int:
         try:
             buddy.subscribe(timeout=10)
             if text:
-                buddy.message(text, reports=['positive-delivery', 'display'], timeout=10)
+                buddy.message(text, reports=['delivered', 'displayed'], timeout=10)
             for status in buddy:
                 print(f'{status} {status.note}'.rstrip(), flush=True)
                 if status == 'offline':

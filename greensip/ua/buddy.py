@@ -29,7 +29,7 @@ from greensip.native import mypyc_attr
 
 from .fields import Body, body_of
 from .mailbox import Mailbox, Notice, Watch
-from .messages import IncomingMessage, Switchboard, key_of, send_message, switchboard_of
+from .messages import IncomingMessage, Switchboard, key_of, send_message, switchboard_of, wanted_reports
 from .outgoing import target_of
 from .pattern import WORDS, Pattern
 
@@ -295,8 +295,8 @@ class Buddy(Mailbox):
                 content_type: str | None = None, timeout: float | None = None, **options: Any) -> Response:
         """Send him a text, block until it is answered, and return the answer.
 
-        ``reports``: what is to be told of its fate, ``'positive-delivery'``, ``'negative-delivery'``, ``'processing'``,
-        ``'display'`` (RFC 5438); it is seen as ``'report'`` events then, whose ``message_id`` is that of the message:
+        ``reports``: what is to be told of its fate, ``'delivered'``, ``'failed'``, ``'processed'``, ``'displayed'`` (or
+        the words of RFC 5438 6.2); it is seen as ``'report'`` events then, whose ``message_id`` is that of the message:
         give one to tell several apart.  ``options`` and what is raised are those of ``ua.message``.
         """
         body: Any = text
@@ -304,7 +304,7 @@ class Buddy(Mailbox):
             data, kind = body_of(text, content_type, 'text/plain;charset=utf-8')
             own = str(self.account.aor.uri) if self.account is not None else self.ua.uri
             number = self.ua.core.random.getrandbits(64)
-            body = ask(own, str(self.uri), data, message_id or f'{number:016x}', reports,
+            body = ask(own, str(self.uri), data, message_id or f'{number:016x}', wanted_reports(reports),
                        content=kind or 'text/plain', time=datetime.now(UTC))
             content_type = None
         self._composer.fire('message sent', self.ua.clock.now())

@@ -16,7 +16,7 @@ nobody is there, or nobody reads.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from .account import Account
     from .agent import IncomingRequest, UserAgent
 
-__all__ = ['Inbox', 'IncomingMessage', 'Switchboard', 'key_of', 'send_message', 'switchboard_of']
+__all__ = ['Inbox', 'IncomingMessage', 'Switchboard', 'key_of', 'send_message', 'switchboard_of',
+           'wanted_reports']
 
 log = logging.getLogger('greensip.ua')
 
@@ -53,6 +54,15 @@ RETRY = 30
 _WANTED = {'delivered': 'positive-delivery', 'failed': 'negative-delivery', 'processed': 'processing',
            'stored': 'processing', 'displayed': 'display', 'forbidden': 'negative-delivery',
            'error': 'negative-delivery'}
+
+
+def wanted_reports(words: Iterable[str]) -> list[str]:
+    """What is asked for, in RFC 5438's words: ``displayed`` is ``display`` there.  Raises UsageError for others."""
+    names = [_WANTED.get(word, word) for word in ([words] if isinstance(words, str) else words)]
+    for name in names:
+        if name not in _WANTED.values():
+            raise UsageError(f'not a report: {name!r}')
+    return list(dict.fromkeys(names))
 
 
 def key_of(uri: Uri) -> str:

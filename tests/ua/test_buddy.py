@@ -14,6 +14,7 @@ from greensip.errors import (
     ResponseError,
     SubscriptionEnded,
     TransactionTimeout,
+    UsageError,
     WaitTimeout,
     WrongState,
 )
@@ -263,15 +264,20 @@ def test_where_the_script_takes_the_messages_presence_is_seen(alice, bob, net, t
 
 def test_reports(alice, bob, buddy, net):
     inbox = bob.messages
-    buddy.message('hello', reports=['positive-delivery', 'display'], message_id='m1')
+    buddy.message('hello', reports=['delivered', 'displayed', 'display'], message_id='m1')
     assert buddy.wait_for('report', timeout=1).detail == 'delivered'
     message = inbox.next(timeout=1)
-    assert message.text == 'hello' and message.message_id == 'm1'
+    assert message.text == 'hello' and message.message_id == 'm1' and message.wants == {'positive-delivery', 'display'}
     message.report('displayed')
     report = buddy.wait_for('report:displayed', timeout=1)
     assert (report.message_id, report.document.status) == ('m1', 'displayed')
     buddy.message('<b>ü</b>', reports=['display'], content_type='text/html;charset=utf-8')
     assert (again := inbox.next(timeout=1)).content_type == 'text/html' and again.text == '<b>ü</b>'
+
+
+def test_a_report_that_does_not_exist(buddy):
+    with pytest.raises(UsageError, match='not a report'):
+        buddy.message('hello', reports=['eaten'])
 
 
 def test_who_writes_is_seen(alice, bob, buddy, net):
