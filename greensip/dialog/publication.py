@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from greensip.errors import (
     LocalHangup,
     ResponseError,
+    TransportError,
     UsageError,
     WrongState,
     response_error,
@@ -376,6 +377,9 @@ class ClientPublication(Machine):
         if self.state == REMOVING:
             self.fire('over', LocalHangup(), now)
         elif self.answered and not isinstance(error, ResponseError):
+            if isinstance(error, TransportError):
+                # The flow that it was to take is gone: the URI may still lead there.
+                self.destination.flow = None
             self.fire('failed', self._delay(None), now)
         else:
             self.fire('over', error, now)

@@ -21,6 +21,7 @@ from greensip.errors import (
     ResponseError,
     SubscriptionEnded,
     TransactionTimeout,
+    TransportError,
     Unsubscribed,
     UsageError,
     WrongState,
@@ -135,6 +136,7 @@ def subscribe(sub: ClientSubscription, now: float) -> None:
 
 def establish(sub: ClientSubscription, now: float) -> None:
     """4.1.2: a new subscription."""
+    sub.established = True
     if sub.since is None:
         sub.since = now
 
@@ -191,6 +193,7 @@ class ClientSubscription(Subscription):
         'destination',
         'digest',
         'error',
+        'established',
         'exchange',
         'expires',
         'forks',
@@ -305,8 +308,9 @@ class ClientSubscription(Subscription):
         self.held: int | None = None
         #: the key by which the NOTIFY that makes the dialog is found
         self.key: tuple[str, str] | None = None
-        #: when it became a subscription, and how often it was begun since that went well
+        #: when it became a subscription, whether it has ever been one, and how often it was begun since that went well
         self.since: float | None = None
+        self.established = False
         self.attempts = 0
         #: how many other branches of the fork have answered
         self.forks = 0
@@ -623,6 +627,7 @@ class ClientSubscription(Subscription):
         delay = retry_delay(reason, state.retry_after)
         # 4.4.3: a fetch ends with timeout, and so does what we unsubscribe from.
         if delay is not None and self.resubscribe and self.asked and self.state != UNSUBSCRIBING:
+            self.established = True
             self._again(error, delay, now)
         else:
             self.fire('NOTIFY terminated', error, now)
@@ -741,9 +746,8 @@ class ClientSubscription(Subscription):
 
     def _end(self, event: str, error: Exception, now: float) -> None:
         """It failed, or ran out: the end, unless it is to be begun anew."""
-        established = self.since is not None or self.attempts > 1
         passing = not isinstance(error, ResponseError) or error.code in (408, 480, 481, 500, 502, 503, 504)
-        if self.resubscribe and established and passing and self.state in (NOTIFY_WAIT, PENDING, ACTIVE):
+        if self.resubscribe and self.established and passing and self.state in (NOTIFY_WAIT, PENDING, ACTIVE):
             self._again(error, 0.0, now)
         else:
             self.fire(event, error, now)
@@ -756,6 +760,9 @@ class ClientSubscription(Subscription):
             back_off = min(2.0 ** min(self.attempts, 10), LONGEST_WAIT)
             delay = max(delay, back_off * (0.5 + self.core.random.getrandbits(10) / 2048))
         self.error = error
+        if isinstance(error, TransportError) and self.destination is not None:
+            # The flow that it was to take is gone: the URI may still lead there.
+            self.destination.flow = None
         self.fire('again', delay, now)
 
     def put_off(self, delay: float, now: float) -> None:

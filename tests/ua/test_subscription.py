@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from greensip import (
+    Flow,
     Forbidden,
     IncomingSubscription,
     LocalHangup,
@@ -26,6 +27,7 @@ from greensip import (
 )
 from greensip.dialog import ClientSubscription, Dialog, ServerSubscription
 from greensip.testing import Network
+from greensip.transaction.flow import Point
 
 from .conftest import SDP, answering
 
@@ -335,6 +337,60 @@ def test_nobody_subscribes_to_what_no_refer_has_begun(alice, bob, to_bob, watche
     """RFC 3515 2.4.4."""
     with alice.subscribe(to_bob, 'refer') as events, pytest.raises(Forbidden):
         events.next()
+
+
+def test_a_notifier_that_was_restarted(net, agent, alice):
+    """It knows nothing of the subscription: 481 to the refresh, and the next one is begun anew."""
+    dave = agent('dave')
+    first = Notifier('presence')
+    dave.events('presence', first)
+    first.publish('dave', 'before')
+    with alice.subscribe(net.uri('dave'), 'presence', expires=600) as events:
+        assert events.next().text == 'before'
+        net.run(1)
+        net.loss = 1.0
+        dave.close()
+        net.loss = 0.0
+        dave = agent('dave')
+        second = Notifier('presence')
+        dave.events('presence', second)
+        second.publish('dave', 'after')
+        assert events.next(timeout=600).text == 'after'
+        assert (events.state, second.count) == ('active', 1)
+
+
+def test_a_notifier_that_is_away_for_an_hour(net, agent, alice):
+    dave = agent('dave')
+    dave.events('presence', lambda watcher: None)
+    with alice.subscribe(net.uri('dave'), 'presence', expires=600) as events:
+        events.next()
+        net.run(1)
+        net.loss = 1.0
+        dave.close()
+        net.run(3600)
+        assert not events.ended
+        net.loss = 0.0
+        dave = agent('dave')
+        dave.events('presence', lambda watcher: None)
+        assert events.next(timeout=400)
+        assert events.state == 'active'
+
+
+def test_the_flow_that_it_took_is_gone(net, agent, alice):
+    """Whoever asked to be reached on his flow may be reached by his URI."""
+    flows = []
+    alice.handle('REGISTER', lambda incoming: flows.append(incoming.flow))
+    dave = agent('dave')
+    dave.events('presence', lambda watcher: None)
+    dave.request('REGISTER', net.uri('alice'))
+    with alice.subscribe(net.uri('dave'), 'presence', flow=flows[0]) as events:
+        events.next()
+        events.subscription.destination.flow = Flow(Point('TCP', ('10.9.9.9', 9)), ('10.9.9.9', 9))
+        for watcher in list(dave.core.subscriptions.living):
+            watcher.terminate(net.clock.now(), 'deactivated')
+        dave.endpoint.flush()
+        assert events.wait_for(lambda event: getattr(event, 'state', '') == 'terminated', timeout=5)
+        assert events.wait_for('active', timeout=60)
 
 
 # -- as with legs
