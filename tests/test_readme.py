@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from greensip import IncomingLeg, UserAgent
+from greensip.registrar import MemoryUsers, Registrar
 
 from .names import COMPILED, wrong
 
@@ -45,3 +49,45 @@ def test_what_is_named_exists(code: str) -> None:
 
 def test_there_is_something_to_look_at() -> None:
     assert len(BLOCKS) > 8 and len(INLINE) > 40
+
+
+def program_with(text: str, host: str) -> str:
+    """The block with that text in it, at another domain."""
+    block = next(block for block in BLOCKS if text in block)
+    return block.replace('pbx.example.com', host).replace('example.com', host)
+
+
+def test_an_account_calls_holds_and_transfers(capsys: pytest.CaptureFixture[str]) -> None:
+    def answering(leg: IncomingLeg) -> None:
+        leg.answer()
+        leg.wait_ended()
+
+    with contextlib.ExitStack() as scope:
+        server, ua, hundred, carol = (scope.enter_context(UserAgent('udp:127.0.0.1:0', watchdog=None, refer='accept'))
+                                      for _ in range(4))
+        users = MemoryUsers('greensip', {'alice': 's3cret', '100': 'x', 'carol': 'x'})
+        scope.enter_context(Registrar(server, users=users))
+        host = f'127.0.0.1:{server.points[0].address[1]}'
+        for name, phone in (('100', hundred), ('carol', carol)):
+            phone.serve(answering, background=True)
+            scope.enter_context(phone.account(f'sip:{name}@{host}', password='x')).register(timeout=10)
+        exec(compile(program_with('alice.register()', host), 'README', 'exec'), {'ua': ua})
+    assert capsys.readouterr().out == '200\n'
+
+
+def test_somebody_is_transferred(capsys: pytest.CaptureFixture[str]) -> None:
+    def handler(leg: IncomingLeg) -> None:
+        leg.answer()
+        variables = {'leg': leg}
+        exec(compile(program_with('transfer.accept()', 'x'), 'README', 'exec'), variables)
+        with variables['new'] as new:
+            new.wait_for('200', timeout=5)
+            leg.wait_ended(timeout=5)
+
+    with (UserAgent('udp:127.0.0.1:0', watchdog=None) as alice, UserAgent('udp:127.0.0.1:0', watchdog=None) as carol,
+          UserAgent('udp:127.0.0.1:0', watchdog=None, refer='ask') as bob):
+        bob.serve(handler, background=True)
+        carol.serve(lambda leg: (leg.answer(), leg.wait_ended()), background=True)
+        with alice.call(bob.uri, timeout=5) as leg:
+            assert leg.transfer(carol.uri, timeout=5).ok
+    assert carol.uri in capsys.readouterr().out
