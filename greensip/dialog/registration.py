@@ -468,9 +468,10 @@ class Registration(Machine):
         """10.2.1: Contact and Expires of a REGISTER that leaves from ``point``; 10.2.2: of one that removes them."""
         if removal and self._everything:
             return [('Contact', '*'), ('Expires', '0')]
-        fields = [('Contact', self._contact_text(contact, point, envelope)) for contact in self.contacts]
+        fields = [('Contact', self._contact_text(lasting(contact) if removal else contact, point, envelope))
+                  for contact in self.contacts]
         for contact in self._removed:
-            fields.append(('Contact', f'{self._contact_text(contact, point, envelope)};expires=0'))
+            fields.append(('Contact', f'{self._contact_text(lasting(contact), point, envelope)};expires=0'))
         if self._bound and self._bound != self.contact:
             # What we were known by leads nowhere any more.
             fields.append(('Contact', f'{self._bound};expires=0'))
@@ -823,6 +824,11 @@ class RegisterRequest(ClientRequest):
         if registration.keep:
             request.set('Via', f'{request.get("Via")};keep')
         return request
+
+
+def lasting(contact: NameAddr | None) -> NameAddr | None:
+    """An address without a time of its own."""
+    return contact.without_param('expires') if contact is not None and contact.expires is not None else contact
 
 
 def is_among(contact: NameAddr | None, contacts: Sequence[NameAddr | None]) -> bool:

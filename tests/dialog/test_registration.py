@@ -146,6 +146,19 @@ def test_rfc3665_2_2_update_of_contact_list(world: World, bob: Party, guarded: R
     assert list(guarded.bindings) == ['sip:bob@127.0.0.1:5080']
 
 
+def test_contacts_with_times_of_their_own(world: World, bob: Party, registrar: Registrar) -> None:
+    cell, desk = (parse_name_addr(f'<sip:{name}@10.0.0.1>;expires=600;q=0.5') for name in ('cell', 'desk'))
+    registration = register(world, bob, registrar, contacts=[cell, desk])
+    assert sorted(registrar.bindings) == ['sip:cell@10.0.0.1', 'sip:desk@10.0.0.1']
+    registration.change_contacts([cell])
+    registration.register(world.now)
+    world.run()
+    assert list(registrar.bindings) == ['sip:cell@10.0.0.1']
+    registration.unregister(world.now)
+    world.run()
+    assert registrar.bindings == {}
+
+
 def test_rfc3665_2_4_cancellation_of_registration(world: World, bob: Party, guarded: Registrar) -> None:
     guarded.bindings['sip:other@127.0.0.1'] = ''
     registration = register(world, bob, guarded, credentials=('bob', 'zanzibar'))
