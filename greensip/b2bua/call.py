@@ -329,10 +329,10 @@ class Call:
             b2bua.write_record(self.record('start'))
 
     def untold(self, response: Any) -> bytes | None:
-        """The callee's session description, if its 2xx has none as a reliable response had it, and the caller has not
-        had that reliably."""
+        """The callee's session description, if its 2xx has none as a reliable response had it.  What the caller has had
+        reliably is not told again; another one is offered to it (``IncomingLeg.answer``)."""
         callee = self.callee
-        if response.body or callee is None or asks_reliability(self.caller.invite):
+        if response.body or callee is None:
             return None
         return callee.remote_sdp or None
 

@@ -105,6 +105,8 @@ def cancelled(usage: ServerInvite, request: Request, now: float) -> None:
 def confirm(usage: ServerInvite, request: Request, now: float) -> None:
     usage.stop_repeating()
     usage.tell(REQUEST, request, now)
+    if usage.reliable is not None and usage.reliable.correction:
+        usage.offer_correction(now)
 
 
 def hang_up_late(usage: ServerInvite, now: float, fields: Fields) -> None:
@@ -299,6 +301,38 @@ class ServerInvite(InviteUsage):
             return False
         return not session.exchange or session.offer_place is Place.INVITE
 
+    @property
+    def told(self) -> bytes:
+        """Our session description, if a reliable response has held it or is about to: then that of the 2xx means
+        nothing (13.2.1)."""
+        session, reliable = self.session, self.reliable
+        if session is None or reliable is None:
+            return b''
+        for _, sdp in reversed(reliable.queue):
+            if sdp:
+                return sdp
+        return self.local_sdp if session.exchange and session.offer_place is not Place.INVITE else b''
+
+    def correct(self, sdp: bytes) -> None:
+        """What was told reliably is not what holds in the end, as when another phone was tried in between: it is
+        offered as soon as the call is answered, as nothing else may change it."""
+        if self.reliable is not None:
+            self.reliable.correction = sdp
+
+    def offer_correction(self, now: float) -> None:
+        """By UPDATE where the caller knows it, else by re-INVITE; later when another request is under way."""
+        reliable = self.reliable
+        if reliable is None or self.state != CONFIRMED:
+            return
+        allowed = [word.strip().upper() for text in self._request.get_all('Allow') for word in text.split(',')]
+        try:
+            self.send_request('UPDATE' if 'UPDATE' in allowed else 'INVITE', now, body=reliable.correction,
+                              content_type=SDP)
+        except WrongState:
+            self.core.timers.add(1.0, now, self, 'correct')
+        else:
+            reliable.correction = b''
+
     def send_held_success(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         if transaction is self.transaction:
             self.fire('respond 2xx', response, now)
@@ -317,9 +351,11 @@ class ServerInvite(InviteUsage):
         return True
 
     def on_timer(self, name: str, now: float) -> None:
-        """``expired``: the INVITE's Expires has run out (13.3.1)."""
+        """``expired``: the INVITE's Expires has run out (13.3.1); ``correct``: try ``offer_correction`` again."""
         if name == 'expired':
             self.fire('expired', now)
+        elif name == 'correct':
+            self.offer_correction(now)
 
     def finish(self, error: Exception, now: float) -> None:
         super().finish(error, now)

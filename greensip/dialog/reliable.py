@@ -118,6 +118,7 @@ class ReliableResponses:
 
     __slots__ = (
         'acknowledging',
+        'correction',
         'counts',
         'cseq',
         'data',
@@ -147,6 +148,8 @@ class ReliableResponses:
         self.queue: deque[tuple[Response, bytes]] = deque()
         #: the PRACK that has no answer of ours yet
         self.acknowledging: ServerTransaction | None = None
+        #: what we offer once the call is answered, in the place of what was agreed on before
+        self.correction = b''
         #: the 2xx that waits
         self.success: Response | None = None
         self.data = b''

@@ -14,7 +14,7 @@ from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
 from .leg import SDP, Leg
-from .session import answer_again, inactive_answer, inactive_offer
+from .session import answer_again, continued, inactive_answer, inactive_offer
 from .transfer import referrer_of
 
 if TYPE_CHECKING:
@@ -151,8 +151,9 @@ class IncomingLeg(Leg):
         reliable response with a session description (RFC 3262 3); until then ``state`` is ``early``.
 
         Without ``sdp`` the session description is the one that was sent as early media, or says that there is no
-        media.  ``like`` another leg's answer: its body and header fields.  Raises RemoteCancel when the caller
-        has given up meanwhile, WrongState when the call is answered already.
+        media.  Another one than a reliable response has had is offered with an UPDATE, or a re-INVITE, after the ACK:
+        the caller would ignore it in the 200.  ``like`` another leg's answer: its body and header fields.  Raises
+        RemoteCancel when the caller has given up meanwhile, WrongState when the call is answered already.
         """
         if not 200 <= code <= 299:
             raise UsageError(f'{code} does not accept a call: use reject() or redirect()')
@@ -245,8 +246,23 @@ class IncomingLeg(Leg):
             reason = reason or (model.reason if model.code == code else '')
             if not data and model.body:
                 data, kind = model.body, model.get('Content-Type')
+        usage: Any = self.usage
+        if 200 <= code < 300 and data and usage.reliable is not None:
+            data, kind = self._untold(data, kind)
         self._transmit(code, reason, pairs, data, kind, reliable)
         self.ua.endpoint.flush()
+
+    def _untold(self, data: bytes, kind: str | None) -> tuple[bytes, str | None]:
+        """A description that a reliable response has told already is not told again; another one is offered when the
+        call is answered, since in the 200 it would mean nothing (RFC 3261 13.2.1)."""
+        usage: Any = self.usage
+        told = usage.told
+        if not told or kind != SDP:
+            return data, kind
+        wanted = continued(data, told)
+        if wanted != told:
+            usage.correct(wanted)
+        return b'', None
 
     def _transmit(self, code: int, reason: str, pairs: Sequence[tuple[str, str]], data: bytes,
                   kind: str | None, reliable: bool | None = None) -> None:

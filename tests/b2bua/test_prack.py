@@ -246,6 +246,31 @@ def test_hunting_on_after_a_reliable_response(rig: Any) -> None:
         assert bob.legs[0].ended
 
 
+def test_hunting_on_after_reliable_early_media(rig: Any) -> None:
+    """The caller has agreed on the first route's session: that of the second is offered as soon as it has answered."""
+    def refusing(leg: Any) -> None:
+        leg.progress(183, sdp=sdp_of_port(6000))
+        rig.net.run(0.5)
+        leg.reject(486)
+
+    bob = Early(rig.net)
+    agent(rig, 'carol', refusing, prack='supported')
+    agent(rig, 'bob', bob, prack='supported')
+    alice = agent(rig, 'alice', prack='supported')
+    rig.b2bua('-s', '{carol}', '-s', '{bob}', '--prack', 'supported')
+    with alice.invite(rig.uri(), sdp=SDP) as leg:
+        assert b'audio 6000' in leg.wait_for('183').message.body
+        leg.wait_for('200')
+        rig.net.run(1)
+        assert b'audio 5000' in leg.answer
+        assert titles(rig, 'b2b', 'alice').count('UPDATE') == 1
+        leg.hold()
+        assert bob.legs[0].state == 'held'
+        leg.hangup()
+        rig.net.run(1)
+        assert bob.legs[0].ended
+
+
 def test_given_up_while_it_rings_reliably(rig: Any) -> None:
     bob = Early(rig.net, seconds=50.0)
     agent(rig, 'bob', bob, prack='supported')

@@ -99,6 +99,44 @@ def test_the_answer_does_not_block_and_waits_for_the_prack(alice, bob, to_bob, n
     net.clock.sleep(1)
 
 
+@pytest.mark.parametrize('method', ['UPDATE', 'INVITE'])
+def test_an_answer_other_than_what_was_agreed_on(alice, bob, carol, to_bob, net, method):
+    """Another phone has answered than the one whose early media the caller has: the session is changed at once."""
+    def handler(leg):
+        leg.progress(sdp=THEIRS)
+        leg.answer(sdp_of_port(5004))
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    if method == 'UPDATE':
+        with alice.call(to_bob, sdp=OURS) as leg:
+            assert leg.response.body == b'' and leg.answer == THEIRS
+            leg.wait_for('UPDATE')
+            assert port_of(leg.answer) == 5004
+            net.clock.sleep(1)
+        assert 'INVITE' not in titles(net, 'bob')
+        net.clock.sleep(1)
+        return
+    # One that does not know UPDATE
+    carol.send(carol.request('INVITE', 'bob', body=SDP, Supported='100rel', Allow='INVITE, ACK, BYE, PRACK'),
+               carol.to('bob'))
+    progress = carol.expect('SIP/2.0 183')
+    tag = progress.to_tag
+    rack = f'{progress.get("RSeq")} 1 INVITE'
+    carol.send(carol.request('PRACK', 'bob', to_tag=tag, cseq=2, branch='z9hG4bKp', RAck=rack))
+    final = carol.expect('SIP/2.0 200 OK')
+    while final.cseq.method != 'INVITE':
+        final = carol.expect('SIP/2.0 200 OK')
+    assert final.body == b''
+    carol.send(carol.request('ACK', 'bob', to_tag=tag, branch='z9hG4bKa'))
+    invite = carol.expect('INVITE')
+    assert port_of(invite.body) == 5004
+    carol.respond(invite, 200, body=SDP)
+    carol.expect('ACK')
+    carol.send(carol.request('BYE', 'bob', to_tag=tag, cseq=3, branch='z9hG4bKb'))
+    net.clock.sleep(1)
+
+
 def test_several_queue_up(alice, bob, to_bob, net):
     def handler(leg):
         leg.ring(reliable=True)
