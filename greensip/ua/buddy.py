@@ -198,8 +198,9 @@ class Buddy(Mailbox):
         else:
             options['from_'] = ua._own_address(self.uri, ())
         # Begun again, the mailbox goes on.
-        self._ending = None
-        self._events.clear()
+        ending, self._ending = self._ending, None
+        if ending is not None and self._events and self._events[-1] is ending:
+            del self._events[-1]
         subscription = ua.core.subscribe(self.uri, 'presence', ua.clock.now(), expires=expires, accept=(PIDF,),
                                          resubscribe=True, **options)
         subscription.owner = self

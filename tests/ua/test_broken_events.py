@@ -171,3 +171,54 @@ def test_responses_to_notify(net, peer):
                 peer.send(make_response(message, 200, to_tag='raw'), flow)
                 net.run(0.05)
         assert presence.count == 1, field
+
+
+@pytest.mark.parametrize('content_type', ['text/plain', 'application/im-iscomposing+xml', 'message/imdn+xml',
+                                          'message/cpim'])
+def test_messages_to_an_inbox(net, peer, content_type):
+    """And to a buddy; what says that it is a document and is none gets its 400."""
+    bob = net.user_agent('bob')
+    account = bob.account('sip:bob@example.com')
+    boxes = [bob.messages, account.messages]
+    wrong = []
+    with bob.buddy('sip:raw@10.9.9.9'):
+        for number, field in enumerate(FIELDS):
+            request = peer.request('MESSAGE', 'bob', branch=f'z9hG4bKm{number}', call_id=f'm{number}', cseq=1,
+                                   body=b'<x' if content_type != 'text/plain' else b'hello')
+            request.set('Content-Type', content_type)
+            peer.send(with_field(request, field), peer.to('bob'))
+            response = outcome(net, peer, 'MESSAGE')
+            code = response.code if response is not None else None
+            if code is None or not (200 <= code < 300 or 400 <= code < 500):
+                wrong.append((field, code))
+            for box in boxes:
+                while box.unread:
+                    message = box.wait_for('MESSAGE')
+                    repr(message), message.text, message.wants, message.message_id, message.report('displayed')
+    assert wrong == []
+
+
+def test_subscriptions_to_our_presence(net, peer):
+    bob = net.user_agent('bob')
+    bob.presence = 'busy'
+    bob.account('sip:bob@example.com').presence = 'away'
+    wrong = []
+    for number, field in enumerate(FIELDS):
+        request = peer.request('SUBSCRIBE', 'bob', branch=f'z9hG4bKp{number}', call_id=f'p{number}', cseq=1,
+                               Event='presence', Expires='600')
+        peer.send(with_field(request, field), peer.to('bob'))
+        response = outcome(net, peer, 'SUBSCRIBE')
+        code = response.code if response is not None else None
+        if code is None or not (200 <= code < 300 or 400 <= code < 500):
+            wrong.append((field, code))
+    assert wrong == []
+    net.run(0.1)
+    outcome(net, peer, 'SUBSCRIBE')
+    for watchers in (bob.watchers, bob.accounts[0].watchers):
+        for watcher in watchers:
+            watcher.close()
+    for _ in range(5):
+        net.run(0.1)
+        outcome(net, peer, 'SUBSCRIBE')
+    notifier = bob._packages['presence']
+    assert notifier.count == 0 and notifier._asked == {}

@@ -135,9 +135,22 @@ def test_a_refusal(bob, buddy, verdict, error):
     with pytest.raises(error):
         buddy.wait_for('online')
     assert buddy.status == 'unknown' and buddy.ended
+    with pytest.raises(error):
+        buddy.subscribe()
     bob.authorize_watcher = True
     assert buddy.subscribe() == 'online' and not buddy.ended
     assert buddy.wait_for('online').status == 'online'
+
+
+def test_what_lies_unread_survives_a_second_subscription(alice, bob, buddy):
+    bob.presence = 'online'
+    bob.authorize_watcher = False
+    bob.message(alice.uri, 'no')
+    with pytest.raises(Declined):
+        buddy.subscribe()
+    bob.authorize_watcher = True
+    buddy.subscribe()
+    assert [buddy.wait_for('MESSAGE', 'online').label for _ in range(2)] == ['MESSAGE', 'online']
 
 
 def test_who_has_no_presence(bob, buddy):
