@@ -33,6 +33,7 @@ from greensip.ua.fields import passable
 from greensip.ua.group import rank
 
 from .binding import Binding
+from .events import RegNotifier
 from .guard import Guard, Reply
 from .location import Change, Location, Policy
 from .store import MemoryStore, Store
@@ -56,8 +57,10 @@ LONGEST_RINGING = 180.0
 REPLY_TIME = 20.0
 #: seconds between two looks at what has run out, at least
 EXPIRY_STEP = 1.0
-#: seconds after a change until the store is tidied
+#: seconds after a change until the database is tidied, and changes after which it is earlier: each is a page of its log
 TIDY_TIME = 30.0
+TIDY_CHANGES = 2000
+NEVER = float('inf')
 
 
 class Registrar:
@@ -97,7 +100,9 @@ class Registrar:
         self._call_ids: set[str] = set()
         #: for what runs out, and for the store
         self._expiry: Any = None
+        self._due = NEVER
         self._tidying: Any = None
+        self._is_tidying = False
         self._stopped = Event()
         self.closed = False
         self.location.load(self._restore)
@@ -105,6 +110,8 @@ class Registrar:
         core.configure(supported=[tag for tag in core.supported if tag not in NOT_HERE], understood=EXTENSIONS,
                        allow=list(dict.fromkeys([*core.allow, 'REFER', 'NOTIFY'])))
         core.router.finder = self._find
+        self.events = RegNotifier(self.location, self.guard, self.now)
+        ua.events('reg', self.events)
         ua.handle('REGISTER', self._on_register, blocking=False)
         ua.handle('MESSAGE', self._on_message)
         ua.serve(self._on_call, background=True, max_legs=max_calls)
@@ -167,36 +174,56 @@ class Registrar:
         if log.isEnabledFor(logging.INFO):
             log.info('= %s %s: %s', change.aor, change.why,
                      ', '.join(binding.contact for binding in change.bindings) or 'nowhere')
-        if self._tidying is None and hasattr(self.store, 'tidy') and not self.closed:
-            self._tidying = self.ua.clock.timer(TIDY_TIME, self._tidy)
-        if self._expiry is None:
-            self._watch_expiry()
+        pending: int = getattr(self.store, 'pending', 0)
+        if pending and not self.closed:
+            if pending > TIDY_CHANGES:
+                self._tidy()
+            elif self._tidying is None:
+                self._tidying = self.ua.clock.timer(TIDY_TIME, self._tidy)
+        self._watch_expiry()
+        if self.events.count:
+            self.events.on_change(change)
         if self.on_change is not None:
             self.on_change(change)
 
     def _watch_expiry(self) -> None:
         """Wake when the first binding runs out."""
         due = self.location.next_expiry()
-        if due is not None and not self.closed:
-            self._expiry = self.ua.clock.timer(max(due - self.now(), EXPIRY_STEP), self._wake)
+        if due is None or due >= self._due or self.closed:
+            return
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._due = due
+        self._expiry = self.ua.clock.timer(max(due - self.now(), EXPIRY_STEP), self._wake)
 
     def _wake(self) -> None:
         # In the hub: a greenlet does the work.
-        self._expiry = None
+        self._expiry, self._due = None, NEVER
         if not self.closed:
             self.ua.workers.start(self._expire, None)
 
     def _expire(self, _: None) -> None:
         if not self.closed:
             self.location.expire(self.now())
-            if self._expiry is None:
-                self._watch_expiry()
+            self._watch_expiry()
 
     def _tidy(self) -> None:
-        self._tidying = None
-        tidy: Any = getattr(self.store, 'tidy', None)
-        if tidy is not None and not self.closed:
-            gevent.get_hub().threadpool.spawn(tidy)
+        # In the hub: a greenlet does the work, and another OS thread that part of it which waits for the disk.
+        if not self.closed and not self._is_tidying:
+            self._is_tidying = True
+            self.ua.workers.start(self._tidy_store, None)
+
+    def _tidy_store(self, _: None) -> None:
+        store: Any = self.store
+        try:
+            left = gevent.get_hub().threadpool.apply(store.tidy)
+            if left and not self.closed:
+                store.begin_log_anew()
+        finally:
+            self._is_tidying = False
+            if self._tidying is not None:
+                self._tidying.cancel()
+                self._tidying = None
 
     def _restore(self, binding: Binding) -> bool:
         """After a start: connections are gone, the way over UDP is as it was.  False if nothing leads there now."""

@@ -47,7 +47,7 @@ class Binding:
         self.user_agent = user_agent
         #: what stands in the temporary GRUUs of its instance for the instance, '' while there are none
         self.gruu = gruu
-        #: its number in the database, 0 before it is there
+        #: its number in the store, which stays when it is refreshed; 0 before it is there
         self.number = number
         self._uri: Uri | None = None
 

@@ -55,6 +55,9 @@ class Database:
     def __init__(self, path: str | os.PathLike[str] = ':memory:', realm: str = 'greensip') -> None:
         self.path = os.fspath(path)
         self.realm = realm
+        self._is_file = self.path not in ('', ':memory:')
+        #: changes since the log was taken into the file last; none are counted where there is no file
+        self.pending = 0
         self._connection: sqlite3.Connection | None = None
         try:
             # Another thread takes the log into the file with a connection of its own.
@@ -121,6 +124,8 @@ class Database:
                 connection.execute(_DELETE, (binding.number,))
             if several:
                 connection.execute('COMMIT')
+            if self._is_file:
+                self.pending += 1
         except (sqlite3.Error, UnicodeEncodeError) as error:
             for binding in made:
                 binding.number = 0
@@ -135,23 +140,38 @@ class Database:
         value: bytes = connection.execute('SELECT value FROM setting WHERE name = ?', (name,)).fetchone()[0]
         return value
 
-    def tidy(self) -> None:
-        """Take the log into the file.  Waits for the disk: for another OS thread, or when nothing else goes on."""
-        if self.path == ':memory:' or not self.path:
-            return
+    def tidy(self) -> int:
+        """Take the log into the file, and return how many of its pages have been added meanwhile.
+
+        Waits for the disk: for another OS thread, or when nothing else goes on.
+        """
+        self.pending = 0
         try:
             connection = sqlite3.connect(f'file:{quote(self.path)}?mode=rw', uri=True, timeout=PATIENCE,
                                          isolation_level=None)
         except sqlite3.Error:
-            return
+            return 0
         try:
             connection.execute('PRAGMA synchronous = NORMAL')
-            connection.execute('PRAGMA wal_checkpoint(PASSIVE)')
+            return self._checkpoint(connection)
         except sqlite3.Error:
             # It stays in the log, which is as good, until the next time.
-            pass
+            return 0
         finally:
             connection.close()
+
+    def begin_log_anew(self) -> None:
+        """Take in what little ``tidy`` has left over: the log begins anew only when all is taken in."""
+        try:
+            self._checkpoint(self.connection)
+        except (sqlite3.Error, StoreError):
+            pass
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> int:
+        pages: int
+        _, pages, done = connection.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()
+        left: int = pages - done
+        return max(0, left)
 
     def close(self) -> None:
         """Close the file; the log becomes part of it."""

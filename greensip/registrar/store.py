@@ -25,8 +25,8 @@ class Store(Protocol):
         """All bindings, each with its address of record."""
 
     def change(self, aor: str, put: Sequence[Binding], drop: Sequence[Binding]) -> None:
-        """Keep ``put``, which are new or have a number that is known, and forget ``drop``: all of it, or StoreError.
-        """
+        """Keep ``put``, which have a number that is known, or are given one, and forget ``drop``: all of it, or
+        StoreError."""
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """Octets that stay the same from start to start; ``make`` gives them when there are none yet."""
@@ -40,6 +40,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._secrets: dict[str, bytes] = {}
+        self._last = 0
 
     def load(self) -> Iterable[tuple[str, Binding]]:
         """There are none."""
@@ -47,6 +48,10 @@ class MemoryStore:
 
     def change(self, aor: str, put: Sequence[Binding], drop: Sequence[Binding]) -> None:
         """The registrar's own table is all there is."""
+        for binding in put:
+            if not binding.number:
+                self._last += 1
+                binding.number = self._last
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """New ones for each program."""

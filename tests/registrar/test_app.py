@@ -97,6 +97,16 @@ def test_what_runs_out_is_forgotten(net, start, phone):
     assert list(registrar.store.load()) == []
 
 
+def test_what_ends_sooner_is_looked_at_sooner(net, start):
+    changes = []
+    registrar = start(on_change=changes.append)
+    bob = Phone(net.user_agent('bob', watchdog=None), 'bob', registrar)
+    bob.register(params=';expires=3600')
+    bob.register('<sip:bob@192.0.2.7>;expires=100')
+    net.run(102)
+    assert changes[-1].why == 'expired' and len(changes[-1].bindings) == 1
+
+
 def test_a_wrong_password_and_a_foreign_address(registrar, phone):
     alice = phone('alice')
     with pytest.raises(Unauthorized):
@@ -413,13 +423,11 @@ def test_a_path_is_the_route(net, registrar, phone):
     assert (str(seen[0].uri), seen[0].get_all('Route')) == ('sip:bob@192.168.1.7', [f'<{proxy.ua.uri};lr>'])
 
 
-def test_a_call_to_a_gruu(registrar, phone):
+@pytest.mark.parametrize('kind', ['public', 'temporary'])
+def test_a_call_to_a_gruu(net, registrar, phone, kind):
     """It leads to one phone, also inside of a call whose Contact it is (RFC 5627 6.1)."""
     alice, desk, hall = phone('alice'), phone('bob', 'desk'), phone('bob', 'hall')
-    desk.register(params=';+sip.instance="<urn:uuid:1>"')
-    answer = hall.register(params=';+sip.instance="<urn:uuid:2>"', headers={'Supported': 'gruu'})
-    contact = next(one for one in answer.contacts if str(one.uri) == hall.ua.uri)
-    public, temporary = contact.param('pub-gruu'), contact.param('temp-gruu')
+    desk.register(params=';+sip.instance="<urn:uuid:00000000-0000-4000-8000-000000000001>"')
     heard = []
 
     def answers(leg):
@@ -427,17 +435,20 @@ def test_a_call_to_a_gruu(registrar, phone):
         heard.append(leg.wait_for('INFO').message.body)
         leg.wait_ended()
 
-    hall.ua.core.contact = lambda *arguments: f'<{temporary}>'
     hall.ua.serve(answers, background=True)
-    for uri in (public, temporary):
-        with alice.invite(uri) as leg:
+    with hall.ua.account('sip:bob@example.com', 'builder', route=hall.route, gruu=kind,
+                         instance='urn:uuid:00000000-0000-4000-8000-000000000002') as account:
+        account.register()
+        gruu = account.gruu
+        with alice.invite(gruu) as leg:
             leg.wait_for('200')
             leg.request('INFO', body='hi')
-    assert heard == [b'hi', b'hi']
-    hall.register(params=';+sip.instance="<urn:uuid:2>";expires=0')
-    with pytest.raises(Unavailable), alice.invite(public) as leg:
-        leg.wait_for('200')
-    with pytest.raises(NotFound), alice.invite(temporary) as leg:
+    net.run(1)
+    assert heard == [b'hi']
+    # What has been sent to the phone inside of the call had the GRUU for its target.
+    assert [arrow.data.split(b' ')[1] for arrow in net.ladder.arrows if (
+        arrow.destination == 'hall' and arrow.title == 'BYE')] == [gruu.encode()]
+    with pytest.raises(Unavailable if kind == 'public' else NotFound), alice.invite(gruu) as leg:
         leg.wait_for('200')
 
 
@@ -491,6 +502,23 @@ def test_messages_that_nobody_takes(net, registrar, phone):
     with pytest.raises(Unavailable):
         alice.message('bob', 'hello')
     assert net.clock.now() - began < 32
+
+
+# -- the store
+
+def test_the_log_of_the_database_does_not_grow(users, tmp_path, monkeypatch):
+    """What makes it part of the file again runs in another OS thread, by the number of changes and by time."""
+    monkeypatch.setattr('greensip.registrar.app.TIDY_CHANGES', 20)
+    with UserAgent('udp:127.0.0.1:0', name='registrar', watchdog=None) as ua, Registrar(
+            ua, domains=['example.com'], users=users, store=Database(tmp_path / 'db')) as made, UserAgent(
+            'udp:127.0.0.1:0', name='alice', watchdog=None) as alice:
+        phone = Phone(alice, 'alice', made)
+        sizes = set()
+        for _ in range(100):
+            phone.register()
+            gevent.sleep(0.001)
+            sizes.add((tmp_path / 'db-wal').stat().st_size)
+        assert max(sizes) < 60 * 4200
 
 
 # -- a restart

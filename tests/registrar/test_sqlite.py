@@ -118,15 +118,24 @@ def test_octets_that_are_no_text_are_nobodys_name():
 def test_the_log_becomes_part_of_the_file(tmp_path):
     database = Database(tmp_path / 'db')
     database.change('alice@example.com', [binding(f'sip:alice@h{n}') for n in range(100)], [])
+    assert database.pending == 1
     before = (tmp_path / 'db').stat().st_size
-    database.tidy()
-    assert (tmp_path / 'db').stat().st_size > before
+    assert database.tidy() == 0
+    assert database.pending == 0 and (tmp_path / 'db').stat().st_size > before
     # The log is written again from its beginning.
     size = (tmp_path / 'db-wal').stat().st_size
     for found in [found for _, found in database.load()][:10]:
         database.change('alice@example.com', [], [found])
     assert (tmp_path / 'db-wal').stat().st_size == size
-    Database().tidy()
+    database.begin_log_anew()
+    assert sqlite3.connect(f'file:{tmp_path / "db"}?immutable=1', uri=True).execute(
+        'SELECT count(*) FROM binding').fetchone() == (90,)
+
+
+def test_one_in_memory_has_no_log():
+    database = Database()
+    database.change('alice@example.com', [binding()], [])
+    assert database.pending == 0
 
 
 def test_a_closed_one():

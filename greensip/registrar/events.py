@@ -1,0 +1,108 @@
+"""The event package ``reg`` (RFC 3680): users may watch their own registrations.
+
+Each document is the full state of one address of record, with the contacts that have just ended in it.  A contact with
+an instance has its public GRUU beside it (RFC 5628).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greensip.body.reginfo import REGINFO, RegContact, RegInfo, Registration
+from greensip.body.xml import make
+from greensip.message import SipUri
+from greensip.ua.notifier import Notifier
+
+from .binding import Binding
+from .gruu import public_gruu
+from .guard import Guard, Reply
+from .location import Change, Location
+
+__all__ = ['RegNotifier', 'reginfo']
+
+_GRUUINFO = 'urn:ietf:params:xml:ns:gruuinfo'
+
+#: the events of RFC 3680 5.1 for what ends a binding
+_ENDINGS = {'expired': 'expired', 'lost': 'deactivated'}
+
+
+def reginfo(change: Change, now: float, version: int = 0) -> RegInfo:
+    """The registration of an address of record as a document; ``change`` is what has just become of it."""
+    user, _, host = change.aor.rpartition('@')
+    known = {binding.number for binding in change.before}
+    contacts = [_contact(binding, 'active', 'refreshed' if binding.number in known else 'registered', user, host, now)
+                for binding in change.bindings]
+    left = {binding.number for binding in change.bindings}
+    ending = _ENDINGS.get(change.why, 'unregistered')
+    contacts += [_contact(binding, 'terminated', ending, user, host, now)
+                 for binding in change.before if binding.number not in left]
+    state = 'active' if change.bindings else 'terminated' if change.before else 'init'
+    return RegInfo([Registration(str(SipUri(user, host)), contacts, id='r1', state=state)], version=version)
+
+
+def _contact(binding: Binding, state: str, event: str, user: str, host: str, now: float) -> RegContact:
+    contact = RegContact(binding.contact, f'c{binding.number}', state, event, call_id=binding.call_id,
+                         cseq=binding.cseq, q=f'{binding.q:g}' if binding.q != 1.0 else None)
+    if state == 'active':
+        contact.expires = max(0, round(binding.expires - now))
+    if binding.instance:
+        contact.params['+sip.instance'] = f'"<{binding.instance}>"'
+        contact.extra.append(make(_GRUUINFO, 'pub-gruu', uri=public_gruu('sip', user, host, binding.instance)))
+    if binding.reg_id:
+        contact.params['reg-id'] = str(binding.reg_id)
+    return contact
+
+
+class RegNotifier(Notifier):
+    """Answers subscriptions to ``reg`` and tells their watchers.  Its resources are addresses of record.
+
+    Who watches has to be the user (RFC 3680 4.6), where there is somebody to ask for passwords.
+    """
+
+    def __init__(self, location: Location, guard: Guard | None, now: Any) -> None:
+        super().__init__('reg', content_type=REGINFO, authorize=self._may)
+        self.location = location
+        self.guard = guard
+        self.now = now
+        #: the version of the latest document for each watcher (RFC 3680 5.1)
+        self.versions: dict[Any, int] = {}
+
+    def on_subscribe(self, watcher: Any) -> None:
+        """A SUBSCRIBE: its first document is made now."""
+        aor = self._key(watcher)
+        if aor:
+            now = self.now()
+            bindings = self.location.lookup(aor, now)
+            # As the registration was before, so that nothing seems to have just happened.
+            document = reginfo(Change(aor, '', bindings, bindings), now)
+            self._documents[aor] = document.to_bytes(), REGINFO
+        super().on_subscribe(watcher)
+        self._documents.pop(aor, None)
+
+    def _key(self, watcher: Any) -> str:
+        return self.location.aor_of(watcher.resource) or ''
+
+    def _may(self, watcher: Any) -> object:
+        aor = self._key(watcher)
+        if not aor or self.guard is None:
+            return True if aor and self.location.is_known(aor) else 404
+        found = self.guard.identify(watcher.subscription.request, self.now())
+        if isinstance(found, Reply):
+            watcher.reject(found.code, headers=found.headers)
+            return None
+        return True if self.location.aor_of_user(found) == aor else 403
+
+    def _forget(self, watcher: Any) -> None:
+        self.versions.pop(watcher, None)
+        super()._forget(watcher)
+
+    def on_change(self, change: Change) -> None:
+        """Tell who watches."""
+        watchers = self._subscribers.get(change.aor)
+        if not watchers:
+            return
+        now = self.now()
+        for watcher in list(watchers):
+            if watcher.state == 'active':
+                version = self.versions[watcher] = self.versions.get(watcher, 0) + 1
+                watcher.notify(reginfo(change, now, version).to_bytes(), REGINFO)

@@ -1,0 +1,73 @@
+"""The event package reg (RFC 3680)."""
+
+from __future__ import annotations
+
+import pytest
+
+from greensip import Forbidden, NotFound, ResponseError, Unauthorized
+from greensip.body.reginfo import parse_reginfo
+
+from .conftest import Phone
+
+
+def told(notify):
+    """State of the registration, and URI, state and event of its contacts."""
+    info = parse_reginfo(notify.body)
+    registration, = info.registrations.values()
+    assert registration.aor == 'sip:bob@example.com' and info.state == 'full'
+    return info.version, registration.state, [
+        (contact.uri, contact.state, contact.event) for contact in registration.contacts.values()]
+
+
+def watch(phone, user='bob', **options):
+    return phone.ua.subscribe(f'sip:{user}@example.com', 'reg', **{**phone.options, **options})
+
+
+def test_a_user_watches_his_phones(net, registrar, phone):
+    bob, other = phone('bob'), phone('bob', 'other')
+    with watch(other) as events:
+        assert told(events.wait_for('NOTIFY', timeout=5)) == (0, 'init', [])
+        bob.register(call_id='b', cseq=1)
+        assert told(events.wait_for('NOTIFY', timeout=5)) == (1, 'active', [(bob.ua.uri, 'active', 'registered')])
+        bob.register(call_id='b', cseq=9)
+        notify = events.wait_for('NOTIFY', timeout=5)
+        assert told(notify) == (2, 'active', [(bob.ua.uri, 'active', 'refreshed')])
+        contact, = next(iter(parse_reginfo(notify.body).registrations.values())).contacts.values()
+        # 10 follows 9, after the challenge
+        assert (contact.expires, contact.call_id, contact.cseq) == (3600, 'b', 10)
+        other.register(params=';expires=100;+sip.instance="<urn:uuid:1>";q=0.5')
+        notify = events.wait_for('NOTIFY', timeout=5)
+        assert told(notify)[2] == [(bob.ua.uri, 'active', 'refreshed'), (other.ua.uri, 'active', 'registered')]
+        assert b'pub-gruu uri="sip:bob@example.com;gr=urn:uuid:1"' in notify.body and b'q="0.5"' in notify.body
+        net.run(110)
+        assert told(events.wait_for('NOTIFY', timeout=5)) == (4, 'active', [
+            (bob.ua.uri, 'active', 'refreshed'), (other.ua.uri, 'terminated', 'expired')])
+        bob.register('*', headers={'Expires': '0'})
+        assert told(events.wait_for('NOTIFY', timeout=5)) == (5, 'terminated', [
+            (bob.ua.uri, 'terminated', 'unregistered')])
+        assert registrar.events.count == 1
+    net.run(1)
+    assert registrar.events.count == 0 and registrar.events.versions == {}
+    assert registrar.events._documents == {}
+
+
+def test_nobody_else_does(registrar, phone):
+    alice = phone('alice')
+    for options, refusal in (({}, Forbidden), ({'credentials': None}, Unauthorized),
+                             ({'credentials': ('bob', 'wrong')}, Unauthorized)):
+        with pytest.raises(refusal), watch(alice, **options) as events:
+            events.wait_for('NOTIFY', timeout=5)
+    with pytest.raises(ResponseError, match='489'), alice.ua.subscribe(
+            'sip:alice@example.com', 'dialog', **alice.options) as events:
+        events.wait_for('NOTIFY', timeout=5)
+    assert registrar.events.count == 0
+
+
+def test_where_everybody_may(net, start):
+    registrar = start(users=None)
+    bob = Phone(net.user_agent('bob', watchdog=None), 'bob', registrar)
+    with pytest.raises(NotFound), watch(bob) as events:
+        events.wait_for('NOTIFY', timeout=5)
+    bob.register()
+    with watch(bob) as events:
+        assert told(events.wait_for('NOTIFY', timeout=5))[1] == 'active'
