@@ -51,6 +51,9 @@ from greensip.ua.threads import BOUND, CARRIERS, Proxy, Seen, unwrap
 
 __all__ = ['AsyncProxy', 'Bridge', 'Hub', 'LegGroup', 'UserAgent', 'wait_any']
 
+#: seconds that what is at work may take to end when a hub is closed
+FAREWELL = 1.0
+
 #: ends an iteration: StopIteration cannot travel through a future
 _END = object()
 
@@ -69,6 +72,8 @@ class Hub:
         #: held while another thread wakes the loop, and while that is taken down
         self._lock = threading.Lock()
         self._destroyed = False
+        #: what has been asked for and is not done, with the greenlet that is at it
+        self._pending: dict[Future[Any], gevent.Greenlet[..., Any] | None] = {}
         self._failure: BaseException | None = None
         ready = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(ready,), name=name, daemon=True)
@@ -93,12 +98,16 @@ class Hub:
         idle.start(lambda: None)
         try:
             closing.wait()
+            gevent.killall([task for task in tuple(self._pending.values()) if task is not None], timeout=FAREWELL)
         finally:
             idle.stop()
             idle.close()
             with self._lock:
                 self._closed = self._destroyed = True
             hub.destroy(destroy_loop=True)
+            for future in tuple(self._pending):
+                with suppress(InvalidStateError):
+                    future.set_exception(WrongState('the user agent was closed meanwhile'))
 
     @property
     def closed(self) -> bool:
@@ -131,12 +140,16 @@ class Hub:
         if self._closed:
             raise WrongState('the user agent is closed')
         future: Future[Any] = Future()
+        self._pending[future] = None
+        future.add_done_callback(lambda done: self._pending.pop(done, None))
         self.wake(self._start, future, fn, args, current_deadline())
         return future
 
     def _start(self, future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...],
                budget: deadline | None) -> None:
-        task = gevent.spawn(perform, future, fn, args, budget)
+        if future.done():
+            return
+        task = self._pending[future] = gevent.spawn(perform, future, fn, args, budget)
 
         def on_done(done: Future[Any]) -> None:
             if done.cancelled():

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import gevent
 import pytest
 
 import greensip
@@ -301,6 +302,26 @@ class IterateLegs:
     async def __aiter__(self) -> Any:
         for leg in await self.ua.legs:
             yield leg
+
+
+def test_nobody_waits_for_a_hub_that_is_gone() -> None:
+    async def main() -> None:
+        hub = aio.Hub()
+        ua = await aio.UserAgent('udp:127.0.0.1:0', hub=hub)
+        waits = [asyncio.ensure_future(wait(pending)) for pending in (ua.run(lambda ua: gevent.sleep(60)), ua.accept())]
+        await asyncio.sleep(0.05)
+        hub.close()
+        with pytest.raises(WrongState):
+            await ua.uri
+        for outcome in await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 5):
+            assert isinstance(outcome, WrongState)
+        await asyncio.to_thread(hub.thread.join, 5)
+        assert not hub.thread.is_alive()
+
+    async def wait(pending: Any) -> Any:
+        return await pending
+
+    asyncio.run(main(), debug=True)
 
 
 def test_what_cannot_be_opened_says_so_and_leaves_no_thread() -> None:
