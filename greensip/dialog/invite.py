@@ -417,7 +417,7 @@ class InviteUsage(Machine):
         if session is None:
             self.take_remote_sdp(request)
         else:
-            self._hear(session, Place.INVITE, sdp_of(request))
+            self.hear(session, Place.INVITE, sdp_of(request))
 
     def _take_update(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
         """RFC 3311 5.2, RFC 6337 4.3: one UPDATE at a time, and no second offer while one is open."""
@@ -433,7 +433,7 @@ class InviteUsage(Machine):
             return False
         if dialog is self.dialog:
             self.updated = transaction
-        self._hear(session, Place.UPDATE, sdp)
+        self.hear(session, Place.UPDATE, sdp)
         return True
 
     def _take_prack(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
@@ -450,7 +450,7 @@ class InviteUsage(Machine):
             dialog = self.dialog
             assert dialog is not None
             reliable.counts = True
-            self._hear(session_of(self, dialog), Place.PRACK, sdp)
+            self.hear(session_of(self, dialog), Place.PRACK, sdp)
         return True
 
     @property
@@ -458,7 +458,8 @@ class InviteUsage(Machine):
         """The offers and answers of our dialog, where they are kept (``negotiation.py``)."""
         return self.dialog.session if self.dialog is not None else None
 
-    def _hear(self, session: OfferAnswer, place: Place, sdp: bytes) -> Meaning:
+    def hear(self, session: OfferAnswer, place: Place, sdp: bytes) -> Meaning:
+        """A message has come in that place; its description is the peer's latest unless it means nothing there."""
         meaning = heard(session, place, sdp)
         if meaning is not Meaning.IGNORED and sdp:
             self.remote_sdp = sdp
@@ -510,7 +511,7 @@ class InviteUsage(Machine):
         if session is None:
             self.take_remote_sdp(request)
         else:
-            self._hear(session, Place.ACK, sdp_of(request))
+            self.hear(session, Place.ACK, sdp_of(request))
         if not self.fire('ACK', request, now):
             self.stop_repeating()
             self.tell(REQUEST, request, now)
@@ -565,7 +566,7 @@ class InviteUsage(Machine):
         if code < 200 or dialog is None or dialog.session is None:
             return False
         if code < 300:
-            self._hear(dialog.session, Place.UPDATE_2XX, sdp_of(response))
+            self.hear(dialog.session, Place.UPDATE_2XX, sdp_of(response))
             if self.core.keeps_time and dialog.confirmed:
                 note_refresh(self, response, now)
             return False
@@ -608,7 +609,7 @@ class InviteUsage(Machine):
         if response.code < 200 or not exchange.counts or dialog is None or dialog.session is None:
             return
         if response.code < 300:
-            self._hear(dialog.session, Place.PRACK_2XX, sdp_of(response))
+            self.hear(dialog.session, Place.PRACK_2XX, sdp_of(response))
         else:
             self._forget_offer(dialog.session, Place.PRACK)
 
@@ -651,7 +652,7 @@ class InviteUsage(Machine):
                 self.take_reliable(exchange, dialog, response, now)
                 return
             if dialog.session is not None and code > 100:
-                self._hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
+                self.hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
             self.tell(RESPONSE, response, now, exchange)
             return
         if code < 300:
@@ -700,7 +701,7 @@ class InviteUsage(Machine):
         if session is None:
             offer = self.take_remote_sdp(response)
             return bool(offer) and not exchange.body
-        meaning = self._hear(session, Place.INVITE_2XX, sdp_of(response))
+        meaning = self.hear(session, Place.INVITE_2XX, sdp_of(response))
         # Of several early dialogs another one may have been heard last.
         if isinstance(session.remote, bytes) and meaning is not Meaning.OFFER:
             self.remote_sdp = session.remote
@@ -720,9 +721,10 @@ class InviteUsage(Machine):
     def acknowledge_reliable(
         self, exchange: InviteRequest, seen: Acknowledged, dialog: Dialog, response: Response, now: float
     ) -> None:
+        """RFC 3262 4 for a response that has turned out to be the next."""
         tag, rseq = response.to_tag or '', response.value('RSeq')
         seen.last[tag] = rseq
-        meaning = self._hear(session_of(self, dialog), Place.RELIABLE, sdp_of(response))
+        meaning = self.hear(session_of(self, dialog), Place.RELIABLE, sdp_of(response))
         seen.waiting[tag, rseq] = Unacknowledged(response, dialog, meaning in (Meaning.OFFER, Meaning.ANSWER))
         self.tell(RESPONSE, response, now, exchange)
         if seen.auto and meaning is not Meaning.OFFER:

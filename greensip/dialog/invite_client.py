@@ -59,7 +59,7 @@ def begin_early_dialog(usage: ClientInvite, response: Response, now: float) -> N
     if dialog.session is None:
         usage.take_remote_sdp(response)
     else:
-        usage._hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
+        usage.hear(dialog.session, Place.PROVISIONAL, sdp_of(response))
     usage.tell(RESPONSE, response, now, usage.invite)
 
 

@@ -289,6 +289,7 @@ loadmodule "tm.so"
 loadmodule "pv.so"
 loadmodule "rr.so"
 loadmodule "siputils.so"
+loadmodule "corex.so"
 modparam("rr", "enable_full_lr", 1)
 
 request_route {{
