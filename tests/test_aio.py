@@ -245,7 +245,8 @@ async def test_accounts(alice: Any, bob: Any) -> None:
             with pytest.raises(greensip.NotFound):
                 await one.call('carol', timeout=5)
             await one.unregister(timeout=5)
-        await server.run(lambda ua: registrar.close())
+        assert len((await registrar.ua).__dir__()) > 10 and not await registrar.closed
+        await registrar.close()
     hub.close()
 
 

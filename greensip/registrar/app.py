@@ -31,6 +31,7 @@ from greensip.ua import Bridge, IncomingLeg, IncomingRequest, LegGroup, Outgoing
 from greensip.ua.bridge import join_instead
 from greensip.ua.fields import passable
 from greensip.ua.group import rank
+from greensip.ua.threads import ThreadBound
 
 from .binding import Binding
 from .events import RegNotifier
@@ -63,7 +64,7 @@ TIDY_CHANGES = 2000
 NEVER = float('inf')
 
 
-class Registrar:
+class Registrar(ThreadBound):
     """The registrar of ``domains`` on a user agent, which it takes over: its calls, and its REGISTER and MESSAGE.
 
     Without ``domains`` it is responsible for every host, all of them being one domain.  ``users`` are asked who may

@@ -12,6 +12,7 @@ import pytest
 import greensip
 import greensip.ua
 from greensip.errors import Busy, UsageError, WaitTimeout, WrongState, WrongThread, response_error
+from greensip.registrar import Registrar
 from greensip.ua.agent import UserAgent
 from greensip.ua.deadline import deadline
 from greensip.ua.engine import Engine
@@ -212,6 +213,10 @@ def test_every_public_class_is_bound_to_its_thread_or_a_value(module):
     assert [name for name, bound in undecided if not bound] == [], (
         'derive them from ThreadBound, or name them in VALUES if they are plain data')
     assert [name for name, bound in both if bound] == []
+
+
+def test_a_registrar_is_bound_to_its_thread():
+    assert issubclass(Registrar, ThreadBound)
 
 
 def test_what_objects_show_to_another_thread_are_proxies_or_values(alice, bob, net, to_bob):
