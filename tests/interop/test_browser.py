@@ -17,6 +17,7 @@ from benchmarks import peers
 from benchmarks.certificates import Certificate
 
 from greensip import Bridge, Flow, IncomingRequest, Leg, LegGroup, NotFound, RemoteHangup, TransportError, UserAgent
+from greensip.registrar import MemoryUsers, Registrar
 
 from .browser import Browser, Page
 
@@ -30,10 +31,10 @@ PAGE = """<!doctype html>
 const log = [];
 let phone, call;
 
-function start(server, user, register = true) {
+function start(server, user, register = true, password = undefined) {
     JsSIP.debug.enable('JsSIP:*');
     phone = new JsSIP.UA({sockets: [new JsSIP.WebSocketInterface(server)], uri: `sip:${user}@example.com`,
-                          register, register_expires: 300});
+                          register, register_expires: 300, password});
     for (const name of ['connected', 'disconnected', 'registered', 'unregistered', 'registrationFailed'])
         phone.on(name, () => log.push(name));
     phone.on('newRTCSession', event => watch(event.session, event.originator));
@@ -308,3 +309,47 @@ def test_two_browsers_talk_through_a_bridge(phone: Callable[[str], Page], exchan
     alice.do("void phone.call('sip:carol@example.com', media)")
     alice.until("log.some(line => line.startsWith('failed'))")
     assert happened(alice)[-1] == 'failed by remote: Not Found'
+
+
+@pytest.fixture
+def registrar(place: Callable[..., str]) -> Iterator[Registrar]:
+    """Ours, for alice, bob and carol."""
+    users = MemoryUsers('example.com', {name: f'{name}s' for name in ('alice', 'bob', 'carol')})
+    with UserAgent(place('wss', path='/sip'), 'udp:127.0.0.1:0', name='registrar', watchdog=None) as ua, Registrar(
+            ua, domains=['example.com'], users=users) as registrar:
+        yield registrar
+
+
+def test_browsers_at_the_registrar(browser: Browser, page_file: Path, registrar: Registrar) -> None:
+    """With digest, over their connections: they call each other, and are called from a phone over UDP."""
+    pages = {}
+    for user in ('alice', 'bob'):
+        page = pages[user] = browser.page(page_file.as_uri())
+        page.do(f"start('wss://127.0.0.1:{registrar.ua.points[0].address[1]}/sip', '{user}', true, '{user}s')")
+        page.until("log.includes('registered')")
+    alice, bob = pages.values()
+    assert '.invalid' in registrar.lookup('bob@example.com')[0].contact
+    happened(alice), happened(bob)
+    alice.do("void phone.call('sip:bob@example.com', media)")
+    bob.until("log.includes('rings: sip:alice@example.com')")
+    bob.do('call.answer(media)')
+    for page in (alice, bob):
+        page.until("call.connection && call.connection.connectionState === 'connected'")
+        assert page.do(f'({HEARD})(call.connection)') > 25
+    bob.do('call.terminate()')
+    alice.until("log.some(line => line.startsWith('ended'))")
+    assert happened(alice)[-1] == 'ended by remote: Terminated'
+    with UserAgent('udp:127.0.0.1:0', name='carol', watchdog=None) as carol:
+        place = f'sip:127.0.0.1:{registrar.ua.points[1].address[1]};lr'
+        with carol.invite('sip:alice@example.com', from_='sip:carol@example.com', route=place,
+                          credentials=('carol', 'carols'), sdp=session('actpass')) as leg:
+            leg.wait_for('180', timeout=20)
+            alice.do('call.answer(media)')
+            leg.wait_for('200', timeout=20)
+        alice.until("log.filter(line => line.startsWith('ended')).length === 1")
+    bob.do('phone.stop()')
+    bob.until("log.includes('disconnected')")
+    assert registrar.lookup('bob@example.com') == ()
+    alice.do("void phone.call('sip:bob@example.com', media)")
+    alice.until("log.some(line => line.startsWith('failed'))")
+    assert happened(alice)[-1] == 'failed by remote: Unavailable'
