@@ -366,18 +366,12 @@ def test_an_account_watches_and_writes(alice, bob, net):
 
 def test_a_flood_of_status_messages_leaves_nothing(alice, bob, buddy, net):
     with bob.buddy(alice.uri) as other:
-        for number in range(2000):
-            other.on_message(fake(bob, number))
-        assert len(other._events) <= 1000 and len(bob.core.timers) < 2100
-
-
-def fake(bob, number):
-    class Message:
-        label = 'composing'
-        time = bob.clock.now()
-        document = IsComposing(number % 2 == 0, refresh=60)
-
-    return Message()
+        timers = len(bob.core.timers)
+        for number in range(300):
+            alice.message(bob.uri, IsComposing(number % 2 == 0, refresh=3600))
+        net.clock.sleep(40)
+        assert len(bob.core.timers) <= timers + 1 and not other.is_composing
+        assert len(other._events) == 300, 'each change is told'
 
 
 def test_an_envelope_of_somebody_else(alice, bob, buddy):
