@@ -93,8 +93,8 @@ def find_match(core: Core, request: Request, now: float) -> Match | int | None:
 
     None if there is neither; a number is the status to refuse it with.  Raises ParseError.
 
-    Not as RFC 3891 3, which wants to know here whether the caller is authorized: the program decides that, which is told
-    of the match, and accepts the call or does not.
+    Not as RFC 3891 3, which wants to know here whether the caller is authorized: the program decides that, which is
+    told of the match, and accepts the call or does not.
     """
     kinds = [kind for kind in ('replaces', 'join') if core.supports(kind) and request.has(kind)]
     if not kinds:
