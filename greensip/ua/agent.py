@@ -44,7 +44,7 @@ from .incoming import IncomingLeg
 from .leg import SDP, Leg
 from .mailbox import Gate, Mailbox, Notice
 from .messages import Inbox, switchboard_of
-from .naming import history_fields, naming_fields
+from .naming import history_fields, naming_fields, target_leg
 from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
 from .pattern import WORDS
 from .presence import Presentity, presentity_of
@@ -128,6 +128,12 @@ class IncomingRequest(ThreadBound):
     def account(self) -> Account | None:
         """The account that it is for; None if it is for none."""
         return self._ua.account_of(self.request)
+
+    @property
+    def target_leg(self) -> Leg | None:
+        """The call with us that Target-Dialog names (RFC 4538), None if there is none: who knows it may be allowed more.
+        """
+        return target_leg(self._ua, self.request)
 
     @property
     def answered(self) -> bool:

@@ -14,6 +14,7 @@ from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
 from .leg import SDP, Leg
+from .naming import target_leg
 from .session import answer_again, continued, inactive_answer, inactive_offer
 from .transfer import referrer_of
 
@@ -88,6 +89,12 @@ class IncomingLeg(Leg):
         ``supported`` option tags is asked for that.
         """
         return self._named('join')
+
+    @property
+    def target_leg(self) -> Leg | None:
+        """The call with us that Target-Dialog names (RFC 4538), None if there is none: who knows it may be allowed more.
+        """
+        return target_leg(self.ua, self._request)
 
     @property
     def referred_by(self) -> NameAddr | None:

@@ -1,21 +1,25 @@
-"""INVITEs that say of another call what theirs has to do with it: Replaces (RFC 3891), Join (RFC 3911), History-Info
-(RFC 7044)."""
+"""Requests that say of another call what theirs has to do with it: Replaces (RFC 3891), Join (RFC 3911), Target-Dialog
+(RFC 4538), History-Info (RFC 7044)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greensip.body.dialog_info import DialogState
-from greensip.dialog.replaces import replaces_text
+from greensip.dialog.replaces import find_target_dialog, replaces_text
 from greensip.errors import ResponseError, UsageError
-from greensip.message import Response, Uri
+from greensip.message import Request, Response, Uri
 from greensip.message.headers import HEADERS
 
 from .fields import Pairs
 from .identity import next_history
 from .mailbox import Mailbox
 
-__all__ = ['dialog_of', 'history_fields', 'naming_fields']
+if TYPE_CHECKING:
+    from .agent import UserAgent
+    from .leg import Leg
+
+__all__ = ['dialog_of', 'history_fields', 'naming_fields', 'target_leg']
 
 
 def naming_fields(replaces: Any, joins: Any) -> Pairs:
@@ -66,3 +70,10 @@ def history_fields(target: Uri, history: Any) -> Pairs:
         refusal = error.response if isinstance(error, ResponseError) else None
         before = (request, refusal) if isinstance(refusal, Response) else request
     return (*next_history(target, before), ('Supported', 'histinfo'))
+
+
+def target_leg(ua: UserAgent, request: Request) -> Leg | None:
+    """The call that a request's Target-Dialog names (RFC 4538 4): its sender knows us already, or knows who does."""
+    dialog = find_target_dialog(ua.core, request)
+    leg: Leg | None = getattr(dialog.usage, 'owner', None) if dialog is not None else None
+    return leg

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from greensip.dialog.event import ENDED, REQUEST, Event
 from greensip.dialog.replaces import replaces_text, target_dialog_text
 from greensip.dialog.subscription import status_of
-from greensip.errors import ParseError, UsageError, WaitTimeout, WrongState
+from greensip.errors import ParseError, Unsubscribed, UsageError, WaitTimeout, WrongState
 from greensip.message import NameAddr, Response, SipUri, parse_name_addr, parse_uri
 from greensip.native import mypyc_attr
 
@@ -158,9 +158,10 @@ class Referral(Mailbox):
                     until, grace = clock.now() + GRACE, True
         error = self.error
         if error is not None and not self._accepted:
-            # The REFER has no answer, and the call in which it went is over.
-            ending = self._leg.error if grace and self._leg is not None else None
-            raise fresh(ending or error)
+            if grace and isinstance(error, Unsubscribed) and self._leg is not None:
+                # The REFER has no answer, and the call in which it went is over.
+                error = self._leg.error or error
+            raise fresh(error)
         return TransferOutcome(self.code, self.reason, self.final, error)
 
     def close(self) -> None:

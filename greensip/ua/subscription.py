@@ -40,11 +40,13 @@ from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, body_of, fields_of
 from .mailbox import Mailbox, Notice
+from .naming import target_leg
 from .pattern import WORDS
 from .threads import Carrier
 
 if TYPE_CHECKING:
     from .agent import UserAgent
+    from .leg import Leg
 
 __all__ = ['CONTENT_TYPES', 'IncomingSubscription', 'Notification', 'OutgoingSubscription',
            'make_subscription', 'open_subscription', 'take_subscribe']
@@ -430,6 +432,12 @@ class IncomingSubscription(Watching):
     def _request(self) -> Request:
         request: Request = self.subscription.request
         return request
+
+    @property
+    def target_leg(self) -> Leg | None:
+        """The call with us that Target-Dialog names (RFC 4538), None if there is none: who knows it may be allowed more.
+        """
+        return target_leg(self.ua, self._request)
 
     @property
     def from_(self) -> NameAddr:

@@ -11,7 +11,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import ENDED, Event
-from greensip.dialog.replaces import find_target_dialog
 from greensip.errors import (
     GreensipError,
     ParseError,
@@ -25,6 +24,7 @@ from greensip.message.values import parse_replaces
 from greensip.native import mypyc_attr
 
 from .fields import Body, Extra, Pairs, fields_of
+from .naming import target_leg
 from .session import DISCARD, resume_offer
 from .threads import ThreadBound
 
@@ -343,8 +343,7 @@ def on_outside_refer(ua: UserAgent, event: Event) -> Transfer | None:
     What is left is for the handler; None if nothing is.
     """
     message: Any = event.message
-    dialog = find_target_dialog(ua.core, message)
-    leg: Any = getattr(dialog.usage, 'owner', None) if dialog is not None else None
+    leg = target_leg(ua, message)
     transfer = incoming_transfer(ua, event, leg)
     if transfer is None or leg is None:
         return transfer

@@ -244,6 +244,28 @@ def test_the_remote_target(net, alice, bob, to_bob):
         assert leg.remote_target == bob.uri
 
 
+# -- Target-Dialog
+
+@pytest.mark.parametrize('known', [True, False])
+def test_who_has_a_call_with_us_shows_it(net, alice, bob, carol, to_bob, known):
+    """RFC 4538: in any request outside of dialogs; one that names nothing is ignored."""
+    seen = []
+    bob.serve(lambda leg: (seen.append(leg.target_leg), answering(leg)), background=True)
+    bob.handle('MESSAGE', lambda incoming: seen.append(incoming.target_leg))
+    bob.events('dialog', lambda watcher: (seen.append(watcher.target_leg), watcher.accept('<x/>')))
+    with alice.call(to_bob) as leg:
+        peer, = bob.legs
+        tags = (leg.remote.tag, leg.local.tag) if known else (leg.local.tag, leg.remote.tag)
+        headers = {'Target-Dialog': f'{leg.call_id};local-tag={tags[0]};remote-tag={tags[1]}', 'Require': 'tdialog'}
+        alice.request('MESSAGE', to_bob, headers=headers)
+        with (carol.call(to_bob, headers=headers),
+              carol.subscribe(to_bob, 'dialog', expires=0, headers=headers) as events):
+            events.next(timeout=5)
+        net.run(1)
+    assert seen == [None] + ([peer] if known else [None]) * 3
+    net.run(1)
+
+
 # -- races
 
 @pytest.mark.parametrize('who', ['bob', 'alice'])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greensip import ResponseError, SubscriptionEnded, TransactionTimeout, WaitTimeout, WrongState
+from greensip import LocalHangup, ResponseError, SubscriptionEnded, TransactionTimeout, WaitTimeout, WrongState
 from greensip.message import parse_message
 
 from .conftest import SDP, answering
@@ -335,3 +335,12 @@ def test_a_user_agent_closes_in_the_middle(net, agent, alice, carol, to_carol):
     for one in [*alice.legs, *carol.legs]:
         one.hangup()
     net.run(5)
+
+
+def test_the_call_ends_before_the_refer_is_answered(net, bob, raw):
+    """Then its ending is what is raised."""
+    leg, _ = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    end(leg, raw)
+    with pytest.raises(LocalHangup):
+        referral.outcome(timeout=30)
