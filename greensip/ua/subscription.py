@@ -435,8 +435,7 @@ class IncomingSubscription(Watching):
 
     @property
     def target_leg(self) -> Leg | None:
-        """The call with us that Target-Dialog names (RFC 4538), None if there is none: who knows it may be allowed more.
-        """
+        """The call with us that Target-Dialog names (RFC 4538), or None: who knows it may be allowed more than others."""
         return target_leg(self.ua, self._request)
 
     @property
