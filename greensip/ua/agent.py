@@ -131,7 +131,7 @@ class IncomingRequest(ThreadBound):
 
     @property
     def target_leg(self) -> Leg | None:
-        """The call with us that Target-Dialog names (RFC 4538), or None: who knows it may be allowed more than others."""
+        """The call with us that Target-Dialog names (RFC 4538), or None: its sender may be allowed more."""
         return target_leg(self._ua, self.request)
 
     @property
