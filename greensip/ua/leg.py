@@ -793,6 +793,9 @@ class Leg(Mailbox):
         Raises UsageError if the request has been answered.
         """
         self.ua.check_thread()
+        if isinstance(event, Transfer) and event in (self._unanswered or ()):
+            event.respond(code, reason, headers=headers)
+            return
         transaction = event.exchange
         if self._unanswered is None or transaction not in self._unanswered:
             raise UsageError(f'{event.label} does not wait for an answer')

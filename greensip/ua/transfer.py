@@ -278,7 +278,8 @@ class Transfer(ThreadBound):
         """It is too late for a decision."""
         if not self._decided:
             self._decide()
-            self._subscription.reject(self._ua.clock.now(), code)
+            if not self._subscription.over:
+                self._subscription.reject(self._ua.clock.now(), code)
 
     def __repr__(self) -> str:
         return f'<Transfer to {self.message.get("Refer-To")}>'

@@ -36,7 +36,7 @@ from greensip.errors import GreensipError, RemoteCancel, RemoteHangup, ResponseE
 from greensip.message import reason_phrase
 from greensip.message.grammar import format_host
 from greensip.transaction.flow import Point
-from greensip.ua import IncomingLeg, Leg, Notice, UserAgent
+from greensip.ua import IncomingLeg, Leg, Notice, Transfer, UserAgent
 from greensip.ua.fields import fields_of, reason_of
 
 from .messages import (
@@ -257,11 +257,15 @@ class Link:
         error: BaseException | None = None
         try:
             while True:
-                event = leg.wait_for(Event, Notice)
+                event = leg.wait_for(Event, Notice, Transfer)
                 if event.label == 'ended':
                     error = event.error
                     break
                 if isinstance(event, Notice):
+                    continue
+                if isinstance(event, Transfer):
+                    # A REFER: the program decides what becomes of it.
+                    ED2.callFromThread(self.on_request, event)
                     continue
                 if event.kind == RESPONSE and event.exchange.method == 'INVITE':
                     ED2.callFromThread(self.on_response, event)
@@ -356,11 +360,12 @@ class Link:
         self.sent = sent
         body, kind = body_octets(request.getBody(), local)
         has_login = ua.username is not None and ua.password is not None and not ua.pass_auth
+        # sippy's states want the answer in the 2xx, so there is none before in a reliable response.
         leg = self.native.invite(
             sip_uri(request.getRURI(), local), from_=name_addr(request.getHFBody('from').getUri(), local),
             to=name_addr(request.getHFBody('to').getUri(), local), call_id=str(request.getHFBody('call-id')),
             headers=extra_fields(request.headers, local), body=body, content_type=kind, route=next_hop(request, local),
-            manual=ANSWERED_BY_SIPPY, max_forwards=request.getHFBody('max-forwards').getNum(),
+            manual=ANSWERED_BY_SIPPY, prack='off', max_forwards=request.getHFBody('max-forwards').getNum(),
             credentials=(ua.username, ua.password) if has_login else None, point=self._point(laddress))
         self.leg = ua.leg = leg
         ua.lTag = leg.local.tag
