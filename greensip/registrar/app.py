@@ -61,6 +61,8 @@ EXPIRY_STEP = 1.0
 #: seconds after a change until the database is tidied, and changes after which it is earlier: each is a page of its log
 TIDY_TIME = 30.0
 TIDY_CHANGES = 2000
+#: pages of a log that is to begin anew, which waits for the disk for a moment
+LARGE_LOG = 1000
 NEVER = float('inf')
 
 
@@ -217,8 +219,8 @@ class Registrar(ThreadBound):
     def _tidy_store(self, _: None) -> None:
         store: Any = self.store
         try:
-            left = gevent.get_hub().threadpool.apply(store.tidy)
-            if left and not self.closed:
+            pages = gevent.get_hub().threadpool.apply(store.tidy)
+            if pages >= LARGE_LOG and not self.closed:
                 store.begin_log_anew()
         finally:
             self._is_tidying = False

@@ -141,7 +141,7 @@ class Database:
         return value
 
     def tidy(self) -> int:
-        """Take the log into the file, and return how many of its pages have been added meanwhile.
+        """Take the log into the file, and return how many pages it has.
 
         Waits for the disk: for another OS thread, or when nothing else goes on.
         """
@@ -161,17 +161,15 @@ class Database:
             connection.close()
 
     def begin_log_anew(self) -> None:
-        """Take in what little ``tidy`` has left over: the log begins anew only when all is taken in."""
+        """Take in what has come since ``tidy``: the log begins anew only when all is taken in.  Waits for the disk."""
         try:
             self._checkpoint(self.connection)
         except (sqlite3.Error, StoreError):
             pass
 
     def _checkpoint(self, connection: sqlite3.Connection) -> int:
-        pages: int
-        _, pages, done = connection.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()
-        left: int = pages - done
-        return max(0, left)
+        pages: int = connection.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()[1]
+        return pages
 
     def close(self) -> None:
         """Close the file; the log becomes part of it."""

@@ -509,6 +509,7 @@ def test_messages_that_nobody_takes(net, registrar, phone):
 def test_the_log_of_the_database_does_not_grow(users, tmp_path, monkeypatch):
     """What makes it part of the file again runs in another OS thread, by the number of changes and by time."""
     monkeypatch.setattr('greensip.registrar.app.TIDY_CHANGES', 20)
+    monkeypatch.setattr('greensip.registrar.app.LARGE_LOG', 10)
     with UserAgent('udp:127.0.0.1:0', name='registrar', watchdog=None) as ua, Registrar(
             ua, domains=['example.com'], users=users, store=Database(tmp_path / 'db')) as made, UserAgent(
             'udp:127.0.0.1:0', name='alice', watchdog=None) as alice:

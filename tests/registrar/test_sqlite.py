@@ -120,7 +120,7 @@ def test_the_log_becomes_part_of_the_file(tmp_path):
     database.change('alice@example.com', [binding(f'sip:alice@h{n}') for n in range(100)], [])
     assert database.pending == 1
     before = (tmp_path / 'db').stat().st_size
-    assert database.tidy() == 0
+    assert database.tidy() > 0
     assert database.pending == 0 and (tmp_path / 'db').stat().st_size > before
     # The log is written again from its beginning.
     size = (tmp_path / 'db-wal').stat().st_size
