@@ -10,9 +10,9 @@
     < 200
 
 The first INVITE makes the side that sends it the caller.  ``> 487 INVITE`` answers the first INVITE though another
-request came since; ``once`` sends what nobody acknowledges without repetitions.  ``sdp:TEXT`` writes the attribute line
-``a=TEXT``, or demands it.  ``x:Name=value`` writes a header field, or demands it; with blanks in it, it stands in single
-quotes as a whole.
+request came since; ``once`` sends without repetitions what nobody acknowledges.  ``sdp:TEXT`` writes the attribute
+line ``a=TEXT``, or demands it.  ``x:Name=value`` writes a header field, or demands it; with blanks in it, it stands in
+single quotes as a whole.
 """
 
 from __future__ import annotations
