@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from greensip.errors import ResponseError
+from greensip.message import make_response
 
 from .test_call import SDP, sdp_of_port
 from .test_extensions import titles
@@ -301,3 +302,35 @@ def test_a_ringing_call_is_picked_up_where_responses_are_reliable(rig: Any) -> N
             leg.hangup()
             new.wait_ended()
     rig.net.run(200)
+
+
+def test_phones_that_ring_in_parallel_behind_the_callee(rig: Any) -> None:
+    """Two early dialogs on the one side are one on the other, whose caller is told the session of who answers."""
+    alice = agent(rig, 'alice', prack='supported')
+    carol = rig.raw('carol')
+    rig.b2bua('-s', '{carol}', '--prack', 'supported')
+    with alice.invite(rig.uri(), sdp=SDP) as leg:
+        invite = carol.expect('INVITE')
+        for rseq, (tag, port) in enumerate((('one', 5001), ('two', 5002)), 1):
+            early = make_response(invite, 183, to_tag=tag)
+            for name, text in (('Contact', f'<sip:{tag}@{carol.host}>'), ('Require', '100rel'), ('RSeq', str(rseq)),
+                               ('Content-Type', 'application/sdp')):
+                early.add(name, text)
+            early.body = sdp_of_port(port)
+            carol.send(early)
+            prack = carol.expect('PRACK')
+            assert prack.to_tag == tag
+            carol.respond(prack, 200)
+        rig.net.run(0.3)
+        answer = make_response(invite, 200, to_tag='two')
+        answer.add('Contact', f'<sip:two@{carol.host}>')
+        carol.send(answer)
+        leg.wait_for('200', timeout=5)
+        carol.expect('ACK')
+
+        rig.net.run(1)
+        assert b'm=audio 5002' in leg.remote_sdp and titles(rig, 'b2b', 'alice').count('UPDATE') == 1
+        bye = leg.spawn(lambda leg: carol.respond(carol.expect('BYE'), 200))
+        leg.hangup()
+        rig.net.run(1)
+        bye.join()

@@ -357,3 +357,56 @@ def test_a_leg_takes_the_place_of_another(agent, alice, middle, callee, net, to_
         net.clock.sleep(1)
         assert incoming[0].ended and middle.gone == [a]
         task.join()
+
+
+def test_a_function_decides_about_a_refer(agent, alice, net, to_middle, callee):
+    """In a greenlet of its own; who does not take it has refused, and an error is no more than a refusal."""
+    asked = []
+
+    def decide(transfer):
+        asked.append(transfer)
+        net.clock.sleep(0.5)
+        if len(asked) == 1:
+            return 488
+        if len(asked) == 2:
+            raise Busy(486, 'Busy')
+        if len(asked) == 3:
+            raise ValueError('a mistake')
+        transfer.begin()
+        transfer.notify(200)
+        return None
+
+    middle = Middle(agent, net, middle={'allow': ('REFER', 'NOTIFY')}, refer=decide)
+    with alice.call(to_middle, sdp=SDP) as leg:
+        net.clock.sleep(1)
+        for code in (488, 486, 500):
+            with pytest.raises(ResponseError) as caught:
+                leg.transfer('sip:x@example.com', timeout=5)
+            assert caught.value.code == code
+        assert leg.transfer('sip:x@example.com', timeout=5).code == 200
+        assert [transfer.leg for transfer in asked] == 4 * [middle.legs[0]] and leg.state == 'confirmed'
+
+
+def test_a_leg_that_was_let_go_ends_alone(agent, alice, middle, callee, net, to_middle):
+    with alice.call(to_middle, sdp=SDP) as leg:
+        net.clock.sleep(1)
+        a, b = middle.legs
+        bridge = Bridge.of(a)
+        with pytest.raises(UsageError):
+            bridge.merge(a, bridge, b)
+        # Kept after all: its end is that of the call.
+        bridge.let_go(a)
+        bridge.keep(a)
+        bridge.let_go(b)
+        callee.calls[0].hangup()
+        net.clock.sleep(1)
+        assert b.ended and leg.state == 'confirmed' and middle.gone == []
+        leg.hangup()
+        net.clock.sleep(1)
+        assert middle.gone == [a]
+
+
+@pytest.mark.parametrize('refer', ['handle', None, 3])
+def test_no_other_policies(agent, alice, middle, callee, net, to_middle, refer):
+    with alice.call(to_middle, sdp=SDP), pytest.raises(UsageError, match='refer='):
+        Bridge(*middle.legs, refer=refer)
