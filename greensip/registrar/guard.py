@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from greensip.message.digest import DigestServer
 from .users import Users
 
 __all__ = ['Guard', 'Reply']
+
+log = logging.getLogger('greensip.registrar')
 
 #: nonces in use that are remembered, about 150 octets each
 NONCES = 100_000
@@ -49,6 +52,10 @@ class Guard:
         verdict = digest.check(request, self.users.hashes, now, uri_fits=self._fits)
         if verdict.username is not None:
             return verdict.username
+        if request.has(digest.credentials_field) and not verdict.stale:
+            via = request.via
+            log.info('! %s for %s from %s: %s', request.method, request.to.uri_text,
+                     via.params.get('received') or via.host, verdict.reason)
         if verdict.code != digest.code:
             return Reply(verdict.code)
         return Reply(verdict.code, '', [(digest.challenge_field, text)

@@ -341,3 +341,11 @@ def test_garbage_never_breaks_the_core(world: World, bob: Party) -> None:
         usage.close(world.now)
     world.run(80)
     assert world.idle()
+
+
+def test_what_is_understood_and_not_announced(world: World, bob: Party) -> None:
+    bob.core.configure(allow=[*bob.core.allow, 'REGISTER'], understood=['path'])
+    assert answer_to(world, bob, text_of('REGISTER', extra='Require: path')) is None
+    assert [event.message.method for event in bob.events if event.message is not None] == ['REGISTER']
+    options = answer_to(world, bob, text_of('OPTIONS', extra='Require: path', branch='z9hG4bKother'))
+    assert options is not None and options.code == 200 and 'path' not in (options.get('Supported') or '')

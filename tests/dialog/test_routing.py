@@ -79,6 +79,18 @@ def test_points_are_chosen_by_transport_and_family() -> None:
         router.route('sips:b@192.0.2.1')
 
 
+def test_a_finder_is_asked_first_and_each_time() -> None:
+    router = Router()
+    point = Point('UDP', ('127.0.0.1', 5060))
+    router.points.append(point)
+    flows = [Flow(point, ('192.0.2.7', 5060)), Flow(point, ('192.0.2.8', 5060))]
+    router.finder = lambda uri: flows.pop(0) if uri == 'sip:bob@example.com;gr=1' else None
+    assert router.route('sip:bob@example.com;gr=1').remote == ('192.0.2.7', 5060)  # type: ignore[union-attr]
+    assert router.route('sip:bob@example.com;gr=1').remote == ('192.0.2.8', 5060)  # type: ignore[union-attr]
+    assert router.route('sip:bob@example.com') == Hop('example.com', None, None)
+    assert flows == []
+
+
 @pytest.mark.parametrize(
     'uri,hop',
     [

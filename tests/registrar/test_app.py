@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import gevent
 import pytest
 
@@ -107,10 +109,13 @@ def test_what_ends_sooner_is_looked_at_sooner(net, start):
     assert changes[-1].why == 'expired' and len(changes[-1].bindings) == 1
 
 
-def test_a_wrong_password_and_a_foreign_address(registrar, phone):
+def test_a_wrong_password_and_a_foreign_address(net, registrar, phone, caplog):
     alice = phone('alice')
-    with pytest.raises(Unauthorized):
+    with caplog.at_level(logging.INFO, 'greensip.registrar'), pytest.raises(Unauthorized):
         alice.register(credentials=('alice', 'wrong'))
+    # for programs that read logs and shut doors
+    assert caplog.messages == [f'! REGISTER for sip:alice@example.com from {net.address("alice")}: '
+                               'wrong user name or password']
     with pytest.raises(Unauthorized):
         alice.register(credentials=('nobody', 'wonderland'))
     with pytest.raises(Forbidden):

@@ -14,6 +14,7 @@ from greensip.errors import (
     RemoteHangup,
     ResponseError,
     ServerFailure,
+    TooBrief,
     TransactionTimeout,
     TransportError,
     Unavailable,
@@ -264,6 +265,48 @@ def test_a_request_handler_answers_as_it_likes(alice, bob, to_bob, caplog):
     assert "KeyError: 'bug'" in caplog.text
     with pytest.raises(UsageError):
         bob.handle('INVITE', handler)
+
+
+def test_a_handler_that_does_not_block_is_called_at_once(alice, bob, net, to_bob, caplog):
+    """In the greenlet that received the request; what it raises is no failure of that one."""
+    greenlets = set()
+
+    def handler(incoming):
+        greenlets.add(gevent.getcurrent())
+        if incoming.request.get('X-What') == 'bug':
+            raise KeyError('bug')
+        return 202
+
+    bob.handle('REGISTER', handler, blocking=False)
+    assert [alice.request('REGISTER', to_bob).code for _ in range(3)] == [202] * 3
+    with pytest.raises(ResponseError, match='500'):
+        alice.request('REGISTER', to_bob, headers={'X-What': 'bug'})
+    assert "KeyError: 'bug'" in caplog.text and bob.endpoint.counters.failures == 0
+    assert len(greenlets) == 1
+    bob.handle('REGISTER', handler)
+    alice.request('REGISTER', to_bob)
+    assert len(greenlets) == 2
+
+
+def test_a_request_that_is_dismissed_leaves_nothing(alice, bob, net, to_bob):
+    seen = []
+
+    def handler(incoming):
+        seen.append(incoming.request.cseq.number)
+        with pytest.raises(UsageError):
+            incoming.dismiss(200)
+        incoming.dismiss(423, 'Later', headers={'Min-Expires': '60'})
+        with pytest.raises(WrongState):
+            incoming.dismiss(423)
+        with pytest.raises(WrongState):
+            incoming.respond(200)
+
+    bob.handle('REGISTER', handler)
+    with pytest.raises(TooBrief, match='Later') as caught:
+        alice.request('REGISTER', to_bob)
+    assert caught.value.response.get('Min-Expires') == '60' and caught.value.response.to_tag
+    assert bob.core.counts()['transactions'] == 0
+    assert seen == [1]
 
 
 def test_what_nobody_handles(alice, bob, to_bob):
