@@ -550,30 +550,6 @@ def test_5359_2_10_a_third_party_is_added(net, carol):
     assert bye.data.startswith(b'BYE sip:mixer@')
 
 
-def test_5359_2_10_a_third_party_is_added(net, bob, carol):
-    """bob mixes: alice is re-invited to the focus, then carol is called."""
-    alice = net.user_agent('alice')
-    bob.serve(phone, background=True)
-    carol.serve(phone, background=True)
-    with alice.call(net.uri('bob'), sdp=SDP):
-        leg, = bob.legs
-        net.run(1)
-        net.ladder.clear()
-        leg.reinvite(SDP.replace(b'49172', b'3456'))
-        with bob.call(net.uri('carol'), sdp=SDP.replace(b'49172', b'3458')):
-            net.run(1)
-            net.ladder.expect('''
-                bob -> alice: INVITE
-                alice -> bob: 200 INVITE
-                bob -> alice: ACK
-                bob -> carol: INVITE
-                carol -> bob: 180 INVITE
-                carol -> bob: 200 INVITE
-                bob -> carol: ACK
-            ''')
-            assert len(bob.legs) == 2
-
-
 def test_5359_2_11_a_third_party_joins(net, carol):
     """bob mixes: alice is re-invited to the focus, then carol is let in."""
     alice = net.user_agent('alice')
