@@ -62,10 +62,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if ladder is not None and call.excinfo is not None:
         hide_frames(call.excinfo)
     report = yield
-    if ladder is not None and report.when == 'call' and ladder.arrows:
+    if ladder is not None and ladder.arrows:
         if report.failed:
             report.sections.append(('SIP ladder', str(ladder)))
-        elif item.config.getoption('--sip-ladder'):
+        elif report.when == 'call' and item.config.getoption('--sip-ladder'):
             reporter: Any = item.config.pluginmanager.get_plugin('terminalreporter')
             if reporter is not None:
                 reporter.write_line(f'\n{item.nodeid}\n{ladder}')
@@ -138,8 +138,12 @@ def sip_user_agent(request: pytest.FixtureRequest, sip_ladder: Ladder) -> Iterat
     try:
         yield make
     finally:
+        failures = [error for ua in made for error in getattr(ua, 'failures', ())]
         for ua in reversed(made):
             ua.close()
+    for error in failures:
+        # What went wrong in a handler, in its own greenlet.
+        raise error
 
 
 @pytest.fixture

@@ -214,7 +214,8 @@ class Mailbox(ThreadBound):
 
     @property
     def strict(self) -> bool:
-        """Whether an event that a wait does not ask for raises UnexpectedMessage there.  May be changed."""
+        """Whether an event that nobody asks for raises UnexpectedMessage: in the wait that finds it, or else at the end
+        of the ``with`` block.  May be changed."""
         return self._strict
 
     @strict.setter
@@ -352,11 +353,20 @@ class Mailbox(ThreadBound):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
+        left = None
         if kind is None or error is None:
+            if self._strict:
+                left = self._left_over()
             self.close()
         else:
             self.abort(error)
         self._end_tasks()
+        if left is not None:
+            raise UnexpectedMessage(f'{left.label} from {self.peer_name}, which nobody has waited for')
+
+    def _left_over(self) -> Any:
+        """What a strict script has not waited for, if there is anything."""
+        return next((event for event in self._events if event is not self._ending and not self._tolerates(event)), None)
 
     def spawn(self, fn: Callable[..., Any], *args: Any) -> gevent.Greenlet[..., Any]:
         """Run ``fn(leg, *args)`` in a greenlet of its own, and return that.  Does not block.

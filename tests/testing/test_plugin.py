@@ -115,21 +115,53 @@ def test_incoming_legs_are_strict_too(run: Run) -> None:
             called.wait_for('MESSAGE', timeout=2)
 
     def test_served(sip_user_agent):
-        seen = []
         def handler(leg):
             leg.answer()
-            try:
-                leg.wait_for('MESSAGE', timeout=2)
-            except UnexpectedMessage as error:
-                seen.append(error)
+            leg.wait_for('MESSAGE', timeout=2)
         alice, bob = sip_user_agent(strict=False), sip_user_agent()
         bob.serve(handler, background=True)
         with alice.call(bob.uri, timeout=2) as leg:
             leg.request('INFO', timeout=2)
             leg.wait_ended(timeout=2)
-        assert len(seen) == 1
+
+    def test_served_to_the_end(sip_user_agent):
+        def handler(leg):
+            leg.answer()
+            leg.wait_for('INFO', timeout=2)
+        alice, bob = sip_user_agent(strict=False), sip_user_agent()
+        bob.serve(handler, background=True)
+        with alice.call(bob.uri, timeout=2) as leg:
+            leg.request('INFO', timeout=2)
+            leg.wait_ended(timeout=2)
     ''')
-    assert '2 passed' in printed, printed
+    assert '3 passed, 1 error' in printed, printed
+    assert 'ERROR test_it.py::test_served - greensip.errors.UnexpectedMessage: INFO from' in printed, printed
+    assert 'SIP ladder' in printed
+
+
+def test_what_nobody_waited_for_fails_the_test_in_the_end(run: Run) -> None:
+    printed = run(CALL + '''
+    def test_it(sip_user_agent):
+        with call(sip_user_agent) as leg:
+            leg.wait_for('180', timeout=2)
+            leg.wait_for('200', timeout=2)
+            leg.message('x', timeout=2)
+            leg.strict = False
+            leg.strict = True
+
+    def test_more(sip_user_agent):
+        def talkative(leg):
+            leg.answer()
+            leg.request('INFO', timeout=2)
+            leg.wait_ended()
+        bob = sip_user_agent(strict=False)
+        bob.serve(talkative, background=True)
+        with sip_user_agent().call(bob.uri, timeout=2) as leg:
+            sip_user_agent().options(bob.uri, timeout=2)
+            sip_user_agent().options(bob.uri, timeout=2)
+    ''')
+    assert '1 failed, 1 passed' in printed, printed
+    assert 'UnexpectedMessage: INFO from' in printed and 'which nobody has waited for' in printed
 
 
 def test_the_device_under_test(run: Run) -> None:

@@ -451,3 +451,19 @@ def test_the_ending_reaches_what_was_spawned_as_an_ending(line, later):
     task = line.spawn(listen)
     later(1, line.end, RemoteHangup())
     assert task.get() is None and len(seen) == 1
+
+
+def test_a_strict_block_ends_with_what_nobody_waited_for(engine, later):
+    line = Line(engine, strict=True)
+    with pytest.raises(UnexpectedMessage, match='BYE from bob, which nobody has waited for'), line:
+        line.happen(180)
+        line.wait_for('180')
+        line.happen('media', 'BYE')
+    assert line.closed == 1
+    with Line(engine, strict=True) as line:
+        line.happen('media')
+    with pytest.raises(KeyError), Line(engine, strict=True) as line:
+        line.happen('BYE')
+        raise KeyError('what went wrong before counts')
+    with Line(engine) as line:
+        line.happen('BYE')
