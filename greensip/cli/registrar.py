@@ -64,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--max-calls', type=_seconds, metavar='N', help='at a time (default: any number)')
     add('--ring-time', type=float, default=20.0, metavar='S',
         help='for the phones of one q value, before the next are called (default %(default)g)')
+    add('--presence', action='store_true',
+        help='take what phones publish of presence, calls and waiting messages, and tell users who watch')
     add('--pcap', metavar='FILE', help='every message in a capture file, for Wireshark')
     add('--hep', metavar='HOST:PORT', help='every message to a capture server, such as Homer')
 
@@ -84,6 +86,7 @@ def run(arguments: argparse.Namespace, tap: Tap | None = None) -> int:
             anybody=arguments.anybody, algorithms=tuple(arguments.algorithms), strangers=arguments.strangers,
             expires=arguments.expires, min_expires=arguments.min_expires, max_expires=arguments.max_expires,
             max_contacts=arguments.max_contacts, max_calls=arguments.max_calls, ring_time=arguments.ring_time,
+            presence=arguments.presence,
             pcap=arguments.pcap, hep=arguments.hep)
         tell = _tell_json if getattr(arguments, 'json', False) else _tell
         serve(options, ready=_ready(tell, tap), on_change=lambda change: _changed(tell, change))

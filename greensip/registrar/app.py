@@ -22,7 +22,7 @@ import gevent
 from gevent.event import Event
 from gevent.queue import SimpleQueue
 
-from greensip.errors import ConnectError, GreensipError, ParseError, ResponseError, WaitTimeout
+from greensip.errors import ConnectError, GreensipError, ParseError, ResponseError, UsageError, WaitTimeout
 from greensip.message import Request, Response, parse_uri
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transport.base import read_hostport
@@ -34,7 +34,7 @@ from greensip.ua.group import rank
 from greensip.ua.threads import ThreadBound
 
 from .binding import Binding
-from .events import RegNotifier
+from .events import RegNotifier, States
 from .guard import Guard, Reply
 from .location import Change, Location, Policy
 from .store import MemoryStore, Store
@@ -76,7 +76,8 @@ class Registrar(ThreadBound):
 
     A caller whose From is that of a user has to prove it.  Others may call users, unless ``strangers`` is false.
     ``ring_time``: seconds for which the phones of one q value ring before those of the next are called.
-    ``max_calls`` at a time.  ``on_change(change)`` is told of every change of a registration; must not block.
+    ``max_calls`` at a time.  ``presence``: take what phones publish of presence, calls and waiting messages, and tell
+    users who watch; for one domain.  ``on_change(change)`` is told of every change of a registration; must not block.
     ``wall``: the time of day in seconds since 1970 at the zero of the user agent's clock, for tests.
 
     Raises WrongState when the user agent has a handler for calls already, UsageError, SetupError.
@@ -84,8 +85,10 @@ class Registrar(ThreadBound):
 
     def __init__(self, ua: UserAgent, *, domains: Sequence[str] = (), users: Users | None = None, realm: str = '',
                  store: Store | None = None, policy: Policy | None = None, algorithms: Sequence[str] = (),
-                 strangers: bool = True, ring_time: float = 20.0, max_calls: int | None = None,
+                 strangers: bool = True, ring_time: float = 20.0, max_calls: int | None = None, presence: bool = False,
                  on_change: Callable[[Change], object] | None = None, wall: float | None = None) -> None:
+        if presence and len(domains) > 1:
+            raise UsageError('presence is for one domain: its resources are user names')
         self.ua = ua
         self.strangers = strangers
         self.ring_time = ring_time
@@ -115,6 +118,7 @@ class Registrar(ThreadBound):
         core.router.finder = self._find
         self.events = RegNotifier(self.location, self.guard, self.now)
         ua.events('reg', self.events)
+        self.states = States(ua, self.location, self.guard, self.now) if presence else None
         ua.handle('REGISTER', self._on_register, blocking=False)
         ua.handle('MESSAGE', self._on_message)
         ua.serve(self._on_call, background=True, max_legs=max_calls)

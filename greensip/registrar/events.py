@@ -1,7 +1,9 @@
-"""The event package ``reg`` (RFC 3680): users may watch their own registrations.
+"""What users may watch: their own registrations (the event package ``reg``, RFC 3680), and one another's state.
 
-Each document is the full state of one address of record, with the contacts that have just ended in it.  A contact with
-an instance has its public GRUU beside it (RFC 5628).
+Each document of ``reg`` is the full state of one address of record, with the contacts that have just ended in it.  A
+contact with an instance has its public GRUU beside it (RFC 5628).
+
+Presence, calls that are going on and waiting messages are what phones publish of them (RFC 3903).
 """
 
 from __future__ import annotations
@@ -10,17 +12,20 @@ from typing import Any
 
 from greensip.body.reginfo import REGINFO, RegContact, RegInfo, Registration
 from greensip.body.xml import make
-from greensip.message import SipUri
-from greensip.ua.notifier import Notifier
+from greensip.message import Request, SipUri
+from greensip.ua import EventStateCompositor, Notifier
 
 from .binding import Binding
 from .gruu import public_gruu
 from .guard import Guard, Reply
 from .location import Change, Location
 
-__all__ = ['RegNotifier', 'reginfo']
+__all__ = ['PACKAGES', 'RegNotifier', 'States', 'reginfo']
 
 _GRUUINFO = 'urn:ietf:params:xml:ns:gruuinfo'
+
+#: what phones may publish
+PACKAGES = ('presence', 'dialog', 'message-summary')
 
 #: the events of RFC 3680 5.1 for what ends a binding
 _ENDINGS = {'expired': 'expired', 'lost': 'deactivated'}
@@ -106,3 +111,48 @@ class RegNotifier(Notifier):
             if watcher.state == 'active':
                 version = self.versions[watcher] = self.versions.get(watcher, 0) + 1
                 watcher.notify(reginfo(change, now, version).to_bytes(), REGINFO)
+
+
+class States:
+    """What phones publish, and who watches it: users may watch one another, and publish for themselves.
+
+    For one domain, as a resource is its user part here.
+    """
+
+    def __init__(self, ua: Any, location: Location, guard: Guard | None, now: Any) -> None:
+        self.location = location
+        self.guard = guard
+        self.now = now
+        self.notifiers = [Notifier(package, authorize=self._may_watch) for package in PACKAGES]
+        self.compositor = EventStateCompositor(*self.notifiers, authorize=self._may_publish)
+        for notifier in self.notifiers:
+            ua.events(notifier.package, notifier)
+        ua.handle('PUBLISH', self.compositor, blocking=False)
+
+    def _may_watch(self, watcher: Any) -> object:
+        aor = self.location.aor_of(watcher.resource)
+        if aor is None or not self.location.is_known(aor):
+            return 404
+        found = self._user(watcher.subscription.request)
+        if isinstance(found, Reply):
+            watcher.reject(found.code, headers=found.headers)
+            return None
+        # Somebody's messages are nobody else's business.
+        return True if watcher.package != 'message-summary' or found in ('', aor) else 403
+
+    def _may_publish(self, incoming: Any) -> object:
+        aor = self.location.aor_of(incoming.request.uri)
+        if aor is None or not self.location.is_known(aor):
+            return 404
+        found = self._user(incoming.request)
+        if isinstance(found, Reply):
+            incoming.dismiss(found.code, headers=found.headers)
+            return None
+        return True if found in ('', aor) else 403
+
+    def _user(self, request: Request) -> str | Reply:
+        """The address of record of who asks; '' where nobody has to prove anything."""
+        if self.guard is None:
+            return ''
+        found = self.guard.identify(request, self.now())
+        return found if isinstance(found, Reply) else self.location.aor_of_user(found)

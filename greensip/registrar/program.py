@@ -57,6 +57,8 @@ class Options:
     max_calls: int | None = None
     #: how long the phones of one q value ring before those of the next are called
     ring_time: float = 20.0
+    #: take what phones publish of presence, calls and waiting messages, and tell users who watch
+    presence: bool = False
     pcap: str | None = None
     hep: str | None = None
 
@@ -93,7 +95,7 @@ def open_registrar(options: Options, *, on_change: Callable[[Change], object] | 
             return Registrar(
                 ua, domains=options.domains, realm=realm, users=users, store=database,
                 algorithms=options.algorithms, strangers=options.strangers, ring_time=options.ring_time,
-                max_calls=options.max_calls, on_change=on_change,
+                max_calls=options.max_calls, presence=options.presence, on_change=on_change,
                 policy=Policy(expires=options.expires, min_expires=options.min_expires,
                               max_expires=options.max_expires, max_contacts=options.max_contacts))
         except UsageError as error:

@@ -14,7 +14,7 @@ from benchmarks import peers
 from .test_phones import BARESIP, BARESIP_TONE, Phone, heard
 
 PASSWORD = 's3cret'
-NAMES = ('alice', 'bob', 'baresip', 'linphone')
+NAMES = ('alice', 'bob', 'carol', 'baresip', 'linphone')
 
 RC = """[sip]
 sip_port={port}
@@ -37,7 +37,7 @@ class Site:
         words = [word for name in NAMES for word in ('--user', f'{name}:{PASSWORD}')]
         self.peer = peers.Peer('registrar', [
             sys.executable, '-m', 'greensip.cli.registrar', '--json', '--database', self.database, '--listen',
-            f'udp:127.0.0.1:{port}', '--listen', f'tcp:127.0.0.1:{port}', *words, *options], folder)
+            f'udp:127.0.0.1:{port}', '--listen', f'tcp:127.0.0.1:{port}', '--presence', *words, *options], folder)
         self.peer.wait_for_text('"tcp:')
 
     @property
@@ -66,9 +66,10 @@ class Pjsua(Phone):
     def __init__(self, name: str, site: Site, folder: Path, free_port: Callable[..., int], *options: str,
                  transport: str = 'udp') -> None:
         by = '' if transport == 'udp' else f';transport={transport}'
-        super().__init__(name, {'alice': 1000.0, 'bob': 700.0}[name], folder, free_port, '--transport', transport,
-                         '--registrar', site.uri + by, '--password', PASSWORD, *options)
+        super().__init__(name, {'alice': 1000.0, 'bob': 700.0, 'carol': 1600.0}[name], folder, free_port,
+                         '--transport', transport, '--registrar', site.uri + by, '--password', PASSWORD, *options)
         self.site = site
+        self.name = name
         self.by = by
 
     def call(self, name: str) -> None:
@@ -160,7 +161,8 @@ class Linphone:
         self.peer.wait_for_text('LinphoneCall(End|Released)')
 
 
-NEEDS = {'alice': 'module:pjsua2', 'bob': 'module:pjsua2', 'baresip': 'baresip', 'linphone': 'linphone-daemon'}
+NEEDS = {**dict.fromkeys(('alice', 'bob', 'carol'), 'module:pjsua2'), 'baresip': 'baresip',
+         'linphone': 'linphone-daemon'}
 
 
 @pytest.fixture
@@ -288,3 +290,31 @@ def test_a_restart(phone: Callable[..., Pjsua], site: Site, running: list[peers.
     alice.wait_for_a_call()
     alice.hang_up()
     bob.wait_for_the_end()
+
+
+@pytest.mark.parametrize('transport', ['udp', 'tcp'])
+def test_an_attended_transfer(phone: Callable[..., Pjsua], transport: str) -> None:
+    """Alice connects bob with carol: REFER with Replaces in the one call, and carol goes on with bob in the other."""
+    alice, bob, carol = (phone(name, transport=transport) for name in ('alice', 'bob', 'carol'))
+    for number, other in enumerate((bob, carol), 1):
+        alice.call(other.name)
+        alice.wait_for('(?s)' + '"CONFIRMED".*' * number)
+    alice.peer.say('connect')
+    alice.wait_for_the_end()
+    bob.wait_for('"transfer"')
+    bob.wait_for(r'(?s)"CONFIRMED".*"CONFIRMED"')
+    for one in (bob, carol):
+        one.wait_for_a_second_of_sound()
+    bob.hang_up()
+    carol.wait_for_the_end()
+    carol.quit()
+    assert heard(carol.recording, bob.tone) > 0.8
+
+
+def test_presence(phone: Callable[..., Pjsua], site: Site) -> None:
+    """Bob publishes, and alice, who watches him, is told."""
+    alice, bob = phone('alice'), phone('bob', '--publish', '--proxy', f'{site.uri};lr')
+    alice.peer.say(f'watch {site.address("bob")}')
+    alice.wait_for('"buddy".*"ACTIVE"')
+    bob.peer.say('presence busy in a meeting')
+    alice.wait_for('"buddy".*"status": 1, .*"in a meeting".*"ACTIVE"')

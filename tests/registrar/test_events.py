@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greensip import Forbidden, NotFound, ResponseError, Unauthorized
+from greensip import Forbidden, NotFound, ResponseError, Unauthorized, UsageError
 from greensip.body.reginfo import parse_reginfo
 
 from .conftest import Phone
@@ -71,3 +71,50 @@ def test_where_everybody_may(net, start):
     bob.register()
     with watch(bob) as events:
         assert told(events.wait_for('NOTIFY', timeout=5))[1] == 'active'
+
+
+# -- what phones publish
+
+@pytest.fixture
+def presence(net, start):
+    """phone(user) at a registrar that takes presence."""
+    registrar = start(presence=True)
+    made = {}
+
+    def phone(user):
+        made[user] = Phone(net.user_agent(user, watchdog=None), user, registrar)
+        return made[user]
+
+    return phone
+
+
+def test_presence(net, presence):
+    alice, bob = presence('alice'), presence('bob')
+    with alice.ua.subscribe('sip:bob@example.com', 'presence', **alice.options) as events:
+        assert events.wait_for('NOTIFY', timeout=5).body == b''
+        with bob.ua.publish('sip:bob@example.com', 'presence', b'<here/>', **bob.options):
+            assert events.wait_for('NOTIFY', timeout=5).body == b'<here/>'
+        assert events.wait_for('NOTIFY', timeout=5).body == b''
+
+
+def test_whose_state_it_is(presence):
+    alice = presence('alice')
+    for user, refusal in (('bob', Forbidden), ('emil', NotFound)):
+        with pytest.raises(refusal), alice.ua.publish(f'sip:{user}@example.com', 'presence', b'x', **alice.options):
+            pass
+    with pytest.raises(Unauthorized), alice.ua.publish(
+            'sip:alice@example.com', 'presence', b'x', **{**alice.options, 'credentials': None}):
+        pass
+    for user, package, options, refusal in (
+            ('bob', 'message-summary', {}, Forbidden), ('emil', 'presence', {}, NotFound),
+            ('bob', 'presence', {'credentials': None}, Unauthorized)):
+        with pytest.raises(refusal), alice.ua.subscribe(
+                f'sip:{user}@example.com', package, **{**alice.options, **options}) as events:
+            events.wait_for('NOTIFY', timeout=5)
+    with alice.ua.subscribe('sip:alice@example.com', 'message-summary', **alice.options) as events:
+        events.wait_for('NOTIFY', timeout=5)
+
+
+def test_presence_is_for_one_domain(start, registrar):
+    with pytest.raises(UsageError, match='one domain'):
+        start(presence=True, domains=['example.com', 'example.net'])
