@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .coding import CODINGS, content_of, unpack
 from .conference_info import (
     CONFERENCE_INFO,
     ConferenceEndpoint,
@@ -35,11 +36,12 @@ from .sipfrag import SIPFRAG, SipFrag, make_sipfrag, parse_sipfrag
 from .xml import XML_LIMITS, XmlLimits
 
 __all__ = [
-    'ACTIVITIES', 'CONFERENCE_INFO', 'CPIM', 'DIALOG_INFO', 'DOCUMENTS', 'IMDN', 'ISCOMPOSING', 'MESSAGE_SUMMARY',
-    'PACKAGES', 'PIDF', 'REGINFO', 'SIPFRAG', 'XML_LIMITS', 'ConferenceEndpoint', 'ConferenceInfo', 'ConferenceMedia',
-    'ConferenceUser', 'CpimMessage', 'DialogInfo', 'DialogParty', 'DialogState', 'Document', 'Identity', 'Imdn',
-    'IsComposing', 'Merged', 'MessageCount', 'MessageSummary', 'Note', 'Person', 'Presence', 'RegContact', 'RegInfo',
-    'Registration', 'ReplacedDialog', 'SipFrag', 'Status', 'Tuple', 'XmlLimits', 'ask', 'make_sipfrag',
-    'parse_conference_info', 'parse_cpim', 'parse_dialog_info', 'parse_document', 'parse_imdn', 'parse_iscomposing',
-    'parse_message_summary', 'parse_pidf', 'parse_reginfo', 'parse_sipfrag', 'report',
+    'ACTIVITIES', 'CODINGS', 'CONFERENCE_INFO', 'CPIM', 'DIALOG_INFO', 'DOCUMENTS', 'IMDN', 'ISCOMPOSING',
+    'MESSAGE_SUMMARY', 'PACKAGES', 'PIDF', 'REGINFO', 'SIPFRAG', 'XML_LIMITS', 'ConferenceEndpoint', 'ConferenceInfo',
+    'ConferenceMedia', 'ConferenceUser', 'CpimMessage', 'DialogInfo', 'DialogParty', 'DialogState', 'Document',
+    'Identity', 'Imdn', 'IsComposing', 'Merged', 'MessageCount', 'MessageSummary', 'Note', 'Person', 'Presence',
+    'RegContact', 'RegInfo', 'Registration', 'ReplacedDialog', 'SipFrag', 'Status', 'Tuple', 'XmlLimits', 'ask',
+    'content_of', 'make_sipfrag', 'parse_conference_info', 'parse_cpim', 'parse_dialog_info', 'parse_document',
+    'parse_imdn', 'parse_iscomposing', 'parse_message_summary', 'parse_pidf', 'parse_reginfo', 'parse_sipfrag',
+    'report', 'unpack',
 ]

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from greensip.body import PIDF, IsComposing, Presence, Status, ask, parse_document
+from greensip.body import PIDF, IsComposing, Presence, Status, ask, content_of, parse_document
 from greensip.dialog.composing import ACTIVE, REFRESH, Composer, ComposingWatch
 from greensip.dialog.event import ENDED, REQUEST, RESPONSE, Event
 from greensip.errors import GreensipError, LocalHangup, ParseError, SubscriptionEnded, Unsubscribed, WrongState
@@ -231,7 +231,7 @@ class Buddy(Mailbox):
         request: Any = event.message
         message: Request = request
         try:
-            document = parse_document(message.get('Content-Type'), message.body)
+            document = parse_document(message.get('Content-Type'), content_of(message))
         except ParseError as error:
             log.debug('! %r: a broken document: %s', self, error)
             self.deliver(Notice('failed', time=event.time, leg=self, error=error))

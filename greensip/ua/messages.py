@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from greensip.body import CPIM, IMDN, ISCOMPOSING, CpimMessage, Imdn, parse_document, report
+from greensip.body import CODINGS, CPIM, IMDN, ISCOMPOSING, CpimMessage, Imdn, content_of, parse_document, report
 from greensip.dialog.exchange import ClientRequest
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState
 from greensip.message import MediaType, NameAddr, Request, Response, SipUri, Uri, parse_media_type
@@ -100,8 +100,8 @@ class IncomingMessage(ThreadBound):
         self.leg: Any = None
         self.label: int | str = 'MESSAGE'
         self.detail = ''
-        #: what it says, without its envelope
-        self.body: bytes = request.body
+        #: what it says, without its envelope, and unpacked
+        self.body: bytes = content_of(request)
         self.cpim: CpimMessage | None = None
         #: the body as its type's value in ``greensip.body``; None for texts
         self.document: Any = None
@@ -307,18 +307,14 @@ class Switchboard:
     def __call__(self, incoming: IncomingRequest) -> None:
         """Process a MESSAGE: RFC 3428 7.  Does not block."""
         request = incoming.request
-        coding = (request.get('Content-Encoding') or 'identity').strip().lower()
-        if coding != 'identity':
-            # RFC 3261 8.2.3
-            incoming.respond(415, headers={'Accept-Encoding': 'identity'})
-            return
         now = self.ua.clock.now()
         try:
             account = self.ua.account_of(request)
             message = IncomingMessage(self.ua, request, incoming.flow, now, account)
             buddies = self.buddies.get(key_of(request.from_.uri), ())
         except ParseError as error:
-            incoming.respond(error.status)
+            # RFC 3261 8.2.3
+            incoming.respond(error.status, headers={'Accept-Encoding': CODINGS} if error.status == 415 else None)
             return
         inbox = self.inboxes.get(account) or self.inboxes.get(None)
         if inbox is None and not buddies:

@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.body import Merged, parse_document
+from greensip.body import Merged, content_of, parse_document
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.subscription import Subscription, event_of
 from greensip.dialog.subscription_client import ClientSubscription
@@ -146,7 +146,7 @@ class Notification(Carrier):
         Raises ParseError if it is broken.
         """
         if self._document is None and self.message.body:
-            self._document = parse_document(self.message.get('Content-Type'), self.message.body)
+            self._document = parse_document(self.message.get('Content-Type'), content_of(self.message))
         return self._document
 
     def __repr__(self) -> str:
@@ -313,7 +313,8 @@ class OutgoingSubscription(Watching):
         that was missed."""
         try:
             # One of its own: it changes as others are added.
-            document = parse_document(notification.message.get('Content-Type'), notification.message.body)
+            document = parse_document(notification.message.get('Content-Type'),
+                                      content_of(notification.message))
         except ParseError as error:
             log.debug('! %r: a broken document: %s', self, error)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import gevent
 import pytest
 
@@ -105,7 +107,9 @@ REFUSED = [
     ('a broken envelope', 'message/cpim', b'no colon\r\n\r\n', {}, 400),
     ('a broken inside', 'message/cpim', b'To: a\r\n\r\nContent-Type: message/imdn+xml\r\n\r\n<x', {}, 400),
     ('a type that cannot be read', 'nonsense', b'hello', {}, 400),
-    ('packed', 'text/plain', b'\x1f\x8b', {'Content-Encoding': 'gzip'}, 415),
+    ('packed by nobody knows what', 'text/plain', b'x', {'Content-Encoding': 'br'}, 415),
+    ('packed badly', 'text/plain', b'\x1f\x8b', {'Content-Encoding': 'gzip'}, 400),
+    ('a great deal, packed', 'text/plain', zlib.compress(bytes(1_000_000)), {'Content-Encoding': 'deflate'}, 413),
     ('html', 'text/html', b'<b>hello</b>', {}, 415),
 ]
 
@@ -118,6 +122,8 @@ def test_what_is_refused(alice, bob, to_bob, content_type, body, headers, code):
     with pytest.raises(ResponseError) as caught:
         alice.message(to_bob, body, content_type=content_type, headers=headers)
     assert caught.value.code == code and inbox.unread == 0
+    if code == 415 and headers:
+        assert caught.value.response.get('Accept-Encoding') == 'gzip, deflate, identity'
     if content_type == 'text/html':
         assert caught.value.response.get('Accept') == 'text/plain, message/cpim'
     assert alice.message(to_bob, 'hello').code == 200
@@ -150,6 +156,12 @@ def test_texts(alice, bob, to_bob, content_type, body, text):
     inbox = bob.messages
     alice.message(to_bob, body, content_type=content_type)
     assert inbox.next(timeout=1).text == text
+
+
+def test_a_packed_message(alice, bob, to_bob):
+    inbox = bob.messages
+    alice.message(to_bob, zlib.compress('grüße'.encode()), headers={'Content-Encoding': 'deflate'})
+    assert inbox.next(timeout=1).text == 'grüße'
 
 
 def test_an_empty_message(alice, bob, to_bob):
