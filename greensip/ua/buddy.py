@@ -303,7 +303,9 @@ class Buddy(Mailbox):
         body: Any = text
         if reports:
             data, kind = body_of(text, content_type, 'text/plain;charset=utf-8')
-            own = str(self.account.aor.uri) if self.account is not None else self.ua.uri
+            # The From of the request, which linphone compares with it.
+            own = (str(self.account.aor.uri) if self.account is not None
+                   else self.ua._own_address(self.uri, ()).strip('<>'))
             number = self.ua.core.random.getrandbits(64)
             body = ask(own, str(self.uri), data, message_id or f'{number:016x}', wanted_reports(reports),
                        content=kind or 'text/plain', time=datetime.now(UTC))

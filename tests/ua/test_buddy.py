@@ -281,6 +281,7 @@ def test_reports(alice, bob, buddy, net):
     assert buddy.wait_for('report', timeout=1).detail == 'delivered'
     message = inbox.next(timeout=1)
     assert message.text == 'hello' and message.message_id == 'm1' and message.wants == {'positive-delivery', 'display'}
+    assert message.cpim.get('From') == f'<{message.from_.uri}>' and message.cpim.get('To') == f'<{buddy.uri}>'
     message.report('displayed')
     report = buddy.wait_for('report:displayed', timeout=1)
     assert (report.message_id, report.document.status) == ('m1', 'displayed')
