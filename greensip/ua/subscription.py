@@ -55,6 +55,9 @@ log = logging.getLogger('greensip.ua')
 
 WORDS.update(('active', 'pending'))
 
+#: with so many subscriptions no handler is asked for more; a Notifier has a limit of its own
+MOST = 10_000
+
 #: what the documents of the usual packages are: RFC 3856, 4235, 3842, 3680, 4575, 3515
 CONTENT_TYPES = {
     'conference': 'application/conference-info+xml',
@@ -555,12 +558,15 @@ def take_subscribe(ua: UserAgent, event: Event, handlers: dict[str, Any]) -> Non
             fields = (('Allow-Events', ', '.join(handlers)),) if handlers else ()
             core.respond(transaction, 489, now, headers=fields)
             return
+        take: Any = getattr(handler, 'on_subscribe', None)
+        if take is None and len(core.subscriptions) >= MOST:
+            core.respond(transaction, 503, now, headers=(('Retry-After', '30'),))
+            return
         subscription = core.incoming_subscription(transaction, now)
     except ParseError as error:
         core.respond(transaction, error.status, now)
         return
     watcher = IncomingSubscription(ua, subscription)
-    take: Any = getattr(handler, 'on_subscribe', None)
     if take is not None:
         take(watcher)
     else:

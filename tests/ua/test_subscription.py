@@ -393,6 +393,17 @@ def test_the_flow_that_it_took_is_gone(net, agent, alice):
         assert events.wait_for('active', timeout=60)
 
 
+def test_no_more_than_so_many(net, alice, to_bob, watchers, monkeypatch):
+    monkeypatch.setattr('greensip.ua.subscription.MOST', 2)
+    events = [alice.subscribe(to_bob, 'message-summary') for _ in range(2)]
+    net.run(1)
+    with alice.subscribe(to_bob, 'message-summary') as third, pytest.raises(ResponseError) as caught:
+        third.next()
+    assert caught.value.code == 503
+    for one in events:
+        one.close()
+
+
 # -- as with legs
 
 
