@@ -63,6 +63,9 @@ TIDY_TIME = 30.0
 TIDY_CHANGES = 2000
 #: pages of a log that is to begin anew, which waits for the disk for a moment
 LARGE_LOG = 1000
+#: seconds between two looks at the connections on which there are bindings, and how many of them at once
+FLOW_STEP = 5.0
+AT_ONCE = 200
 NEVER = float('inf')
 
 
@@ -109,6 +112,8 @@ class Registrar(ThreadBound):
         self._due = NEVER
         self._tidying: Any = None
         self._is_tidying = False
+        #: for connections that have gone
+        self._looking: Any = None
         self._stopped = Event()
         self.closed = False
         self.location.load(self._restore)
@@ -145,7 +150,7 @@ class Registrar(ThreadBound):
     def close(self) -> None:
         """Take no more registrations, and close the store.  The user agent is closed by whoever made it."""
         self.closed = True
-        for timer in (self._expiry, self._tidying):
+        for timer in (self._expiry, self._tidying, self._looking):
             if timer is not None:
                 timer.cancel()
         self.store.close()
@@ -188,6 +193,8 @@ class Registrar(ThreadBound):
             elif self._tidying is None:
                 self._tidying = self.ua.clock.timer(TIDY_TIME, self._tidy)
         self._watch_expiry()
+        if self._looking is None and self.location.flows and not self.closed:
+            self._looking = self.ua.clock.timer(FLOW_STEP, self._look)
         if self.events.count:
             self.events.on_change(change)
         if self.on_change is not None:
@@ -213,6 +220,22 @@ class Registrar(ThreadBound):
         if not self.closed:
             self.location.expire(self.now())
             self._watch_expiry()
+
+    def _look(self) -> None:
+        # In the hub: a greenlet does the work.
+        if not self.closed:
+            self.ua.workers.start(self._look_at_flows, None)
+
+    def _look_at_flows(self, _: None) -> None:
+        """RFC 5626 7: bindings go with their connection."""
+        for number, flow in enumerate(list(self.location.flows), 1):
+            if not self._is_open(flow):
+                self.location.lose_flow(flow)
+            if not number % AT_ONCE:
+                gevent.sleep(0)
+                if self.closed:
+                    return
+        self._looking = self.ua.clock.timer(FLOW_STEP, self._look) if self.location.flows else None
 
     def _tidy(self) -> None:
         # In the hub: a greenlet does the work, and another OS thread that part of it which waits for the disk.

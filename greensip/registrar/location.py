@@ -86,6 +86,8 @@ class Location:
         #: what temporary GRUUs stand for: address of record and instance
         self._gruus: dict[str, tuple[str, str]] = {}
         self.gruus = Gruus(store.secret('gruu', lambda: random.getrandbits(256).to_bytes(32, 'big')))
+        #: connections on which there are bindings, and whose
+        self.flows: dict[Flow, set[str]] = {}
         #: bindings there are, also those that have run out a moment ago
         self.count = 0
         #: when to look at an address of record because something of it runs out; only the earliest entry of each holds
@@ -404,9 +406,13 @@ class Location:
         for binding in before:
             if binding.gruu:
                 self._gruus.pop(binding.gruu, None)
+            if binding.flow is not None and binding.flow.connection:
+                self._leave(binding.flow, aor)
         for binding in bindings:
             if binding.gruu:
                 self._gruus[binding.gruu] = (aor, binding.instance)
+            if binding.flow is not None and binding.flow.connection:
+                self.flows.setdefault(binding.flow, set()).add(aor)
         self.count += len(bindings) - len(before)
         if not bindings:
             self._bindings.pop(aor, None)
@@ -418,6 +424,13 @@ class Location:
         if earliest < self._next.get(aor, float('inf')):
             self._next[aor] = earliest
             heapq.heappush(self._due, (earliest, aor))
+
+    def _leave(self, flow: Flow, aor: str) -> None:
+        whose = self.flows.get(flow)
+        if whose is not None:
+            whose.discard(aor)
+            if not whose:
+                del self.flows[flow]
 
     def next_expiry(self) -> float | None:
         """When ``expire`` has something to do; None for never."""
@@ -442,6 +455,15 @@ class Location:
         bindings = self._bindings.get(aor, ())
         if binding in bindings:
             self._remove(aor, tuple(other for other in bindings if other is not binding), 'lost')
+
+    def lose_flow(self, flow: Flow) -> None:
+        """A connection is gone, and with it the bindings that only it led to: flows of RFC 5626, and browsers."""
+        for aor in list(self.flows.get(flow, ())):
+            bindings = self._bindings.get(aor, ())
+            left = tuple(binding for binding in bindings if binding.flow != flow or not (
+                binding.reg_id or flow.point.one_way))
+            if left != bindings:
+                self._remove(aor, left, 'lost')
 
     def remove(self, aor: str) -> bool:
         """Forget all bindings of an address of record; False if there were none."""

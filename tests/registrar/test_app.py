@@ -662,3 +662,24 @@ def test_a_stranger_takes_nobodys_place(registrar, phone):
                     'carol', headers={'Replaces': text}, **options) as other:
                 other.wait_for('200')
         assert leg.state == 'confirmed'
+
+
+def test_what_was_on_a_connection_goes_with_it(users, monkeypatch):
+    """Without anybody calling; what can be connected to stays."""
+    monkeypatch.setattr('greensip.registrar.app.FLOW_STEP', 0.05)
+    changes = []
+    with UserAgent('udp:127.0.0.1:0', 'tcp:127.0.0.1:0', name='registrar', watchdog=None) as ua, Registrar(
+            ua, domains=['example.com'], users=users, on_change=changes.append) as registrar:
+        bob, alice = over_tcp(registrar, 'bob'), over_tcp(registrar, 'alice')
+        alice.register()
+        bob.register(params=f';reg-id=1{INSTANCE}', headers={'Supported': 'outbound'})
+        assert len(registrar.location.flows) == 2
+        bob.ua.close()
+        alice.ua.close()
+        with gevent.Timeout(10):
+            while changes[-1].why != 'lost':
+                gevent.sleep(0.02)
+        assert [change.aor for change in changes if change.why == 'lost'] == ['bob@example.com']
+        assert len(registrar.lookup('alice@example.com')) == 1
+        registrar.location.remove('alice@example.com')
+        assert registrar.location.flows == {}
