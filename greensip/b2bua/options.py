@@ -212,9 +212,9 @@ def text_of(option: Option, value: Any) -> str:
         return ':'.join(value)
     if option.read is payload_types:
         return ','.join(f'[{kind}]' if isinstance(kind, str) else str(kind) for kind in value)
-    if isinstance(value, tuple):
-        return ','.join(value)
-    return value.text if hasattr(value, 'text') else str(value)
+    if hasattr(value, 'text'):
+        return str(value.text)
+    return ','.join(value) if isinstance(value, tuple) else str(value)
 
 
 #: options of a place that name files

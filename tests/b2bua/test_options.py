@@ -236,11 +236,15 @@ def test_a_written_file_reads_as_the_same(suffix: str, tmp_path: Path) -> None:
     arguments = ['-f', '-u', '-s', '1@h:5061;ash=X-A%3A%20%25;auth=a:b"\\c', '-s', 'i', '-t', 's/#//g;s/^(.)/\\1/',
                  '-a', '10.0.0.0/8', '-h', 'X-A,X-B', '-k', '3', '-m', '60', '--script', 'a.py:b', '-F', '0,[G722]',
                  '--listen', 'udp:[::1]:5060', '--listen', 'tls:*:5061?cert=/a%26b',
-                 '--wss_socket', 'h:443:/c:/k', '-l', '127.0.0.1', '--cdr', '-', '--max-duration', '2.5', '-A', '2']
+                 '--wss_socket', 'h:443:/c:/k', '-l', '127.0.0.1', '--cdr', '-', '--max-duration', '2.5', '-A', '2',
+                 '--register', 'aor=sip:a@h,password=x%2Cy', '--register', 'aor=sip:b@h', '--prack', 'supported',
+                 '--refer', 'handle', '--session-timer', '1800', '--min-se', '120', '--replaces',
+                 '--redirect', 'follow']
     first = parse(arguments)
     file = str(tmp_path / f'b2bua{suffix}')
     first.write_file(file)
     second = parse(['-C', file])
+    assert [trunk.text for trunk in second.register] == ['aor=sip:a@h,password=x%2Cy', 'aor=sip:b@h']
     for option in OPTIONS:
         if option.name == 'config':
             continue
