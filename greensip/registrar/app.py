@@ -47,8 +47,9 @@ log = logging.getLogger('greensip.registrar')
 
 #: what a client may require of us (RFC 3327, 5626, 5627)
 EXTENSIONS = ('path', 'outbound', 'gruu')
-#: what a user agent supports, but not one that joins two legs to a call
-NOT_HERE = frozenset({'join', 'tdialog', 'norefersub'})
+#: what a user agent supports, but not one that joins two legs to a call: an answer in a reliable response would have to
+#: go on as one, and of several phones each may have its own
+NOT_HERE = frozenset({'100rel', '199', 'join', 'norefersub', 'tdialog'})
 #: RFC 8760 lets a server offer several.  By default it is one: baresip 1.0 gives up where it sees another one, SIPp and
 #: JsSIP look at the first only.
 ALGORITHMS = ('MD5',)

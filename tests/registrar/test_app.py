@@ -336,6 +336,27 @@ def test_early_media_of_one_phone(registrar, phone):
         leg.wait_for('200')
 
 
+def test_phones_are_not_asked_for_what_the_caller_may_not_understand(net, registrar, phone):
+    """An answer in a reliable response (RFC 3262) would be none for a caller who knows nothing of them."""
+    alice, bob = phone('alice'), phone('bob')
+    bob.register()
+    supported = []
+
+    def answers(leg):
+        supported.extend(leg.invite.supported)
+        leg.progress(183, sdp=OTHER)
+        leg.answer()
+        leg.wait_ended()
+
+    bob.ua.serve(answers, background=True)
+    with alice.invite('bob') as leg:
+        assert leg.wait_for('200').message.body == OTHER
+    assert '100rel' not in supported and 'timer' in supported
+    with pytest.raises(ResponseError, match='420') as raised, alice.invite('bob', headers={'Require': '100rel'}) as leg:
+        leg.wait_for('200')
+    assert raised.value.response.get('Unsupported') == '100rel'
+
+
 def test_late_offer_and_what_happens_in_a_call(net, registrar, phone):
     alice, bob = phone('alice'), phone('bob')
     bob.register()
