@@ -297,6 +297,8 @@ class UserAgent(Engine):
         #: those who wait until no call is left, and those who wait until we are closed
         self._quiet: list[Gate] = []
         self._serving: list[Gate] = []
+        #: the requests of ours whose answer somebody waits for
+        self.replies: set[Reply] = set()
         self._watchdog: Watchdog | None = watch_hub(watchdog) if watchdog is not None else None
         self.endpoint.on_event = self._on_event
         self.endpoint.start()
@@ -808,8 +810,8 @@ class UserAgent(Engine):
     def close(self, linger: float = LINGER) -> None:
         """Hang up every call, wait up to ``linger`` seconds for the peers to agree, and give the ports back.
 
-        What handlers are still at work are killed.  ``serve()`` returns, ``accept()`` raises WrongState.  May be called
-        twice.  Raises WrongThread.
+        What handlers are still at work are killed.  ``serve()`` returns, ``accept()`` and who waits for the response to a
+        request raise WrongState.  May be called twice.  Raises WrongThread.
         """
         self.check_thread()
         if self.closed:
@@ -842,6 +844,8 @@ class UserAgent(Engine):
             now = self.clock.now()
             for usage in self._lasting():
                 usage.finish(Unsubscribed(), now)
+            for reply in tuple(self.replies):
+                reply.give_up()
             self.endpoint.flush()
             self.endpoint.close()
             if self.traces is not None:

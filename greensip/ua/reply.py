@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import ClientRequest
+from greensip.errors import WrongState
 from greensip.message import Response
 
 from .mailbox import Mailbox, Notice, Watch, wait_on
@@ -28,10 +29,11 @@ def _final(method: str) -> Matcher:
 class Reply(Mailbox):
     """The mailbox of one request: its responses, and its failure as the ending."""
 
-    __slots__ = ('exchange', 'name')
+    __slots__ = ('exchange', 'name', 'ua')
 
     def __init__(self, ua: UserAgent, exchange: ClientRequest, name: str) -> None:
         super().__init__(ua)
+        self.ua = ua
         self.exchange = exchange
         self.name = name
         exchange.owner = self
@@ -47,18 +49,28 @@ class Reply(Mailbox):
         else:
             self.deliver(event)
 
+    def give_up(self) -> None:
+        """The user agent is closed: nobody brings the response any more."""
+        self.finish(Notice('ended', time=self.ua.clock.now(), error=WrongState('the user agent is closed')))
+
 
 def wait_reply(reply: Reply, timeout: float | None, leg: Mailbox | None = None) -> Response:
-    """Block until the final response, and return it.  Raises the failure, the ending of ``leg``, WaitTimeout."""
+    """Block until the final response, and return it.
+
+    Raises the failure, the ending of ``leg``, WaitTimeout, WrongState when the user agent is closed meanwhile.
+    """
     answer = Watch(reply, _final(reply.exchange.method))
     watches = [answer]
     if leg is not None:
         ending = Watch(leg, NOTHING)
         ending.strict = False
         watches.append(ending)
+    replies = reply.ua.replies
+    replies.add(reply)
     try:
         wait_on(watches, timeout)
     finally:
+        replies.discard(reply)
         # Cuts the circle of the request and its mailbox.
         reply.exchange.owner = None
     response: Any = answer.event.message

@@ -371,6 +371,20 @@ def test_close_does_not_wait_for_ever(alice, bob, net, to_bob):
         ua.core.dialogs.clear()
 
 
+def test_close_wakes_who_waits_for_a_response(alice, net):
+    net.place('nobody')                                   # silence
+
+    def ask():
+        with pytest.raises(WrongState, match='closed'):
+            alice.options(net.uri('nobody'))
+        return 'woken'
+
+    asking = gevent.spawn(ask)
+    net.run(1)
+    alice.close()
+    assert asking.get(timeout=1) == 'woken'
+
+
 def test_close_wakes_accept(bob, net):
     waiting = gevent.spawn(bob.accept)
     net.clock.sleep(1)
