@@ -810,8 +810,8 @@ class UserAgent(Engine):
     def close(self, linger: float = LINGER) -> None:
         """Hang up every call, wait up to ``linger`` seconds for the peers to agree, and give the ports back.
 
-        What handlers are still at work are killed.  ``serve()`` returns, ``accept()`` and who waits for the response to a
-        request raise WrongState.  May be called twice.  Raises WrongThread.
+        What handlers are still at work are killed.  ``serve()`` returns, ``accept()`` raises WrongState, as does
+        waiting for the response to a request.  May be called twice.  Raises WrongThread.
         """
         self.check_thread()
         if self.closed:
