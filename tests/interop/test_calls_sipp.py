@@ -157,6 +157,7 @@ def test_forked_1xx_and_2xx(ua: UserAgent, callee: Callable[..., Played]) -> Non
                        to_invite(183, 'a', *reliable(5), port=7000), recv('PRACK', check='To: tag=a'), to_last(200),
                        to_invite(183, 'b', *reliable(900), port=7002), recv('PRACK', check='RAck: 900 1 INVITE'),
                        to_last(200),
+                       '<pause milliseconds="1000"/>',
                        to_invite(200, 'b'), recv('ACK', check='To: tag=b'),
                        to_invite(200, 'a'), recv('ACK', check='To: tag=a'), recv('BYE', check='To: tag=a'),
                        to_last(200),
@@ -179,7 +180,7 @@ def test_forked_1xx_and_2xx(ua: UserAgent, callee: Callable[..., Played]) -> Non
 
 def test_199_and_the_other_phone_answers(ua: UserAgent, callee: Callable[..., Played]) -> None:
     uri, peer = callee(recv('INVITE', store=True, check='Supported: 199'), to_invite(180, 'a'), to_invite(180, 'b'),
-                       to_invite(199, 'a', 'Reason: SIP;cause=486'), '<pause milliseconds="100"/>',
+                       to_invite(199, 'a', 'Reason: SIP;cause=486'), '<pause milliseconds="1000"/>',
                        to_invite(200, 'b', port=7002), recv('ACK'), recv('BYE', check='To: tag=b'), to_last(200))
     with ua.invite(uri) as leg:
         leg.wait_for('199', timeout=10)
