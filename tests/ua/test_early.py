@@ -674,13 +674,6 @@ def test_strict_scripts_need_not_mention_the_chores(alice, bob, to_bob, net):
     net.clock.sleep(1)
 
 
-def test_from_another_thread(alice, bob, to_bob, net):
-    """What a leg of an early dialog gives reaches other threads as proxies."""
-    from greensip.ua.early import EarlyDialog
-    from greensip.ua.threads import ThreadBound
-    assert issubclass(EarlyDialog, ThreadBound)
-
-
 def test_no_prack_ever_and_the_caller_hears_of_it(alice, bob, to_bob, net):
     bob.serve(lambda leg: (leg.progress(sdp=THEIRS), leg.wait_ended()), background=True)
     with alice.invite(to_bob, sdp=OURS, manual=('PRACK',)) as leg:
