@@ -203,7 +203,7 @@ class Location:
         # 5. The address of record; before 4, which needs it.
         to = request.to.uri
         aor = self.aor_of(to)
-        if aor is None:
+        if aor is None or not _is_clean(aor):
             return Reply(404)
         # 4. May this user register it?
         if user is not None and self.aor_of_user(user) != aor:
@@ -294,7 +294,7 @@ class Location:
             reg_id = 0
             if 'reg-id' in params and instance:
                 digits = params['reg-id'] or ''
-                if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits[:11]) <= MAX_REG_ID:
+                if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and 0 < int(digits) <= MAX_REG_ID):
                     return Reply(400)
                 if allows_flows:
                     reg_id = int(digits)

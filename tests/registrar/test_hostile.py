@@ -280,6 +280,7 @@ def test_parameters_of_contacts(make):
     enemy = make(users=None)
     for tail in (';q=x', ';q=9', ';expires=x', ';expires=-1', ';expires=99999999999999', ';reg-id', ';reg-id=1',
                  ';+sip.instance', ';+sip.instance="', ';+sip.instance="<>";reg-id=1', ';+sip.instance=x;reg-id=-1',
+                 ';+sip.instance=x;reg-id=0000000001' + '0' * 5000, ';+sip.instance=x;reg-id=²',
                  ';pub-gruu="sip:x"', f';x={"y" * 20000}', ';expires=100;expires=0', ';Q=0.5;EXPIRES=60'):
         reply = enemy.ask(CONTACT + tail, 'Supported: gruu, outbound')
         assert reply.code in (200, 400), tail
@@ -290,7 +291,8 @@ def test_parameters_of_contacts(make):
 
 @pytest.mark.parametrize('uri', ['sip:example.com;gr', 'sip:@example.com', 'sip:a@example.com;gr=%00', 'tel:1', 'http://x',
                                  'sip:tgruu.aaaa@example.com;gr', 'sip:a@example.com:0', 'sip:[::1]', 'sip:a@[::]',
-                                 'sip:999.999.999.999'])
+                                 'sip:999.999.999.999', 'sip:%ff@example.com', 'sip:%00@example.com',
+                                 'sip:a%40b@example.com', 'sip:' + 'a' * 5000 + '@example.com'])
 def test_odd_addresses(make, uri):
     enemy = make(users=None)
     for options in ({'to': uri}, {'uri': uri}):
