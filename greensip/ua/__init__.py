@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .account import Account
-from .agent import IncomingRequest, UserAgent
+from .agent import UserAgent
 from .bridge import Bridge
 from .buddy import Buddy
 from .deadline import deadline
@@ -18,6 +18,7 @@ from .notifier import Notifier
 from .outgoing import OutgoingLeg
 from .publication import EventStateCompositor, Publication
 from .referral import Referral, TransferOutcome
+from .request import IncomingRequest
 from .subscription import IncomingSubscription, Notification, OutgoingSubscription
 from .threads import Proxy
 from .transfer import Transfer

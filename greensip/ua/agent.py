@@ -13,9 +13,7 @@ from gevent import getcurrent
 from greensip.dialog.core import Core
 from greensip.dialog.event import ENDED, INCOMING, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
-from greensip.dialog.reliable import asks_reliability
 from greensip.errors import (
-    GreensipError,
     ParseError,
     TransportError,
     Unsubscribed,
@@ -42,29 +40,26 @@ from .group import LegGroup
 from .identity import Identity
 from .incoming import IncomingLeg
 from .leg import SDP, Leg
-from .mailbox import Gate, Mailbox, Notice
+from .mailbox import Gate
 from .messages import Inbox, switchboard_of
-from .naming import history_fields, naming_fields, target_leg
+from .naming import history_fields, naming_fields
 from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
-from .pattern import WORDS
 from .presence import Presentity, presentity_of
 from .publication import Publication, make_publication
+from .reception import Reception
 from .referral import Referral, refer_outside
 from .reply import Reply, wait_reply
+from .request import RequestHandlers
 from .session import inactive_offer
 from .subscription import (
     IncomingSubscription,
     OutgoingSubscription,
     make_subscription,
-    open_subscription,
-    take_subscribe,
 )
-from .threads import ThreadBound
-from .transfer import Transfer, on_outside_refer
+from .transfer import Transfer
 from .watchdog import Watchdog, watch_hub
-from .workers import Task
 
-__all__ = ['SUPPORTED', 'IncomingRequest', 'UserAgent']
+__all__ = ['SUPPORTED', 'UserAgent']
 
 log = logging.getLogger('greensip.ua')
 
@@ -87,100 +82,6 @@ PRACK_MODES = ('off', 'supported', 'required')
 
 #: what a transfer needs in Allow (RFC 5589 6)
 TRANSFER_METHODS = ('REFER', 'NOTIFY')
-
-WORDS.add('call')
-
-
-
-class Door(Mailbox):
-    """Where the calls lie that nobody has accepted yet."""
-
-    __slots__ = ()
-
-    @property
-    def peer_name(self) -> str:
-        return 'anybody'
-
-
-class IncomingRequest(ThreadBound):
-    """A request outside of calls, such as a MESSAGE or a REGISTER: what the handler of ``ua.handle`` is called with."""
-
-    __slots__ = ('_answered', '_ua', 'flow', 'request', 'source', 'transaction')
-
-    def __init__(self, ua: UserAgent, event: Event) -> None:
-        self._ua = ua
-        self._answered = False
-        #: the message
-        self.request: Any = event.message
-        self.transaction = event.exchange
-        #: address and port that it came from
-        self.source: tuple[str, int] = event.exchange.flow.remote
-        #: the way that it came: for ``invite(flow=)``, to call who has registered from behind a NAT, or in a browser
-        self.flow: Flow = event.exchange.flow
-
-    @property
-    def method(self) -> str:
-        """The request's method."""
-        method: str = self.request.method
-        return method
-
-    @property
-    def account(self) -> Account | None:
-        """The account that it is for; None if it is for none."""
-        return self._ua.account_of(self.request)
-
-    @property
-    def target_leg(self) -> Leg | None:
-        """The call with us that Target-Dialog names (RFC 4538), or None: its sender may be allowed more."""
-        return target_leg(self._ua, self.request)
-
-    @property
-    def answered(self) -> bool:
-        """True once a final response has been sent."""
-        return self._answered
-
-    def subscription(self) -> IncomingSubscription:
-        """Become the notifier for this SUBSCRIBE or REFER: ``accept()``, ``pend()`` or ``reject()`` follows.
-
-        Does not block.  Raises ParseError, whose ``status`` is how to answer, for one that asks for nothing that could
-        be granted; UsageError for another method, WrongState when it has been answered, WrongThread.
-        """
-        self._ua.check_thread()
-        if self._answered:
-            raise WrongState(f'the {self.method} has been answered')
-        made = open_subscription(self._ua, self.transaction)
-        self._answered = True
-        return made
-
-    def respond(self, code: int, reason: str = '', *, headers: Extra = None, body: Body = None,
-                content_type: str | None = None) -> None:
-        """Answer it.  Does not block.  Raises WrongState after a final response, WrongThread."""
-        self._ua.check_thread()
-        if self._answered:
-            raise WrongState(f'the {self.method} has been answered')
-        data, kind = body_of(body, content_type, 'text/plain')
-        self._ua.core.respond(self.transaction, code, self._ua.clock.now(), reason=reason, headers=fields_of(headers),
-                              body=data, content_type=kind)
-        self._answered = code >= 200
-        self._ua.endpoint.flush()
-
-    def dismiss(self, code: int, reason: str = '', *, headers: Extra = None) -> None:
-        """Refuse it and forget it (RFC 3261 8.2.7), which takes no memory: if it comes again, it is a new request.
-
-        Does not block.  Raises WrongState after a final response, UsageError for less than 300, WrongThread.
-        """
-        self._ua.check_thread()
-        if self._answered:
-            raise WrongState(f'the {self.method} has been answered')
-        if not 300 <= code <= 699:
-            raise UsageError(f'{code} is no refusal')
-        self._ua.core.dismiss(self.transaction, code, self._ua.clock.now(), reason=reason, headers=fields_of(headers))
-        self._answered = True
-        self._ua.endpoint.flush()
-
-    def __repr__(self) -> str:
-        return f'<IncomingRequest {self.method}>'
-
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class UserAgent(Engine):
@@ -274,29 +175,19 @@ class UserAgent(Engine):
         #: those of calls whose peer wants them
         self._kept: dict[Any, KeepAlive] = {}
         self.closed = False
-        self._refusing = False
-        self._handler: Callable[[IncomingLeg], object] | None = None
-        self._screen: Callable[[IncomingLeg], int | None] | None = None
-        self._max_legs: int | None = None
-        self._tasks: set[Task] = set()
+        self.reception = Reception(self)
+        self.request_handlers = RequestHandlers(self)
         #: those that ``account()`` made and that are not closed
         self.accounts: list[Account] = []
         #: the same by the user part of their contacts
         self._account_users: dict[str, Account] = {}
-        self._request_handlers: dict[str, Callable[[IncomingRequest], object]] = {}
-        #: the methods whose handlers do not block
-        self._prompt: set[str] = set()
-        #: who takes the subscriptions to an event package
-        self._packages: dict[str, Any] = {}
         #: who takes the messages (RFC 3428), once somebody has asked for them
         self._switchboard: Any = None
         #: who is watched and written to
         self.buddies: list[Buddy] = []
         self._presentity: Presentity | None = None
-        self._door = Door(self)
-        #: those who wait until no call is left, and those who wait until we are closed
+        #: those who wait until no call is left
         self._quiet: list[Gate] = []
-        self._serving: list[Gate] = []
         #: the requests of ours whose answer somebody waits for
         self.replies: set[Reply] = set()
         self._watchdog: Watchdog | None = watch_hub(watchdog) if watchdog is not None else None
@@ -453,15 +344,7 @@ class UserAgent(Engine):
         seconds, WrongState when ``serve`` takes the calls, or when the user agent is closed; WrongThread.
         """
         self.check_thread()
-        if self._handler is not None:
-            raise WrongState('serve() takes the calls')
-        until = None if timeout is None else self.clock.now() + timeout
-        while True:
-            leg = self._door.wait_for('call', timeout=None if until is None else until - self.clock.now()).leg
-            if not leg.ended:
-                leg.taken = True
-                found: IncomingLeg = leg
-                return found
+        return self.reception.accept(timeout)
 
     def serve(self, handler: Callable[[IncomingLeg], object], *, max_legs: int | None = None,
               background: bool = False, screen: Callable[[IncomingLeg], int | None] | None = None) -> None:
@@ -477,22 +360,10 @@ class UserAgent(Engine):
         self.check_thread()
         if self.closed:
             raise WrongState('the user agent is closed')
-        if self._handler is not None:
-            raise WrongState('there is a handler already')
-        self._handler, self._screen, self._max_legs = handler, screen, max_legs
-        waiting, self._door._events[:] = self._door._events[:], []
-        for notice in waiting:
-            if not notice.leg.ended:
-                self._start(notice.leg)
+        self.reception.serve(handler, max_legs, screen)
         self.endpoint.flush()
-        if background:
-            return
-        gate = Gate(self)
-        self._serving.append(gate)
-        try:
-            gate.park()
-        finally:
-            self._serving.remove(gate)
+        if not background:
+            self.reception.wait_closed()
 
     def handle(self, method: str, handler: Callable[[Any], object], *, blocking: bool = True) -> None:
         """Call ``handler(incoming)`` in a greenlet of its own for each request of ``method`` outside of calls.
@@ -507,11 +378,7 @@ class UserAgent(Engine):
         self.check_thread()
         if method in ('INVITE', 'ACK', 'BYE', 'CANCEL'):
             raise UsageError(f'{method} belongs to calls: serve() and accept() take those')
-        self._request_handlers[method] = handler
-        if blocking:
-            self._prompt.discard(method)
-        else:
-            self._prompt.add(method)
+        self.request_handlers.add(method, handler, blocking)
         if method not in self.core.allow:
             self.core.configure(allow=[*self.core.allow, method])
         if method == 'OPTIONS':
@@ -630,7 +497,7 @@ class UserAgent(Engine):
         attach = getattr(handler, 'attach', None)
         if attach is not None:
             attach(self)
-        self._packages[package] = handler
+        self.request_handlers.packages[package] = handler
         core = self.core
         core.configure(allow=list(dict.fromkeys([*core.allow, 'SUBSCRIBE', 'NOTIFY'])),
                        allow_events=list(dict.fromkeys([*core.allow_events, package])))
@@ -799,7 +666,7 @@ class UserAgent(Engine):
         ``close()`` closes it.  Raises WrongThread.
         """
         self.check_thread()
-        self._refusing = True
+        self.reception.refusing = True
         left = 0
         if not self._wait_quiet(grace):
             left = len(self.legs)
@@ -816,7 +683,7 @@ class UserAgent(Engine):
         self.check_thread()
         if self.closed:
             return
-        self._refusing = True
+        self.reception.refusing = True
         self.closed = True
         now = self.clock.now()
         for usage in self._lasting():
@@ -825,16 +692,11 @@ class UserAgent(Engine):
             account.close()
         self._hang_up_all()
         self.endpoint.flush()
-        for task in tuple(self._tasks):
-            if not task.current:
-                task.kill()
-        self._door.finish(Notice('ended', time=self.clock.now(), error=WrongState('the user agent is closed')))
+        self.reception.close()
         for buddy in tuple(self.buddies):
             buddy.close()
         if self._switchboard is not None:
             self._switchboard.close()
-        for gate in self._serving:
-            gate.wake()
         try:
             if linger > 0 and getcurrent() is not self.hub:
                 self._wait_quiet(linger)
@@ -866,7 +728,7 @@ class UserAgent(Engine):
         """No call and no handler is left, but for the handler that asks; at the end, nothing registered, subscribed or
         published either."""
         core = self.core
-        return (not core.usages and all(task.current for task in self._tasks)
+        return (not core.usages and self.reception.is_idle()
                 and not (self.closed and (core.registrations or core.subscriptions.living or core.publications)))
 
     def _wait_quiet(self, timeout: float | None) -> bool:
@@ -893,9 +755,9 @@ class UserAgent(Engine):
         if self.core.offers_keep:
             self._note_keep(event)
         if event.kind == INCOMING:
-            self._on_call(event)
+            self.reception.on_call(event)
         elif subject is None:
-            self._on_request(event)
+            self.request_handlers.on_request(event)
         else:
             leg = subject.owner
             if leg is not None:
@@ -907,116 +769,6 @@ class UserAgent(Engine):
         """A leg, or a handler, tells that it is over."""
         for gate in self._quiet:
             gate.wake()
-
-    def _on_call(self, event: Event) -> None:
-        usage = event.subject
-        if self._refusing:
-            usage.respond(503, event.time, headers=(('Retry-After', '30'),))
-            return
-        if self.prack == 'required' and not asks_reliability(event.message):
-            # 21.4.16
-            usage.respond(421, event.time, headers=(('Require', '100rel'),))
-            return
-        leg = IncomingLeg(self, usage)
-        if self._handler is not None:
-            self._start(leg)
-        elif len(self._door._events) >= BACKLOG:
-            leg._close(480, None)
-        else:
-            self._door.deliver(Notice('call', time=event.time, leg=leg))
-            self.core.timers.add(PATIENCE, event.time, leg, 'unaccepted')
-
-    def _start(self, leg: IncomingLeg) -> None:
-        """Begin the handler of a call, or refuse it."""
-        leg.taken = True
-        code: int | None = None
-        if self._screen is not None:
-            try:
-                code = self._screen(leg)
-            except Exception as error:
-                log.exception('! the screen of %r failed', leg)
-                code = error.status if isinstance(error, GreensipError) else 500
-        if code is None and self._max_legs is not None and len(self._tasks) >= self._max_legs:
-            code = 503
-        if code is not None:
-            leg._leave(code, None, [('Retry-After', '10')] if code == 503 else ())
-            return
-        task = self.workers.start(self._run_handler, leg)
-        self._tasks.add(task)
-        leg._task = task
-
-    def _run_handler(self, leg: IncomingLeg) -> None:
-        handler = self._handler
-        try:
-            if handler is not None:
-                leg.handle(handler)
-        finally:
-            self._tasks.discard(leg._task)
-            leg._task = None
-            if self._quiet:
-                self.on_leg_ended()
-
-    def _on_request(self, event: Event) -> None:
-        """A request outside of calls that the core has no answer for."""
-        if event.label == 'SUBSCRIBE' and self._packages:
-            take_subscribe(self, event, self._packages)
-            return
-        if event.label == 'REFER' and (self.refer_policy != 'refuse' or 'REFER' in self._request_handlers):
-            self._on_refer(event)
-            return
-        incoming = IncomingRequest(self, event)
-        handler = self._request_handlers.get(incoming.method)
-        if handler is not None:
-            if incoming.method in self._prompt:
-                self._run_request_handler((handler, incoming))
-            else:
-                self.workers.start(self._run_request_handler, (handler, incoming))
-        elif incoming.method in ('INFO', 'UPDATE', 'PRACK', 'NOTIFY'):
-            # 12.2.2: they belong to a dialog, and there is none.
-            self.core.respond(event.exchange, 481, event.time)
-        else:
-            self.core.respond(event.exchange, 405, event.time, headers=(('Allow', ', '.join(self.core.allow)),))
-
-    def _on_refer(self, event: Event) -> None:
-        """A REFER outside of calls."""
-        transfer = on_outside_refer(self, event)
-        if transfer is None:
-            return
-        handler: Any = self._request_handlers.get('REFER')
-        if handler is None:
-            # RFC 5589 5: who has no call with us need not be obeyed.
-            transfer.reject(403)
-        else:
-            self.workers.start(self._run_refer_handler, (handler, transfer))
-
-    def _run_refer_handler(self, work: tuple[Callable[[Transfer], object], Transfer]) -> None:
-        handler, transfer = work
-        code: object = 500
-        try:
-            code = handler(transfer)
-        except GreensipError as error:
-            log.exception('! the handler of REFER failed')
-            code = error.status
-        except Exception:
-            log.exception('! the handler of REFER failed')
-        finally:
-            if not transfer.answered and not self.closed:
-                transfer.reject(code if isinstance(code, int) and code >= 300 else 603)
-
-    def _run_request_handler(self, work: tuple[Callable[[IncomingRequest], object], IncomingRequest]) -> None:
-        handler, incoming = work
-        code: object = 500
-        try:
-            code = handler(incoming)
-        except GreensipError as error:
-            log.exception('! the handler of %s failed', incoming.method)
-            code = error.status
-        except Exception:
-            log.exception('! the handler of %s failed', incoming.method)
-        finally:
-            if not incoming.answered and not self.closed:
-                incoming.respond(code if isinstance(code, int) else 200)
-
 
 def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:
     if timeouts is None or isinstance(timeouts, Settings):
@@ -1043,4 +795,3 @@ def _next_hop(target: Uri, routes: Sequence[str]) -> str:
         return str(target)
     first = routes[0]
     return first[first.index('<') + 1:first.index('>')] if '<' in first else first
-

@@ -417,7 +417,7 @@ class Leg(Mailbox):
             # RFC 6665 4.1.3: those of our subscriptions do not come here.
             core.respond(transaction, 481, now)
         elif method == 'SUBSCRIBE':
-            take_subscribe(self.ua, event, self.ua._packages)
+            take_subscribe(self.ua, event, self.ua.request_handlers.packages)
         else:
             core.respond(transaction, 501, now)
 

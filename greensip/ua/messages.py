@@ -35,7 +35,8 @@ from .threads import ThreadBound
 
 if TYPE_CHECKING:
     from .account import Account
-    from .agent import IncomingRequest, UserAgent
+    from .agent import UserAgent
+    from .request import IncomingRequest
 
 __all__ = ['Inbox', 'IncomingMessage', 'Switchboard', 'key_of', 'send_message', 'switchboard_of',
            'wanted_reports']
@@ -352,7 +353,7 @@ def switchboard_of(ua: UserAgent) -> Switchboard:
     messages itself, WrongThread."""
     ua.check_thread()
     board: Switchboard | None = ua._switchboard
-    handler = ua._request_handlers.get('MESSAGE')
+    handler = ua.request_handlers.get('MESSAGE')
     if handler is not None and handler is not board:
         raise WrongState("handle('MESSAGE', ...) takes the messages")
     if board is None:

@@ -152,7 +152,7 @@ class Presentity(ThreadBound):
             ua.endpoint.flush()
 
     def _attach(self) -> PresenceNotifier:
-        notifier: Any = self.ua._packages.get(PACKAGE)
+        notifier: Any = self.ua.request_handlers.packages.get(PACKAGE)
         if notifier is None:
             notifier = PresenceNotifier()
             self.ua.events(PACKAGE, notifier)

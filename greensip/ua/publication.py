@@ -28,7 +28,8 @@ from .subscription import CONTENT_TYPES
 from .threads import ThreadBound
 
 if TYPE_CHECKING:
-    from .agent import IncomingRequest, UserAgent
+    from .agent import UserAgent
+    from .request import IncomingRequest
 
 __all__ = ['EventStateCompositor', 'Publication', 'make_publication']
 

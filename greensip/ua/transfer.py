@@ -349,7 +349,7 @@ def on_outside_refer(ua: UserAgent, event: Event) -> Transfer | None:
     if transfer is None or leg is None:
         return transfer
     policy = 'ask' if 'REFER' in leg.manual else ua.refer_policy
-    if policy == 'refuse' and 'REFER' in ua._request_handlers:
+    if policy == 'refuse' and 'REFER' in ua.request_handlers:
         return transfer
     leg._deliver_transfer(transfer, policy)
     return None

@@ -112,7 +112,7 @@ def test_a_target_that_refuses(rig: Any, bob: Callee) -> None:
     rig.b2bua('-s', '{bob}', '--refer', 'handle')
     with rig.caller.call(rig.uri(), sdp=SDP) as leg:
         rig.net.run(1)
-        bob.legs[0].ua._handler = Refusing(486)
+        bob.legs[0].ua.reception.handler = Refusing(486)
         assert leg.transfer('sip:200@example.com', timeout=20).code == 486
         # The call goes on.
         assert leg.message('still there').code == 200 and bob.legs[0].state == 'confirmed'
@@ -124,7 +124,7 @@ def test_a_target_that_refuses_when_the_transferor_is_gone(rig: Any, bob: Callee
     rig.b2bua('-s', '{bob}', '--refer', 'handle')
     with rig.caller.call(rig.uri(), sdp=SDP) as leg:
         rig.net.run(1)
-        bob.legs[0].ua._handler = lambda target: (rig.net.run(2), target.reject(486))
+        bob.legs[0].ua.reception.handler = lambda target: (rig.net.run(2), target.reject(486))
         leg.refer('sip:200@example.com')
         rig.net.run(1)
         leg.hangup()
@@ -137,7 +137,7 @@ def test_the_transferee_hangs_up_meanwhile(rig: Any, bob: Callee) -> None:
     with rig.caller.call(rig.uri(), sdp=SDP) as leg:
         rig.net.run(1)
         rung: list[Any] = []
-        bob.legs[0].ua._handler = lambda target: (rung.append(target), silent(target))
+        bob.legs[0].ua.reception.handler = lambda target: (rung.append(target), silent(target))
         leg.refer('sip:200@example.com')
         rig.net.run(1)
         bob.legs[0].hangup()
@@ -219,7 +219,7 @@ def test_an_attended_transfer_to_a_call_that_rings_yet(rig: Any, bob: Callee) ->
     rig.b2bua('-s', '{bob}', '--refer', 'handle')
     with rig.caller.call(rig.uri(), sdp=SDP) as first:
         rig.net.run(1)
-        bob.legs[0].ua._handler = silent
+        bob.legs[0].ua.reception.handler = silent
         with rig.caller.invite(rig.uri('200'), sdp=SDP) as second:
             second.wait_for('180')
             with pytest.raises(ResponseError) as caught:

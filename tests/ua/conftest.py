@@ -112,7 +112,7 @@ def agent(net):
         ua.close()
         counts = ua.core.counts()
         assert (counts['calls'], counts['dialogs']) == (0, 0), f'{ua.name} left {counts}'
-        assert ua.legs == [] and ua._tasks == set()
+        assert ua.legs == [] and ua.reception.tasks == set()
 
 
 @pytest.fixture

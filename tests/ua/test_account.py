@@ -599,7 +599,7 @@ def test_incoming_calls_tell_whose_they_are(alice, agent, registrar, net):
         assert call(f'sip:nobody@{host}') is None
         assert call(f'sip:+1555@{host}') is third
         # What answers has the Contact of the account.
-        alice._handler = lambda leg: (leg.answer(), leg.wait_ended())
+        alice.reception.handler = lambda leg: (leg.answer(), leg.wait_ended())
         with bob.call(f'sip:alice-2@{host}') as leg:
             assert str(leg.response.contact) == second.contact
         requests = []
@@ -617,7 +617,7 @@ def test_who_is_called_answers_challenges_inside_the_call(alice, agent, registra
         with bob.invite(net.uri('alice'), to=AOR, manual=('INFO',)) as leg:
             leg.wait_for('BYE')
         # A proxy on the way asks the callee for a password too.
-        alice._handler = lambda leg: (leg.answer(), leg.request('INFO'), leg.hangup())
+        alice.reception.handler = lambda leg: (leg.answer(), leg.request('INFO'), leg.hangup())
         with bob.invite(net.uri('alice'), to=AOR, manual=('INFO',)) as leg:
             asked = leg.wait_for('INFO')
             leg.respond(asked, 407, headers={guard.challenge_field: guard.challenge(net.clock.now())})

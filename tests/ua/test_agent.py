@@ -23,6 +23,7 @@ from greensip.errors import (
     WrongState,
 )
 from greensip.ua import agent as module
+from greensip.ua import reception
 from greensip.ua.agent import UserAgent
 from greensip.ua.deadline import deadline
 from greensip.ua.mailbox import Notice
@@ -76,7 +77,7 @@ def test_an_accepted_leg_spawns_its_handler(alice, bob, net, to_bob):
 
 
 def test_calls_that_nobody_accepts_are_refused(alice, bob, net, to_bob, monkeypatch):
-    monkeypatch.setattr(module, 'BACKLOG', 2)
+    monkeypatch.setattr(reception, 'BACKLOG', 2)
     with alice.invite(to_bob) as first, alice.invite(to_bob), alice.invite(to_bob) as third:
         with pytest.raises(Unavailable):
             third.wait_for('200')
@@ -124,7 +125,7 @@ def test_the_end_of_the_handler_is_the_end_of_the_call(alice, bob, to_bob):
     bob.serve(lambda leg: leg.answer(), background=True)
     with alice.call(to_bob) as leg:
         assert leg.wait_for('BYE').label == 'BYE'
-    bob._handler = lambda leg: None
+    bob.reception.handler = lambda leg: None
     with pytest.raises(Unavailable):
         alice.call(to_bob)
 
@@ -149,7 +150,7 @@ def test_a_handler_that_raises(alice, bob, to_bob, caplog, raised, error, code):
     logged = [record for record in caplog.records if record.exc_info]
     assert len(logged) == (0 if isinstance(raised, LocalHangup) else 1)
     # And the next call is served.
-    bob._handler = answering
+    bob.reception.handler = answering
     alice.call(to_bob).close()
 
 
@@ -170,10 +171,10 @@ def test_the_callers_hanging_up_is_no_failure_of_the_handler(alice, bob, net, to
 def test_a_killed_handler_ends_its_call(alice, bob, net, to_bob):
     bob.serve(answering, background=True)
     with alice.call(to_bob) as leg:
-        task, = bob._tasks
+        task, = bob.reception.tasks
         task.kill()
         leg.wait_for('BYE')
-    assert bob._tasks == set()
+    assert bob.reception.tasks == set()
 
 
 def test_max_legs(alice, bob, net, to_bob):
@@ -398,7 +399,7 @@ def test_close_kills_handlers_that_wait_for_something_else(alice, bob, net, to_b
     leg = alice.call(to_bob)
     bob.close()
     assert isinstance(leg.wait_ended().error, RemoteHangup)
-    assert bob._tasks == set()
+    assert bob.reception.tasks == set()
 
 
 def test_a_handler_closes_the_user_agent(alice, bob, net, to_bob):

@@ -220,5 +220,5 @@ def test_subscriptions_to_our_presence(net, peer):
     for _ in range(5):
         net.run(0.1)
         outcome(net, peer, 'SUBSCRIBE')
-    notifier = bob._packages['presence']
+    notifier = bob.request_handlers.packages['presence']
     assert notifier.count == 0 and notifier._asked == {}

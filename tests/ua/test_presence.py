@@ -142,7 +142,7 @@ def test_a_subscriber_who_is_gone_is_forgotten(alice, bob, net, to_bob):
     alice.close(linger=0)
     bob.presence = 'busy'
     net.clock.sleep(100)
-    notifier = bob._packages['presence']
+    notifier = bob.request_handlers.packages['presence']
     assert bob.watchers == [] and notifier.count == 0 and notifier._asked == {}
 
 

@@ -130,7 +130,7 @@ def test_nothing_is_left_behind(seed, caplog):
         SEEN.update(world.outcomes)
         for ua in world.agents:
             assert ua.core.counts() == {'calls': 0, 'dialogs': 0, 'subscriptions': 0, 'transactions': 0}, ua
-            assert ua._tasks == set() and ua.endpoint.counters.failures == 0
+            assert ua.reception.tasks == set() and ua.endpoint.counters.failures == 0
             ua.close()
     assert [record for record in caplog.records if record.levelname == 'ERROR'] == []
 
