@@ -22,6 +22,8 @@ SINGLE = frozenset((
     'Referred-By', 'Replaces', 'RSeq', 'Session-Expires', 'Subscription-State', 'Join', 'Target-Dialog'))
 # methods whose Contact steers what follows
 CONTACT_METHODS = DIALOG_METHODS | frozenset(('REGISTER', 'UPDATE'))
+#: methods in whose responses there is one Contact, the remote target
+TARGET_METHODS = CONTACT_METHODS - {'REGISTER'}
 
 
 def check_request(request: Request) -> None:
@@ -66,20 +68,16 @@ def check_response(response: Response) -> None:
         if response.code < 300:
             if RECORD_ROUTE in first and cseq.method == 'INVITE':
                 _ = response.record_routes
-            if CONTACT in first and cseq.method in CONTACT_METHODS and cseq.method != 'REGISTER':
-                drop_broken_contact(response)
+            if CONTACT in first and cseq.method in TARGET_METHODS:
+                try:
+                    readable = response.contact is not STAR
+                except ParseError:
+                    readable = False
+                if not readable:
+                    response.remove(CONTACT)
     except ParseError as error:
         error.message = response
         raise
-
-
-def drop_broken_contact(response: Response) -> None:
-    try:
-        readable = response.contact is not STAR
-    except ParseError:
-        readable = False
-    if not readable:
-        response.remove(CONTACT)
 
 
 def _check_common(message: Message) -> tuple[dict[str, str], CSeq]:

@@ -187,7 +187,7 @@ class UserAgent(Engine):
         self.buddies: list[Buddy] = []
         self._presentity: Presentity | None = None
         #: those who wait until no call is left
-        self._quiet: list[Gate] = []
+        self.quiet: list[Gate] = []
         #: the requests of ours whose answer somebody waits for
         self.replies: set[Reply] = set()
         self._watchdog: Watchdog | None = watch_hub(watchdog) if watchdog is not None else None
@@ -737,12 +737,12 @@ class UserAgent(Engine):
             return True
         gate = Gate(self)
         handle = self.clock.timer(timeout, gate.expire) if timeout is not None else None
-        self._quiet.append(gate)
+        self.quiet.append(gate)
         try:
             while not self._is_quiet() and not gate.expired:
                 gate.park()
         finally:
-            self._quiet.remove(gate)
+            self.quiet.remove(gate)
             if handle is not None:
                 handle.cancel()
         return self._is_quiet()
@@ -762,12 +762,12 @@ class UserAgent(Engine):
             leg = subject.owner
             if leg is not None:
                 leg.on_event(event)
-            elif event.kind == ENDED and self._quiet:
+            elif event.kind == ENDED and self.quiet:
                 self.on_leg_ended()
 
     def on_leg_ended(self) -> None:
         """A leg, or a handler, tells that it is over."""
-        for gate in self._quiet:
+        for gate in self.quiet:
             gate.wake()
 
 def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:

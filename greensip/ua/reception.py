@@ -151,4 +151,5 @@ class Reception:
         finally:
             self.tasks.discard(leg._task)
             leg._task = None
-            self._ua.on_leg_ended()
+            if self._ua.quiet:
+                self._ua.on_leg_ended()
