@@ -9,6 +9,7 @@ import argparse
 import getpass
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -105,7 +106,7 @@ def _administrate(arguments: argparse.Namespace) -> int:
     try:
         if arguments.add_user:
             name, colon, password = arguments.add_user.partition(':')
-            database.add_user(name, password if colon else getpass.getpass(f'password of {name}: '))
+            database.add_user(name, password if colon else new_password(name))
         if arguments.remove_user and not database.remove_user(arguments.remove_user):
             raise SetupError(f'{arguments.remove_user} is no user of {database.realm}')
         if arguments.list_users:
@@ -114,6 +115,23 @@ def _administrate(arguments: argparse.Namespace) -> int:
     finally:
         database.close()
     return 0
+
+
+def new_password(name: str) -> str:
+    """What a user is to log in with: of the environment, else asked for in a terminal, else the first line of the input.
+
+    Raises SetupError if there is none.
+    """
+    password = os.environ.get('GREENSIP_PASSWORD')
+    if password is None:
+        try:
+            password = (getpass.getpass(f'password of {name}: ') if sys.stdin.isatty()
+                        else sys.stdin.readline().rstrip('\r\n'))
+        except EOFError:
+            password = ''
+    if not password:
+        raise SetupError(f'{name} needs a password: --add-user {name}:PASSWORD, GREENSIP_PASSWORD, or a line of input')
+    return password
 
 
 Tell = Callable[..., None]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pty
 import signal
 import sys
 from collections.abc import Callable
@@ -20,7 +23,7 @@ def test_users_of_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                              monkeypatch: pytest.MonkeyPatch) -> None:
     database = str(tmp_path / 'db')
     assert main(['--database', database, '--add-user', 'alice:wonder:land']) == 0
-    monkeypatch.setattr('getpass.getpass', lambda prompt: 'typed')
+    monkeypatch.setattr('sys.stdin', io.StringIO('builder\n'))
     assert main(['--database', database, '--add-user', 'bob']) == 0
     assert main(['--database', database, '--list-users']) == 0
     assert capsys.readouterr().out == 'alice\nbob\n'
@@ -30,6 +33,27 @@ def test_users_of_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert Database(database).usernames() == ['alice']
     assert main(['--database', database, '--domain', 'example.com', '--list-users']) == 0
     assert capsys.readouterr().out == ''
+
+
+def test_where_a_password_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    database = str(tmp_path / 'db')
+    monkeypatch.setattr('sys.stdin', io.StringIO(''))
+    assert main(['--database', database, '--add-user', 'bob']) == 2
+    assert 'bob needs a password' in capsys.readouterr().err
+    assert Database(database).usernames() == []
+    monkeypatch.setenv('GREENSIP_PASSWORD', 'builder')
+    assert main(['--database', database, '--add-user', 'bob']) == 0
+    stored = Database(database)
+    assert stored.usernames() == ['bob']
+    monkeypatch.delenv('GREENSIP_PASSWORD')
+    # In a terminal it is asked for, and not shown.
+    main_end, other_end = pty.openpty()
+    with os.fdopen(other_end) as terminal:
+        monkeypatch.setattr('sys.stdin', terminal)
+        monkeypatch.setattr('getpass.getpass', lambda prompt: 'typed' if 'carol' in prompt else '')
+        assert main(['--database', database, '--add-user', 'carol']) == 0
+    os.close(main_end)
 
 
 @pytest.mark.parametrize(('arguments', 'text'), [
