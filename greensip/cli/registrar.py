@@ -118,7 +118,7 @@ def _administrate(arguments: argparse.Namespace) -> int:
 
 
 def new_password(name: str) -> str:
-    """What a user is to log in with: of the environment, else asked for in a terminal, else the first line of the input.
+    """What a user is to log in with: of the environment, else asked for in a terminal, else the first line of input.
 
     Raises SetupError if there is none.
     """
