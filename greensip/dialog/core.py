@@ -33,6 +33,7 @@ from greensip.message import (
 from greensip.message.digest import DigestClient
 from greensip.message.multipart import walk
 from greensip.native import mypyc_attr
+from greensip.sdp.offer_answer import Place
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, State, TransactionLayer
 from greensip.transaction.settings import Settings
@@ -41,16 +42,19 @@ from greensip.transaction.timers import Timer, Timers
 from .dialog import Dialog, DialogId
 from .event import INCOMING, REQUEST, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import ACCEPTED, CONFIRMED, InviteUsage
+from .invite import InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
-from .negotiation import SDP
+from .negotiation import SDP, note_answer
+from .prack import may_answer, on_prack_answered
 from .publication import ClientPublication
 from .registration import Registration
+from .reinvite import respond_to_reinvite
 from .reliable import Acknowledged, LatePrack, sends_reliably
 from .replaces import EndedDialogs, find_match
 from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
 from .session_timer import SHORTEST, TIMER, accept_refresh, ask_for_timer, is_long_enough, parse_interval
+from .states import ACCEPTED, CONFIRMED
 from .subscription import EVENT_METHODS, Subscriptions
 from .subscription_client import ClientSubscription, Destination
 from .subscription_server import ServerSubscription
@@ -678,7 +682,7 @@ class Core:
                 reliable=reliable,
             )
         in_dialog = isinstance(usage, InviteUsage)
-        if in_dialog and request.method == 'INVITE' and not usage.may_answer(transaction):
+        if in_dialog and request.method == 'INVITE' and not may_answer(usage, transaction):
             raise WrongState('the INVITE has been answered, or was cancelled')
         response = self.make_response(
             request, code, reason, to_tag=to_tag or (None if request.to_tag else self.new_tag())
@@ -700,36 +704,19 @@ class Core:
         if self._recv_info:
             self.add_recv_info(response, request)
         if in_dialog and request.method == 'INVITE':
-            self._respond_to_reinvite(usage, transaction, response, now, reliable)
+            respond_to_reinvite(usage, transaction, response, now, reliable)
             return response
         if in_dialog and request.method in ('UPDATE', 'PRACK'):
             self.layer.respond(transaction, response, now)
-            if code >= 200:
-                usage.on_answered(transaction, request.method, response, now)
+            if code >= 200 and request.method == 'PRACK':
+                on_prack_answered(usage, transaction, response, now)
+            elif code >= 200:
+                note_answer(usage, transaction, Place.UPDATE, Place.UPDATE_2XX, response)
             return response
         if in_dialog and body and content_type == SDP and code < 300:
             usage.local_sdp = body
         self.layer.respond(transaction, response, now)
         return response
-
-    def _respond_to_reinvite(
-        self, usage: InviteUsage, transaction: ServerTransaction, response: Response, now: float, reliable: bool | None
-    ) -> None:
-        code = response.code
-        if 100 < code < 200 and (self.is_reliable or reliable):
-            sdp = response.body if response.get('Content-Type') == SDP else b''
-            if self.is_reliable_for(transaction.request, bool(sdp), reliable):
-                usage.check_first_offer(sdp)
-                usage.respond_reliably(transaction, response, now)
-                return
-        elif 200 <= code < 300:
-            if usage.reliable is None or not usage.holds_success(transaction, response):
-                usage.send_success(transaction, response, now)
-            return
-        elif code >= 300:
-            usage.invited = None
-            usage.note_refusal(transaction)
-        self.layer.respond(transaction, response, now)
 
     def is_reliable_for(self, request: Request, described: bool, reliable: bool | None) -> bool:
         """Whether a provisional response to ``request``, with a session description or without, is to be reliable.

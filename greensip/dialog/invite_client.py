@@ -17,28 +17,13 @@ from greensip.sdp.offer_answer import Place
 from .dialog import Dialog
 from .event import FORKED, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import (
-    ACCEPTED,
-    CALLING,
-    CANCELLING,
-    CLOSING,
-    CONFIRMED,
-    EARLY,
-    NOBODY,
-    PROCEEDING,
-    SHARED_ROWS,
-    TERMINATED,
-    InviteUsage,
-    acknowledge,
-    hang_up_broken,
-    hung_up,
-    is_reliable,
-    send_bye,
-    turn_down,
-)
+from .invite import SHARED_ROWS, InviteUsage, acknowledge, hang_up_broken, hung_up, send_bye
 from .negotiation import sdp_of
-from .reliable import Acknowledged, Unacknowledged
+from .nobody import NOBODY, turn_down
+from .prack import acknowledge_reliable
+from .reliable import Acknowledged, Unacknowledged, is_reliable
 from .session_timer import SessionTimer, note_refresh
+from .states import ACCEPTED, CALLING, CANCELLING, CLOSING, CONFIRMED, EARLY, PROCEEDING, TERMINATED
 
 if TYPE_CHECKING:
     from .core import Core
@@ -67,7 +52,7 @@ def begin_reliable_dialog(usage: ClientInvite, response: Response, now: float) -
     """RFC 3262 4: the response makes a dialog if there is none yet, and its PRACK goes in it."""
     seen = usage.invite.reliable
     if seen is not None:
-        usage.acknowledge_reliable(usage.invite, seen, usage.early_dialog(response), response, now)
+        acknowledge_reliable(usage, usage.invite, seen, usage.early_dialog(response), response, now)
 
 
 def end_early_dialog(usage: ClientInvite, response: Response, now: float) -> None:

@@ -16,25 +16,12 @@ from greensip.transaction.layer import ServerTransaction
 from .dialog import Dialog
 from .event import REQUEST
 from .exchange import Fields
-from .invite import (
-    ACCEPTED,
-    ANSWERING,
-    CLOSING,
-    CONFIRMED,
-    EARLY,
-    HANGING_UP,
-    INCOMING,
-    SHARED_ROWS,
-    TERMINATED,
-    InviteUsage,
-    hang_up_broken,
-    hung_up,
-    reason_of,
-    send_bye,
-)
+from .invite import SHARED_ROWS, InviteUsage, hang_up_broken, hung_up, reason_of, send_bye
 from .negotiation import SDP, said, sdp_of
+from .prack import check_first_offer, holds_success, send_reliably
 from .routing import is_sips
 from .session_timer import accept_refresh
+from .states import ACCEPTED, ANSWERING, CLOSING, CONFIRMED, EARLY, HANGING_UP, INCOMING, TERMINATED
 
 if TYPE_CHECKING:
     from greensip.message.digest import DigestClient
@@ -55,7 +42,7 @@ def respond_early(usage: ServerInvite, response: Response, now: float) -> None:
 
 
 def respond_reliably(usage: ServerInvite, response: Response, now: float) -> None:
-    usage.respond_reliably(usage.transaction, response, now)
+    send_reliably(usage, usage.transaction, response, now)
     if usage.core.progressing is None:
         usage.core.watch_progress(now)
 
@@ -246,7 +233,7 @@ class ServerInvite(InviteUsage):
             response.add('Contact', dialog.contact)
         if reliable and (body or not self._request.body):
             # RFC 3311 4: "SHOULD contain an Allow header field that lists the UPDATE method"
-            self.check_first_offer(body)
+            check_first_offer(self, body)
             core.add_capabilities(response)
         core.complete(response, request.method, headers, body, content_type)
         if core.keeps_time and 200 <= code < 300 and not response.has('Session-Expires'):
@@ -262,7 +249,7 @@ class ServerInvite(InviteUsage):
             else:
                 core.layer.respond(transaction, response, now)
         elif code < 300:
-            if self.reliable is not None and self.holds_success(transaction, response):
+            if self.reliable is not None and holds_success(self, transaction, response):
                 self.fire('hold 2xx')
             else:
                 self.fire('respond 2xx', response, now)

@@ -12,7 +12,7 @@ the exchange is rolled back and the call goes on.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greensip.errors import GreensipError, NegotiationFailed, ParseError, WrongState
 from greensip.message import Request, Response
@@ -20,12 +20,13 @@ from greensip.message.multipart import find_part
 from greensip.sdp.offer_answer import Meaning, OfferAnswer, Place
 
 from .dialog import Dialog
-from .exchange import ClientRequest, Fields
 
 if TYPE_CHECKING:
+    from greensip.transaction.layer import ServerTransaction
+
     from .invite import InviteUsage
 
-__all__ = ['SDP', 'PrackRequest', 'UpdateRequest', 'check_offer', 'heard', 'said', 'sdp_of', 'session_of']
+__all__ = ['SDP', 'check_offer', 'heard', 'note_answer', 'said', 'sdp_of', 'session_of']
 
 log = logging.getLogger('greensip.dialog')
 
@@ -125,68 +126,18 @@ def heard(session: OfferAnswer, place: Place, body: bytes) -> Meaning:
         return Meaning.IGNORED
 
 
-class UpdateRequest(ClientRequest):
-    """An UPDATE of ours.  One that met the peer's offer (491) is tried again (RFC 3311 5.3)."""
-
-    __slots__ = ('glares',)
-
-    def __init__(
-        self,
-        core: Any,
-        subject: Any,
-        dialog: Dialog,
-        headers: Fields,
-        body: bytes,
-        content_type: str | None,
-        digest: Any,
-    ) -> None:
-        super().__init__(
-            core,
-            'UPDATE',
-            subject,
-            dialog.envelope(),
-            headers,
-            body,
-            content_type,
-            dialog.contact,
-            dialog.point,
-            dialog,
-            digest,
-        )
-        #: how often a 491 sent us away
-        self.glares = 0
-
-    @property
-    def offer(self) -> bytes:
-        """Its session description, b'' for none."""
-        return self.body if self.content_type == SDP else b''
-
-    def on_timer(self, name: str, now: float) -> None:
-        """``glare``: time to send it again."""
-        if name == 'glare':
-            self.subject.resume_update(self, now)
-        else:
-            super().on_timer(name, now)
-
-
-class PrackRequest(ClientRequest):
-    """A PRACK of ours (RFC 3262 4)."""
-
-    __slots__ = ('counts',)
-
-    def __init__(
-        self,
-        core: Any,
-        subject: Any,
-        dialog: Dialog,
-        headers: Fields,
-        body: bytes,
-        content_type: str | None,
-        digest: Any,
-        counts: bool,
-    ) -> None:
-        super().__init__(
-            core, 'PRACK', subject, dialog.envelope(), headers, body, content_type, '', dialog.point, dialog, digest
-        )
-        #: whether it, or the response that it acknowledges, has to do with offers and answers (RFC 6337 4.3)
-        self.counts = counts
+def note_answer(
+    usage: InviteUsage, transaction: ServerTransaction, place: Place, success: Place, response: Response
+) -> None:
+    """Our final response to an UPDATE or PRACK of the peer's has gone; ``success`` is the place of its 2xx."""
+    # The From tag says in which of our dialogs it came.
+    dialog = usage.dialogs.get(transaction.request.from_tag or '') or usage.dialog
+    session = dialog.session if dialog is not None else None
+    if session is None:
+        return
+    if response.code >= 300:
+        session.refused(place, ours=False)
+        return
+    sdp = sdp_of(response)
+    if said(session, success, sdp) is Meaning.ANSWER:
+        usage.local_sdp = sdp

@@ -13,19 +13,21 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from greensip.errors import UsageError
+from greensip.errors import TransactionTimeout, UsageError
 from greensip.message import Request, Response
+from greensip.sdp.offer_answer import Meaning, Place
 from greensip.transaction.flow import Flow
 from greensip.transaction.layer import ServerTransaction
 from greensip.transaction.timers import Timer
 
 from .dialog import Dialog, DialogId
+from .negotiation import said, session_of
 
 if TYPE_CHECKING:
     from .invite import InviteUsage
 
 __all__ = ['Acknowledged', 'LatePrack', 'ReliableResponses', 'Unacknowledged', 'asks_reliability', 'has_option',
-           'sends_reliably']
+           'is_reliable', 'sends_reliably']
 
 #: so many reliable responses of one INVITE may wait for the program's PRACK, or for that of the peer
 MOST = 64
@@ -34,6 +36,11 @@ MOST = 64
 def has_option(message: Request | Response, field: str, tag: str) -> bool:
     """Whether a Require or Supported lists an option tag (19.2), in any spelling."""
     return message.has(field) and any(str(value).lower() == tag for value in message.values(field))
+
+
+def is_reliable(response: Response) -> bool:
+    """Whether a provisional response wants a PRACK (4)."""
+    return response.has('RSeq') and bool(response.to_tag) and has_option(response, 'Require', '100rel')
 
 
 def sends_reliably(request: Request, described: bool, reliable: bool | None) -> bool:
@@ -186,7 +193,7 @@ class ReliableResponses:
         response.add('RSeq', str(self.rseq))
         self.unacknowledged = self.rseq
         self.described = bool(sdp)
-        self.counts = usage.note_reliable(sdp)
+        self.counts = self._note(sdp)
         usage.core.layer.respond(self.transaction, response, now)
         self.data, self.flow = self.transaction.last_response, self.transaction.response_flow
         self.interval = settings.t1
@@ -194,18 +201,35 @@ class ReliableResponses:
         # Also over reliable transports: it is end to end.
         self.timer = usage.core.timers.add(self.interval, now, self, 'repeat')
 
+    def _note(self, sdp: bytes) -> bool:
+        """It goes out: whether its description is an offer or an answer."""
+        usage = self.usage
+        dialog = usage.dialog
+        assert dialog is not None
+        counts = said(session_of(usage, dialog), Place.RELIABLE, sdp) in (Meaning.OFFER, Meaning.ANSWER)
+        if counts:
+            usage.local_sdp = sdp
+        return counts
+
     def on_timer(self, name: str, now: float) -> None:
         """3: repeat it at T1, 2*T1, 4*T1 ... for 64*T1; the intervals are not capped by T2."""
         settings = self.usage.core.settings
         if now > self.deadline - settings.t1 / 2:
             self.stop()
-            self.usage.on_no_prack(self.transaction, now)
+            self._give_up(now)
             return
         self.usage.core.outgoing.append((self.data, self.flow))
         self.interval *= 2
         # T1 is what is left at the end.
         wait = self.interval if now + self.interval <= self.deadline else settings.t1
         self.timer = self.usage.core.timers.add(wait, now, self, 'repeat')
+
+    def _give_up(self, now: float) -> None:
+        """3: no PRACK within 64*T1, so the INVITE is refused with a 5xx."""
+        usage = self.usage
+        error = TransactionTimeout('no PRACK for the reliable provisional response within 64*T1')
+        if not usage.fire('no prack', error, now) and usage.invited is self.transaction:
+            usage.refuse_open_invite(now, 504)
 
     def acknowledge(self, transaction: ServerTransaction, rseq: int, cseq: int, method: str) -> bool:
         """A PRACK has come: whether it matches (3).  What waits goes on when it has been answered."""

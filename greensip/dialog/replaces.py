@@ -17,7 +17,8 @@ from greensip.message import DialogId as DialogName
 from greensip.message import Request
 
 from .dialog import Dialog, DialogId
-from .invite import ACCEPTED, CANCELLING, CLOSING, HANGING_UP, TERMINATED, InviteUsage
+from .invite import InviteUsage
+from .states import ACCEPTED, CANCELLING, CLOSING, HANGING_UP, TERMINATED
 
 if TYPE_CHECKING:
     from .core import Core

@@ -36,8 +36,10 @@ from greensip.transaction.timers import Timer
 from .dialog import Dialog
 from .event import FAILED, FORKED, Event
 from .exchange import ClientRequest, Fields
-from .invite import CLOSING, NOBODY, InviteUsage
-from .invite import TERMINATED as CALL_TERMINATED
+from .invite import InviteUsage
+from .nobody import NOBODY
+from .states import CLOSING
+from .states import TERMINATED as CALL_TERMINATED
 from .subscription import FATAL, Subscription, event_of, seconds_in
 
 if TYPE_CHECKING:

@@ -29,8 +29,9 @@ from greensip.transaction.timers import Timer
 from .dialog import Dialog
 from .event import FAILED, Event
 from .exchange import ClientRequest, Fields
-from .invite import NOBODY, InviteUsage
+from .invite import InviteUsage
 from .invite_server import wants_sips
+from .nobody import NOBODY
 from .subscription import FATAL, Subscription, event_of, seconds_in
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from greensip.dialog.dialog import Dialog
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest, InviteRequest
-from greensip.dialog.invite import InviteUsage, sdp_of
+from greensip.dialog.invite import InviteUsage
+from greensip.dialog.negotiation import sdp_of
 from greensip.dialog.replaces import give_way, target_dialog_text
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import Message, NameAddr, Request, Response, parse_name_addr
