@@ -3,13 +3,14 @@ time."""
 
 from __future__ import annotations
 
-from .core import Core, Random, name_addr_text
+from .core import Core, Random
 from .dialog import Dialog, DialogId
 from .event import ENDED, FAILED, FORKED, INCOMING, LOST, REFRESHED, REGISTERED, REQUEST, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
+from .outside import name_addr_text
 from .registration import Backoff, Place, Registration
 from .routing import Lookup, Router, route_request
 from .subscription import Subscription, status_of

@@ -18,49 +18,46 @@ from greensip.errors import ParseError, TransactionTimeout, TransportError, Usag
 from greensip.message import (
     METHODS,
     TARGET_REFRESH_METHODS,
-    MediaType,
     NameAddr,
     Request,
     Response,
-    SipUri,
     Uri,
     check_request,
     check_response,
     make_response,
-    parse_message,
-    parse_name_addr,
 )
 from greensip.message.digest import DigestClient
-from greensip.message.multipart import walk
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import Place
 from greensip.transaction.flow import Flow, Hop, Point
-from greensip.transaction.layer import InviteServerTransaction, ServerTransaction, State, TransactionLayer
+from greensip.transaction.layer import ServerTransaction, State, TransactionLayer
 from greensip.transaction.settings import Settings
 from greensip.transaction.timers import Timer, Timers
 
+from .admission import process
 from .dialog import Dialog, DialogId
-from .event import INCOMING, REQUEST, Event
+from .event import Event
 from .exchange import ClientRequest, Fields, InviteRequest
 from .invite import InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .negotiation import SDP, note_answer
+from .outside import Destination, name_addr_text, outside_envelope
 from .prack import may_answer, on_prack_answered
 from .publication import ClientPublication
 from .registration import Registration
 from .reinvite import respond_to_reinvite
 from .reliable import Acknowledged, LatePrack, sends_reliably
-from .replaces import EndedDialogs, find_match
-from .routing import NOWHERE, Envelope, Located, Lookup, Router, Target, plain_uri, route_request
-from .session_timer import SHORTEST, TIMER, accept_refresh, ask_for_timer, is_long_enough, parse_interval
+from .replaces import EndedDialogs
+from .routing import NOWHERE, Located, Lookup, Router, Target
+from .session_timer import REFRESH_METHODS, SHORTEST, TIMER, accept_refresh, ask_for_timer, parse_interval
 from .states import ACCEPTED, CONFIRMED
-from .subscription import EVENT_METHODS, Subscriptions
-from .subscription_client import ClientSubscription, Destination
+from .subscription import Subscriptions
+from .subscription_client import ClientSubscription
 from .subscription_server import ServerSubscription
 from .way_back import WayBack
 
-__all__ = ['Core', 'Random', 'name_addr_text']
+__all__ = ['Core', 'Random']
 
 log = logging.getLogger('greensip.dialog')
 
@@ -73,32 +70,11 @@ RESERVED = frozenset(
 CONFIGURABLE = ('accept', 'allow', 'allow_events', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se',
                 'offers_keep', 'options_code', 'route', 'session_timer', 'supported', 'understood', 'user_agent')
 
-#: methods that refresh the session (RFC 4028 3)
-REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
-
-#: methods whose body describes a session, so that its type matters (8.2.3)
-SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
-
 
 class Random(Protocol):
     """Where tags, branches and Call-IDs come from; ``random.SystemRandom`` in a program (19.3)."""
 
     def getrandbits(self, k: int, /) -> int: ...
-
-
-def name_addr_text(value: NameAddr | Uri | str) -> str:
-    """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own."""
-    if isinstance(value, NameAddr):
-        if value.tag is None:
-            return str(value)
-        tail = f';tag={value.tag}'
-        if value.param_text == tail:
-            return str(value)[: -len(tail)]
-        return str(value.without_param('tag'))
-    text = str(value)
-    if '<' not in text:
-        return f'<{text}>'
-    return name_addr_text(parse_name_addr(text)) if 'tag=' in text else text
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -180,7 +156,8 @@ class Core:
                 value = parse_interval(value or 0)
             setattr(self, name, value)
         self.layer.keep = self.keep
-        self._methods = frozenset(self.allow)
+        #: what ``allow`` names (8.2.1)
+        self.methods = frozenset(self.allow)
         self._extensions = frozenset(tag.lower() for tag in (*self.supported, *self.understood))
         if not self._extensions.isdisjoint(('replaces', 'join')):
             self.ended = self.ended or EndedDialogs(self.settings.timer_h)
@@ -222,7 +199,7 @@ class Core:
         named = [('Supported', ', '.join(tags))] if tags else []
         self.other_invite_fields: Fields = [*allow, *named, *self._recv_info, *agent]
         self._capabilities = [*allow, *supported]
-        self._server = server
+        self.server_fields = server
 
     def supports(self, tag: str) -> bool:
         """Whether an option tag, in small letters, is one of ours."""
@@ -371,7 +348,7 @@ class Core:
         call_id = call_id or self.new_call_id()
         # 8.1.2: who is reached over a flow of his own is reached without a proxy.
         route = route or (self.route if flow is None else ())
-        envelope = self._outside(uri, from_, to, call_id, headers, route, from_tag, cseq)
+        envelope = outside_envelope(self, uri, from_, to, call_id, headers, route, from_tag, cseq)
         usage = ClientInvite(self, call_id, digest)
         if self.keeps_time:
             headers = ask_for_timer(usage, timer, headers)
@@ -432,7 +409,7 @@ class Core:
         digest = DigestClient(credentials) if credentials else None
         # 8.1.2: who is reached over a flow of his own is reached without a proxy.
         route = route or (self.route if flow is None else ())
-        envelope = self._outside(uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
+        envelope = outside_envelope(self, uri, from_, to, call_id or self.new_call_id(), headers, route, from_tag, cseq)
         exchange = ClientRequest(
             self,
             method,
@@ -581,7 +558,7 @@ class Core:
         if transaction.state not in (State.TRYING, State.PROCEEDING):
             raise WrongState(f'the {request.method} has been answered')
         usage = transaction.user
-        dialog = self._dialog_of(request) if request.to_tag else None
+        dialog = self.dialog_of(request) if request.to_tag else None
         if request.to_tag and dialog is None:
             raise WrongState('the dialog of the request is over')
         # What a REFER began may be refreshed and ended by SUBSCRIBE too (RFC 3515 2.4.4).
@@ -653,7 +630,7 @@ class Core:
 
     def _allow_method(self, method: str) -> None:
         """What we have asked for is taken."""
-        if method not in self._methods:
+        if method not in self.methods:
             self.configure(allow=[*self.allow, method])
 
     def respond(
@@ -742,7 +719,7 @@ class Core:
         request = transaction.request
         if request.method == 'INVITE' or code < 300:
             raise UsageError(f'{code} to {request.method} needs a transaction: use respond()')
-        response = self.make_response(request, code, reason, to_tag=self._stateless_tag(request))
+        response = self.make_response(request, code, reason, to_tag=self.stateless_tag(request))
         self.complete(response, request.method, headers, b'', None)
         self.layer.dismiss(transaction, response, now)
         return response
@@ -792,93 +769,20 @@ class Core:
         return found
 
     def _on_ack(self, transaction: Any, request: Request, now: float) -> None:
-        dialog = self._dialog_of(request)
+        dialog = self.dialog_of(request)
         if dialog is not None:
             dialog.usage.on_ack(request, now)
 
     def _on_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """A new request; one that turns out broken only when it is looked at more closely gets a 400 as well."""
         try:
-            self._process(transaction, request, now)
+            process(self, transaction, request, now)
         except ParseError as error:
             log.debug('! a broken %s from %s: %s', request.method, transaction.flow, error)
             if isinstance(transaction.user, ServerInvite) and transaction.user.transaction is transaction:
                 self.usages.discard(transaction.user)
                 transaction.user = None
-            self._refuse(transaction, error.status, now)
-
-    def _process(self, transaction: ServerTransaction, request: Request, now: float) -> None:
-        """8.2, the steps in their order; 12.2.2 inside dialogs."""
-        method = request.method
-        if method == 'CANCEL':
-            self._on_cancel(transaction, request, now)
-            return
-        # 8.2.1 method inspection: 501 for what nobody knows, 405 for what we do not do
-        if method not in self._methods:
-            self._refuse(transaction, 405 if method in METHODS else 501, now, ('Allow', ', '.join(self.allow)))
-            return
-        # 12.2.2: a To tag means a dialog
-        if request.to_tag:
-            self._on_dialog_request(transaction, request, now)
-            return
-        # 8.2.2.1 To and Request-URI
-        if not isinstance(request.uri, SipUri):
-            self._refuse(transaction, 416, now)
-            return
-        # 8.2.2.2 merged requests: only the first copy has the key by which they are found
-        if transaction.merge_key is None:
-            self._refuse(transaction, 482, now)
-            return
-        # 15.1.2: a BYE without a dialog
-        if method == 'BYE':
-            self._refuse(transaction, 481, now)
-            return
-        if not self._understands(transaction, request, now):
-            return
-        # 8.2.5 processing the request
-        if method == 'INVITE':
-            match = find_match(self, request, now) if self.ended is not None else None
-            if isinstance(match, int):
-                self._refuse(transaction, match, now)
-            else:
-                usage = ServerInvite(self, transaction, request, match)
-                if request.has('Expires'):
-                    usage.expiry = self.timers.add(float(request.value('Expires')), now, usage, 'expired')
-                self.events.append(Event(INCOMING, usage, request, now))
-        elif self.ended is not None and (request.has('Replaces') or request.has('Join')):
-            # RFC 3891 3, RFC 3911 4: only an INVITE can do that
-            self._refuse(transaction, 400, now)
-        elif method == 'OPTIONS' and self.options_code is not None:
-            self._answer_options(transaction, now)
-        else:
-            self.events.append(Event(REQUEST, None, request, now, 0, transaction))
-
-    def _on_dialog_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
-        """12.2.2."""
-        dialog = self._dialog_of(request)
-        if dialog is None:
-            # RFC 6665 4.4.1: a NOTIFY makes the dialog of the subscription that was asked for.
-            if request.method == 'NOTIFY' and self.subscriptions.awaited:
-                if not self._understands(transaction, request, now):
-                    return
-                if self.subscriptions.on_first_notify(transaction, request, now):
-                    return
-            late = request.method == 'PRACK' and bool(self.late_pracks) and self._take_late_prack(request)
-            self._refuse(transaction, 200 if late else 481, now)
-            return
-        if not dialog.in_order(request):
-            self._refuse(transaction, 500, now)
-            return
-        if dialog.home is not transaction.flow:
-            dialog.move(transaction.flow)
-        if not self._understands(transaction, request, now):
-            return
-        if request.method == 'OPTIONS' and self.options_code is not None:
-            self._answer_options(transaction, now)
-        elif request.method not in EVENT_METHODS or not self.subscriptions.on_request(
-            dialog, transaction, request, now
-        ):
-            dialog.usage.on_request(transaction, request, now)
+            self.refuse(transaction, error.status, now)
 
     def watch_progress(self, now: float) -> None:
         """13.3.1.1: from now on provisional responses are repeated every minute, with one timer for all calls."""
@@ -894,96 +798,10 @@ class Core:
         if any(waiting):
             self.watch_progress(now)
 
-    def _take_late_prack(self, request: Request) -> bool:
-        """RFC 3262 3: "it MUST be prepared to process PRACK requests for those outstanding responses"."""
-        late = self.late_pracks.get((request.call_id, request.to_tag or '', request.from_tag or ''))
-        if late is None or str(request.value('RAck')) != late.rack:
-            return False
-        del self.late_pracks[late.id]
-        return True
-
-    def _on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:
-        """9.2: 200 to the CANCEL first; the INVITE's 487 follows it."""
-        invite = self.layer.invite_server_of(request)
-        if invite is None:
-            self._refuse(transaction, 481, now)
-            return
-        usage = invite.user
-        tag = usage.local_tag() if isinstance(usage, InviteUsage) else self._tag_of(invite)
-        response = self.make_response(request, 200, to_tag=None if request.to_tag else tag or self.new_tag())
-        self.layer.respond(transaction, response, now)
-        if isinstance(usage, InviteUsage):
-            usage.on_cancel(invite, request, now)
-
-    def _tag_of(self, invite: InviteServerTransaction) -> str | None:
-        """9.2: the To tag of the response that the INVITE has had."""
-        return parse_message(invite.last_response).to_tag if invite.last_response else None
-
-    def _understands(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
-        """8.2.2.3 and 8.2.3: refuse what requires more than we know."""
-        if request.has('Require'):
-            unknown = [tag for tag in request.require if tag.lower() not in self._extensions]
-            if unknown:
-                self._refuse(transaction, 420, now, ('Unsupported', ', '.join(unknown)))
-                return False
-        # RFC 4028 9
-        if self.keeps_time and request.method in REFRESH_METHODS and not is_long_enough(request, self.min_se):
-            self._refuse(transaction, 422, now, ('Min-SE', str(self.min_se)))
-            return False
-        if request.method in SESSION_METHODS:
-            if request.body and not self._reads(request):
-                fields = [('Accept', ', '.join(self.accept))]
-                if request.has('Content-Encoding'):
-                    fields.append(('Accept-Encoding', 'identity'))
-                self._refuse(transaction, 415, now, *fields)
-                return False
-            # 20.1: an INVITE whose Accept leaves no room for our answer
-            if request.has('Accept') and not self._is_acceptable(request):
-                self._refuse(
-                    transaction, 406, now, ('Warning', '399 greensip "only session descriptions are spoken here"')
-                )
-                return False
-        return True
-
-    def _reads(self, request: Request) -> bool:
-        """8.2.3: whether the body is of a type, encoding and language that we know, or may be ignored."""
-        encoding = request.get('Content-Encoding')
-        if encoding is None and request.get('Content-Type') in self.accept:
-            return True
-        kind = request.content_type
-        known = kind is not None and (kind.essence in self.accept or kind.type == 'multipart')
-        if kind is not None and kind.type == 'multipart':
-            # A broken one is a bad request, not an INVITE without an offer.
-            for _ in walk(kind, request.body):
-                pass
-        if known and (encoding is None or encoding.strip().lower() == 'identity'):
-            return True
-        disposition = request.get('Content-Disposition') or ''
-        return 'handling=optional' in disposition.replace(' ', '').lower()
-
-    def _is_acceptable(self, request: Request) -> bool:
-        ranges = request.values('Accept')
-        if not ranges:
-            return True
-        return any(
-            isinstance(kind, MediaType)
-            and (kind.type == '*' or (kind.type == 'application' and kind.subtype in ('*', 'sdp')))
-            for kind in ranges
-        )
-
-    def _answer_options(self, transaction: ServerTransaction, now: float) -> None:
-        """11.2: what the INVITE would be answered with, and what we can do."""
-        request = transaction.request
-        response = self.make_response(request, self.options_code or 200, to_tag=self._stateless_tag(request))
-        fields = [*self._capabilities, ('Accept', ', '.join(self.accept)), *self._server]
-        for name, text in fields:
-            response.add(name, text)
-        self.layer.dismiss(transaction, response, now)
-
-    def _refuse(self, transaction: ServerTransaction, code: int, now: float, *fields: tuple[str, str]) -> None:
+    def refuse(self, transaction: ServerTransaction, code: int, now: float, *fields: tuple[str, str]) -> None:
         """Refuse a request that would be refused again if it came again: only an INVITE, with its ACK, needs state."""
         request = transaction.request
-        response = self.make_response(request, code, to_tag=self._stateless_tag(request))
+        response = self.make_response(request, code, to_tag=self.stateless_tag(request))
         for name, text in fields:
             response.add(name, text)
         if request.method == 'INVITE':
@@ -991,12 +809,13 @@ class Core:
         else:
             self.layer.dismiss(transaction, response, now)
 
-    def _stateless_tag(self, request: Request) -> str:
+    def stateless_tag(self, request: Request) -> str:
         """8.2.7: a request that comes again gets the same To tag, though nobody remembers it."""
         seed = f'{self._secret}{request.branch}{request.call_id}'.encode(errors='surrogateescape')
         return f'{crc32(seed):08x}'
 
-    def _dialog_of(self, request: Request) -> Dialog | None:
+    def dialog_of(self, request: Request) -> Dialog | None:
+        """12.2.2: the dialog in which a request has come."""
         return self.dialogs.get((request.call_id, request.to_tag or '', request.from_tag or ''))
 
     # -- pieces that usages and exchanges share
@@ -1045,7 +864,7 @@ class Core:
         if method == 'INVITE' and 200 <= response.code < 300:
             for name, text in self._capabilities:
                 response.add(name, text)
-        for name, text in self._server:
+        for name, text in self.server_fields:
             response.add(name, text)
         if headers:
             self.check_headers(headers)
@@ -1074,29 +893,6 @@ class Core:
     def look_up_number(self, number: str, waiter: ClientRequest) -> None:
         """Have a telephone number turned into URIs (RFC 6116); ``waiter.translated`` is called with the outcome."""
         self.lookups.append(Lookup(NOWHERE, None, waiter, number))
-
-    def _outside(
-        self,
-        uri: Uri | str,
-        from_: NameAddr | Uri | str,
-        to: NameAddr | Uri | str | None,
-        call_id: str,
-        headers: Fields,
-        route: Sequence[str],
-        from_tag: str | None,
-        cseq: int,
-    ) -> Envelope:
-        """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields and method in the URI stay out."""
-        target = plain_uri(str(uri))
-        if route:
-            # A bare URI gets its angle brackets, so that its lr stays its own (20.34).
-            route = [text if '<' in text else f'<{text}>' for text in route]
-        if headers:
-            self.check_headers(headers)
-        request_uri, routes, next_uri = route_request(target, route)
-        sender = f'{name_addr_text(from_)};tag={from_tag or self.new_tag()}'
-        receiver = name_addr_text(to if to is not None else target)
-        return Envelope(request_uri, sender, receiver, call_id, cseq, routes, next_uri)
 
 
 def quotable(text: str) -> str:

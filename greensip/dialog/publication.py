@@ -27,8 +27,9 @@ from greensip.transaction.timers import Timer
 
 from .event import ENDED, FAILED, RESPONSE, Event
 from .exchange import ClientRequest, Fields
+from .outside import Destination, outside_envelope
 from .subscription import seconds_in
-from .subscription_client import Destination, refresh_delay
+from .subscription_client import refresh_delay
 
 if TYPE_CHECKING:
     from .core import Core
@@ -264,7 +265,8 @@ class ClientPublication(Machine):
             fields.append(('SIP-If-Match', self.etag))
         fields.extend(self.headers)
         self.cseq += 1
-        envelope = core._outside(
+        envelope = outside_envelope(
+            core,
             destination.uri,
             destination.from_,
             destination.to,

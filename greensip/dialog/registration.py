@@ -49,6 +49,7 @@ from greensip.transaction.timers import Timer
 
 from .event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from .exchange import LONGEST_RETRY_AFTER, ClientRequest, Fields
+from .outside import outside_envelope
 from .routing import Envelope, is_numeric, is_sips
 
 if TYPE_CHECKING:
@@ -372,7 +373,9 @@ class Registration(Machine):
         It changes nothing, and so has a Call-ID of its own: nobody's CSeq gets out of order.
         """
         core, place = self.core, self.place
-        envelope = core._outside(place.registrar, self.aor, self.aor, core.new_call_id(), (), place.route, None, 1)
+        envelope = outside_envelope(
+            core, place.registrar, self.aor, self.aor, core.new_call_id(), (), place.route, None, 1
+        )
         exchange = ClientRequest(core, 'REGISTER', None, envelope, point=self.point, digest=self.digest)
         exchange.subject = exchange
         exchange.flow = self.flow
@@ -456,8 +459,9 @@ class Registration(Machine):
         place = self.place
         core = self.core
         self.cseq += 1
-        envelope: Envelope = core._outside(place.registrar, self.aor, self.aor, self.call_id, (), place.route, self.tag,
-                                           self.cseq)
+        envelope = outside_envelope(
+            core, place.registrar, self.aor, self.aor, self.call_id, (), place.route, self.tag, self.cseq
+        )
         exchange = self._exchange = RegisterRequest(self, envelope, removal)
         # 10.2.4, RFC 5626 4.2.2: a refresh takes the way of what it refreshes.
         exchange.flow = self.flow

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .invite import InviteUsage
 
 __all__ = [
+    'REFRESH_METHODS',
     'SHORTEST',
     'TIMER',
     'SessionTimer',
@@ -37,6 +38,8 @@ __all__ = [
 TIMER = 'timer'
 #: 4, 5: "the absolute minimum", and what Min-SE means where it is not given
 SHORTEST = 90
+#: methods that refresh the session (3)
+REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
 #: a peer that says less all the same is taken at its word down to this: no floods of refreshes
 FLOOR = 10
 #: seconds until a refresh is tried again that another request was in the way of, or that was refused

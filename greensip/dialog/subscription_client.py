@@ -29,7 +29,6 @@ from greensip.errors import (
 )
 from greensip.fsm import Row
 from greensip.message import EventValue, Request, Response, SubscriptionState
-from greensip.transaction.flow import Flow, Point
 from greensip.transaction.layer import ServerTransaction
 from greensip.transaction.timers import Timer
 
@@ -38,6 +37,7 @@ from .event import FAILED, FORKED, Event
 from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .nobody import NOBODY
+from .outside import Destination, outside_envelope
 from .states import CLOSING
 from .states import TERMINATED as CALL_TERMINATED
 from .subscription import FATAL, Subscription, event_of, seconds_in
@@ -97,35 +97,6 @@ def retry_delay(reason: str | None, retry_after: int | None) -> float | None:
     # probation: later; giveup, none, or a word that we do not know: when retry-after says so
     wait = 60.0 if reason == 'probation' else 0.0
     return min(float(retry_after), LONGEST_RETRY_AFTER) if retry_after is not None else wait
-
-
-class Destination:
-    """Where the SUBSCRIBE of a new subscription goes, kept to subscribe anew (8.1.1)."""
-
-    __slots__ = ('call_id', 'contact', 'flow', 'from_', 'from_tag', 'point', 'route', 'to', 'uri')
-
-    def __init__(
-        self,
-        uri: str,
-        from_: Any,
-        to: Any = None,
-        route: Sequence[str] = (),
-        contact: str | None = None,
-        point: Point | None = None,
-        flow: Flow | None = None,
-        call_id: str | None = None,
-        from_tag: str | None = None,
-    ) -> None:
-        self.uri = uri
-        self.from_ = from_
-        self.to = to
-        self.route = route
-        self.contact = contact
-        self.point = point
-        self.flow = flow
-        #: those of the first attempt only
-        self.call_id = call_id
-        self.from_tag = from_tag
 
 
 # What the arrows do.  Actions get the subscription and what came with the event.
@@ -403,7 +374,8 @@ class ClientSubscription(Subscription):
         else:
             assert destination is not None
             digest = self.digest
-            envelope = core._outside(
+            envelope = outside_envelope(
+                core,
                 destination.uri,
                 destination.from_,
                 destination.to,

@@ -8,6 +8,7 @@ import pytest
 
 from greensip.dialog import Backoff, Event, Place, Registration
 from greensip.dialog import registration as module
+from greensip.dialog.outside import outside_envelope
 from greensip.errors import ConnectError, ResponseError, TransactionTimeout, UsageError, WrongState
 from greensip.message import Request, parse_name_addr
 from greensip.message.digest import DigestServer
@@ -762,7 +763,8 @@ def test_late_and_broken_answers_change_nothing(world: World, bob: Party, regist
     registrar.extra = {'Require': 'outbound, "', 'P-Associated-URI': '<', 'Flow-Timer': 'x'}
     registration = register(world, bob, registrar, instance=INSTANCE, reg_id=1)
     assert (registration.state, registration.outbound_active, registration.flow_timer) == ('registered', False, None)
-    stale = module.RegisterRequest(registration, bob.core._outside('sip:x', AOR, AOR, 'x', (), (), None, 1), False)
+    envelope = outside_envelope(bob.core, 'sip:x', AOR, AOR, 'x', (), (), None, 1)
+    stale = module.RegisterRequest(registration, envelope, False)
     response = registration.response
     assert response is not None
     registration.on_response(stale, response, world.now)

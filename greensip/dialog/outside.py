@@ -1,0 +1,85 @@
+"""Requests outside of dialogs: RFC 3261 8.1.1, what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greensip.message import NameAddr, Uri, parse_name_addr
+from greensip.transaction.flow import Flow, Point
+
+from .exchange import Fields
+from .routing import Envelope, plain_uri, route_request
+
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = ['Destination', 'name_addr_text', 'outside_envelope']
+
+
+class Destination:
+    """Where a request outside of dialogs goes, kept for the next one: a subscription, a publication."""
+
+    __slots__ = ('call_id', 'contact', 'flow', 'from_', 'from_tag', 'point', 'route', 'to', 'uri')
+
+    def __init__(
+        self,
+        uri: str,
+        from_: Any,
+        to: Any = None,
+        route: Sequence[str] = (),
+        contact: str | None = None,
+        point: Point | None = None,
+        flow: Flow | None = None,
+        call_id: str | None = None,
+        from_tag: str | None = None,
+    ) -> None:
+        self.uri = uri
+        self.from_ = from_
+        self.to = to
+        self.route = route
+        self.contact = contact
+        self.point = point
+        self.flow = flow
+        #: those of the first attempt only
+        self.call_id = call_id
+        self.from_tag = from_tag
+
+
+def name_addr_text(value: NameAddr | Uri | str) -> str:
+    """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own."""
+    if isinstance(value, NameAddr):
+        if value.tag is None:
+            return str(value)
+        tail = f';tag={value.tag}'
+        if value.param_text == tail:
+            return str(value)[: -len(tail)]
+        return str(value.without_param('tag'))
+    text = str(value)
+    if '<' not in text:
+        return f'<{text}>'
+    return name_addr_text(parse_name_addr(text)) if 'tag=' in text else text
+
+
+def outside_envelope(
+    core: Core,
+    uri: Uri | str,
+    from_: NameAddr | Uri | str,
+    to: NameAddr | Uri | str | None,
+    call_id: str,
+    headers: Fields,
+    route: Sequence[str],
+    from_tag: str | None,
+    cseq: int,
+) -> Envelope:
+    """8.1.1: what a request outside of dialogs is made of; 19.1.5: header fields and method in the URI stay out."""
+    target = plain_uri(str(uri))
+    if route:
+        # A bare URI gets its angle brackets, so that its lr stays its own (20.34).
+        route = [text if '<' in text else f'<{text}>' for text in route]
+    if headers:
+        core.check_headers(headers)
+    request_uri, routes, next_uri = route_request(target, route)
+    sender = f'{name_addr_text(from_)};tag={from_tag or core.new_tag()}'
+    receiver = name_addr_text(to if to is not None else target)
+    return Envelope(request_uri, sender, receiver, call_id, cseq, routes, next_uri)
