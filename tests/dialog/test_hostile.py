@@ -164,7 +164,7 @@ class Siege:
             lambda: usage.inviting and usage.inviting.cancel(now),
             lambda: usage.postponed and usage.postponed.cancel(now),
             lambda: usage.close(now),
-            lambda: usage.prack(usage.unacknowledged, now, body=draw.choice((b'', SDP))),
+            lambda: usage.unacknowledged and usage.prack(usage.unacknowledged, now, body=draw.choice((b'', SDP))),
             lambda: self.progress(),
         ]
         try:
