@@ -32,6 +32,7 @@ class XmlLimits(NamedTuple):
     depth: int = 32
     elements: int = 8192
     attributes: int = 64        # of one element
+    name: int = 1024            # characters of a name with its namespace, which each element has in full
 
 
 XML_LIMITS = XmlLimits()
@@ -93,6 +94,9 @@ class _Reader:
         limits = self.limits
         if self.depth > limits.depth or self.elements > limits.elements or len(attributes) > limits.attributes:
             raise ParseError('a document that is nested too deep, or has too many elements or attributes', status=513)
+        # A namespace is declared once and stands in every name below: 256 KB could make a gigabyte.
+        if len(name) > limits.name or any(len(key) > limits.name for key in attributes):
+            raise ParseError('a name that is too long', status=513)
         self.builder.start(self._tag(name), {('{' + key if '}' in key else key): text
                                              for key, text in attributes.items()})
 

@@ -189,6 +189,7 @@ class Presentity(ThreadBound):
         notifier, self.notifier = self.notifier, None
         if notifier is not None:
             notifier.terminate(self.key, 'noresource')
+            notifier._documents.pop(self.key, None)
             notifier.presentities.pop(self.key, None)
         if self._publication is not None:
             self._publication.close()

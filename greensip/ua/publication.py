@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from greensip.body import CODINGS, content_of
 from greensip.dialog.event import ENDED, FAILED, RESPONSE, Event
 from greensip.dialog.publication import ClientPublication
 from greensip.dialog.subscription import event_of
@@ -235,7 +236,8 @@ class EventStateCompositor(ThreadBound):
         try:
             self._process(incoming, incoming.request)
         except ParseError as error:
-            incoming.respond(error.status)
+            # RFC 3261 8.2.3
+            incoming.respond(error.status, headers={'Accept-Encoding': CODINGS} if error.status == 415 else None)
 
     def _process(self, incoming: IncomingRequest, request: Request) -> None:
         ua = incoming._ua
@@ -274,14 +276,17 @@ class EventStateCompositor(ThreadBound):
         granted = min(wanted, self.expires)
         # 5. the body
         kind = request.get('Content-Type')
+        body = b''
         if request.body:
             if not takes((notifier.content_type.partition(';')[0],), kind or ''):
                 incoming.respond(415, headers={'Accept': notifier.content_type})
                 return
-            if len(request.body) > self.max_size:
+            # The subscribers get it as it was before it was packed: their NOTIFYs name no coding.
+            body = content_of(request, self.max_size)
+            if len(body) > self.max_size:
                 incoming.respond(413)
                 return
-        elif published is None:
+        if published is None and not body:
             incoming.respond(400)
             return
         if published is None:
@@ -292,7 +297,7 @@ class EventStateCompositor(ThreadBound):
         # 6. the 200, with a new entity-tag
         tag = f'{ua.core.random.getrandbits(64):016x}'
         incoming.respond(200, headers={'Expires': granted, 'SIP-ETag': tag})
-        self._store(ua, published, tag, granted, request.body, kind)
+        self._store(ua, published, tag, granted, body, kind)
 
     def _store(self, ua: UserAgent, published: Published, tag: str, granted: int, body: bytes,
                kind: str | None) -> None:

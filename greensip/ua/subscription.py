@@ -70,6 +70,8 @@ CONTENT_TYPES = {
 
 #: seconds before the whole state is asked for again: a notifier that cannot count is not to be asked all the time
 PATIENCE = 32.0
+#: octets: what partial documents add up to is begun anew when it is larger; a single one has 256 KB at most
+LARGEST = 2**21
 #: those whose documents may tell changes only
 PARTIAL_PACKAGES = frozenset({'conference', 'dialog', 'reg'})
 
@@ -256,7 +258,7 @@ class Watching(Mailbox):
 class OutgoingSubscription(Watching):
     """A subscription of ours: what ``ua.subscribe`` gives.  Iterating it gives its NOTIFYs as they come."""
 
-    __slots__ = ('_asked_at', '_dialog', '_name', '_whole', 'latest')
+    __slots__ = ('_asked_at', '_dialog', '_grown', '_name', '_whole', 'latest')
 
     def __init__(self, ua: UserAgent, subscription: ClientSubscription, name: str, *, strict: bool = False) -> None:
         super().__init__(ua, subscription, strict=strict)
@@ -264,6 +266,8 @@ class OutgoingSubscription(Watching):
         #: what several partial documents add up to, and the dialog in which they came
         self._whole: Any = None
         self._dialog: Any = None
+        #: octets of documents that went into it, at least what it may have become
+        self._grown = 0
         #: when the whole of it was asked for
         self._asked_at = -PATIENCE
         #: the NOTIFY that came last, None before the first one
@@ -316,8 +320,8 @@ class OutgoingSubscription(Watching):
         that was missed."""
         try:
             # One of its own: it changes as others are added.
-            document = parse_document(notification.message.get('Content-Type'),
-                                      content_of(notification.message))
+            content = content_of(notification.message)
+            document = parse_document(notification.message.get('Content-Type'), content)
         except ParseError as error:
             log.debug('! %r: a broken document: %s', self, error)
             return
@@ -326,14 +330,28 @@ class OutgoingSubscription(Watching):
         dialog = self.subscription.dialog
         if dialog is not self._dialog or type(document) is not type(self._whole):
             # Versions are counted within a subscription.
-            self._dialog, self._whole = dialog, document
+            self._dialog, self._whole, self._grown = dialog, document, len(content)
             missed = document.state == 'partial'
         else:
             missed = self._whole.apply(document) is Merged.INCOMPLETE
+            self._grown += len(content)
+            if self._grown > LARGEST and self._is_too_large():
+                # A notifier that names ever new things and never says that one is over
+                self._whole, self._grown, missed = document, len(content), document.state == 'partial'
         if (missed and self.subscription.state in ('active', 'pending') and notification.state != 'terminated'
                 and now >= self._asked_at + PATIENCE):
             self._asked_at = now
             self.subscription.refresh(now)
+
+    def _is_too_large(self) -> bool:
+        """Whether what is known has become larger than any document could tell it."""
+        try:
+            size = len(self._whole.to_bytes())
+        except UsageError:
+            return True
+        # Not to be measured again for each small change
+        self._grown = size // 2
+        return size > LARGEST
 
     def next(self, timeout: float | None = None) -> Notification:
         """Block until the next NOTIFY, and return it.  Raises as ``wait_for('NOTIFY')``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -62,12 +63,27 @@ def test_what_is_refused(data: bytes, what: str) -> None:
     (b'<r><a><b/></a></r>', XmlLimits(depth=2)),
     (b'<r>' + b'<a/>' * 10 + b'</r>', XmlLimits(elements=10)),
     (b'<r a="1" b="2" c="3"/>', XmlLimits(attributes=2)),
+    (b'<r xmlns:x="urn:xxxxxx"><x:a/></r>', XmlLimits(name=11)),
+    (b'<r xmlns:x="urn:xxxxxx" x:a=""/>', XmlLimits(name=11)),
 ])
 def test_limits(data: bytes, limits: XmlLimits) -> None:
     parse(data)
     with pytest.raises(ParseError) as caught:
         parse(data, limits)
     assert caught.value.status == 513
+
+
+@pytest.mark.parametrize('inside', ['<x:a/>' * 5000, '<r x:a=""/>' * 5000])
+def test_a_long_namespace_is_not_paid_for_with_every_name(inside: str) -> None:
+    data = f'<r xmlns:x="urn:{"x" * 30000}">{inside}</r>'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ParseError) as caught:
+            parse(data)
+        assert caught.value.status == 513
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize('data', [

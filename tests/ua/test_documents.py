@@ -15,6 +15,7 @@ from greensip.body import (
     Registration,
 )
 from greensip.errors import ParseError
+from greensip.ua import subscription as module
 
 
 @pytest.fixture
@@ -94,6 +95,36 @@ def test_stale_and_broken_documents_change_nothing(alice, net, to_bob, watchers)
         watchers[0].notify(partial(6, DialogState('b', 'early')))
         net.clock.sleep(1)
         assert 'b' in events.document.dialogs
+
+
+def test_changes_do_not_add_up_without_end(alice, net, to_bob, watchers, monkeypatch):
+    """A notifier that names ever new dialogs and never says that one is over."""
+    monkeypatch.setattr(module, 'LARGEST', 4000)
+    with alice.subscribe(to_bob, 'dialog') as events:
+        events.next(timeout=5)
+        before = events.request.cseq.number
+        most = 0
+        for version in range(1, 200):
+            watchers[0].notify(partial(version, DialogState(f'd{version}', 'early', remote_tag='x' * 100)))
+            net.clock.sleep(0.1)
+            most = max(most, len(events.document.to_bytes()))
+            assert f'd{version}' in events.document.dialogs
+        assert 2000 < most < 8000
+        assert events.request.cseq.number == before + 1, 'the whole was asked for'
+
+
+def test_many_changes_of_the_same_are_no_growth(alice, net, to_bob, watchers, monkeypatch):
+    monkeypatch.setattr(module, 'LARGEST', 4000)
+    with alice.subscribe(to_bob, 'dialog') as events:
+        events.next(timeout=5)
+        before = events.request.cseq.number
+        watchers[0].notify(partial(1, DialogState('first', 'early')))
+        for version in range(2, 200):
+            net.clock.sleep(0.1)
+            watchers[0].notify(partial(version, DialogState('other', 'early', remote_tag='x' * 100)))
+        net.clock.sleep(0.1)
+        assert list(events.document.dialogs) == ['first', 'other'] and events.document.version == 199
+        assert events.request.cseq.number == before
 
 
 def test_a_new_subscription_counts_anew(alice, net, to_bob, watchers):

@@ -190,3 +190,11 @@ def test_the_end_of_a_publication(bob, net, server):
     assert document.status == 'online'
     bob.close()
     assert publication.ended and server.server.document('bob') == b''
+
+
+def test_accounts_that_are_closed_leave_no_document(bob):
+    for number in range(3):
+        account = bob.account(f'sip:b{number}@example.com')
+        account.presence = 'busy'
+        account.close()
+    assert bob.request_handlers.packages['presence']._documents == {}

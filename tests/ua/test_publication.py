@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from greensip import EventStateCompositor, Notifier, ResponseError, TooBrief, UsageError
@@ -199,3 +201,26 @@ def test_the_example_of_rfc_3903(net, agent, bob, to_bob, compositor):
                 bob -> watcher: NOTIFY
                 watcher -> bob: 200 NOTIFY
             """)
+
+
+def test_what_comes_packed_is_told_unpacked(net, alice, agent, to_bob, presence, compositor):
+    """RFC 3261 8.2.3; as linphone publishes its presence."""
+    carol = agent('carol')
+    packed = {'Content-Encoding': 'deflate'}
+    with alice.subscribe(to_bob, 'presence') as events:
+        events.next()
+        with carol.publish(to_bob, 'presence', zlib.compress(b'<open/>'), content_type=PIDF, headers=packed):
+            notify = events.next()
+            assert (notify.body, notify.message.get('Content-Encoding')) == (b'<open/>', None)
+
+
+@pytest.mark.parametrize(('coding', 'body', 'code'), [
+    ('br', b'<open/>', 415), ('deflate', b'<open/>', 400), ('deflate', zlib.compress(b' ' * 101), 413),
+    ('deflate', zlib.compress(b''), 400),
+])
+def test_what_cannot_be_unpacked_is_refused(agent, to_bob, compositor, coding, body, code):
+    with pytest.raises(ResponseError) as caught:
+        agent('carol').publish(to_bob, 'presence', body, content_type=PIDF, headers={'Content-Encoding': coding})
+    assert caught.value.code == code
+    assert caught.value.response.has('Accept-Encoding') == (code == 415)
+    assert len(compositor) == 0
