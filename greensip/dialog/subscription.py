@@ -28,6 +28,7 @@ from greensip.transaction.layer import ServerTransaction
 
 from .dialog import Dialog, DialogId
 from .event import ENDED, REQUEST, RESPONSE, Event
+from .nobody import NOBODY
 
 if TYPE_CHECKING:
     from .core import Core
@@ -259,7 +260,8 @@ class Subscriptions:
         sharing = self.sharing.get(dialog.id)
         if sharing is None:
             sharing = self.sharing[dialog.id] = Sharing(self.core, dialog)
-            if dialog.usage is None:
+            # RFC 6665 4.5.2: also where its call ended while nobody had answered the SUBSCRIBE or REFER
+            if dialog.usage is None or dialog.usage is NOBODY:
                 dialog.usage = sharing
                 self.core.dialogs[dialog.id] = dialog
         return sharing

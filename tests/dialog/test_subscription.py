@@ -796,6 +796,28 @@ def test_a_subscription_inside_a_call(pair, world):
     pair.idle()
 
 
+def test_a_subscription_that_is_accepted_after_its_call(pair, world):
+    """RFC 6665 4.5.2: the dialog lives on for it, so a refresh finds it."""
+    pair.bob.on['SUBSCRIBE'] = lambda event: None
+    ours, _ = call(pair)
+    sub = pair.alice.core.subscribe('', 'dialog', world.now, within=ours)
+    world.run(0.1)
+    server = pair.bob.core.incoming_subscription(pair.bob.last('request').exchange, world.now)
+    ours.bye(world.now)
+    world.run(1)
+    assert pair.bob.core.usages == set()
+    server.accept(world.now)
+    world.run(1)
+    assert (sub.state, server.state) == ('active', 'active')
+    sub.refresh(world.now)
+    world.run(1)
+    assert (sub.state, server.state) == ('active', 'active')
+    sub.unsubscribe(world.now)
+    world.run(1)
+    assert (sub.state, server.state) == ('terminated', 'terminated')
+    pair.idle()
+
+
 def test_a_call_that_nobody_shares_leaves_nothing(pair, world):
     ours, _ = call(pair)
     ours.bye(world.now)
