@@ -430,8 +430,8 @@ class ClientRequest:
 class InviteRequest(ClientRequest):
     """An INVITE of ours: the first of a call, or one inside its dialog."""
 
-    __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'deadline', 'glares', 'held', 'provisional',
-                 'reliable')
+    __slots__ = ('acks', 'auto_ack', 'cancel_fields', 'cancelled', 'deadline', 'glares', 'held', 'numbers',
+                 'provisional', 'reliable')
 
     def __init__(
         self,
@@ -478,6 +478,20 @@ class InviteRequest(ClientRequest):
         self.glares = 0
         #: the reliable responses to it; None if it does not say that we support them (RFC 3262)
         self.reliable: Acknowledged | None = None
+        #: the numbers of our last requests in early dialogs that are over, by their To tag
+        self.numbers: dict[str, int] | None = None
+
+    def keep_number(self, dialog: Dialog) -> None:
+        """An early dialog is over: if it is answered all the same, our next request there goes on counting."""
+        if dialog.local_cseq > self.envelope.cseq:
+            if self.numbers is None:
+                self.numbers = {}
+            self.numbers[dialog.remote_tag] = dialog.local_cseq
+
+    def go_on_counting(self, dialog: Dialog) -> None:
+        """12.2.1.1: numbers increase, also where a 2xx brings a dialog back in which we have sent PRACK or UPDATE."""
+        if self.numbers is not None:
+            dialog.local_cseq = max(dialog.local_cseq, self.numbers.get(dialog.remote_tag, 0))
 
     def on_response(self, response: Response, now: float) -> None:
         code = response.code

@@ -78,7 +78,12 @@ def acknowledge(
 
 
 def send_bye(usage: InviteUsage, now: float, fields: Fields = (), error: Exception | None = None) -> None:
-    """15.1.1.  The peer's open INVITE is answered too, since nobody else will do that any more."""
+    """15.1.1.  The peer's open INVITE is answered too, since nobody else will do that any more; and a 2xx to ours that
+    waits for the program's ACK gets one before (13.2.2.4: "for each 2xx")."""
+    unacked, dialog = usage.unacked, usage.dialog
+    if unacked is not None and dialog is not None:
+        usage.unacked = None
+        unacked.acknowledge(dialog, now)
     usage.refuse_open_invite(now)
     usage.abandon_invites(now)
     usage.ended_by = error or usage.ended_by or LocalHangup()
@@ -385,6 +390,9 @@ class InviteUsage(Machine):
         if isinstance(exchange, InviteRequest):
             take_reinvite_response(self, exchange, response, now)
             return
+        if self.went_elsewhere(exchange):
+            self.tell(RESPONSE, response, now, exchange)
+            return
         if 200 <= code < 300 and exchange.method in TARGET_REFRESH_METHODS:
             assert exchange.dialog is not None
             exchange.dialog.refresh(response)
@@ -402,6 +410,13 @@ class InviteUsage(Machine):
             return
         self.tell(RESPONSE, response, now, exchange)
         self.check_fatal(response, now)
+
+    def went_elsewhere(self, exchange: ClientRequest) -> bool:
+        """Whether a request went in an early dialog that has lost to the one that was answered (13.2.2.4): what comes
+        of it there says nothing of this one (RFC 5057 5.1).  PRACK and BYE see to that themselves."""
+        dialog = self.dialog
+        return (exchange.dialog is not dialog and dialog is not None and dialog.confirmed
+                and exchange.method not in ('BYE', 'PRACK'))
 
     def forget_offer(self, session: OfferAnswer, place: Place) -> None:
         """An offer of ours was refused: what was said before holds again (RFC 3311 5.3)."""
@@ -428,6 +443,9 @@ class InviteUsage(Machine):
         """Take the description of a 2xx to our INVITE; True if it is an offer, which the ACK has to answer."""
         session = dialog.session
         if session is None:
+            if exchange.body:
+                # What it answers; something else may have been said last, in the dialog of another phone.
+                self.local_sdp = exchange.body
             offer = self.take_remote_sdp(response)
             return bool(offer) and not exchange.body
         meaning = self.hear(session, Place.INVITE_2XX, sdp_of(response))
@@ -450,14 +468,22 @@ class InviteUsage(Machine):
         """No response to a request of ours inside the dialog (12.2.1.2)."""
         if self.state == TERMINATED:
             return
-        if exchange is self.inviting:
+        under_way = exchange is self.inviting
+        if under_way:
             self.inviting = None
         if exchange is self.postponed:
             self.postponed = None
+        if self.went_elsewhere(exchange):
+            self.core.events.append(Event(FAILED, self, None, now, 0, exchange, error))
+            return
         dialog = exchange.dialog
         if dialog is not None and dialog.session is not None:
             if isinstance(exchange, InviteRequest):
-                self.forget_offer(dialog.session, Place.INVITE)
+                # One that waits (14.1) is not on record there, so nothing of the session may be taken back.
+                if under_way:
+                    self.forget_offer(dialog.session, Place.INVITE)
+                elif isinstance(dialog.session.local, bytes):
+                    self.local_sdp = dialog.session.local
             elif isinstance(exchange, UpdateRequest):
                 self.forget_offer(dialog.session, Place.UPDATE)
             elif isinstance(exchange, PrackRequest) and exchange.counts:

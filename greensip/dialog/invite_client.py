@@ -115,15 +115,6 @@ def hang_up_crossed(usage: ClientInvite, response: Response, now: float) -> None
     send_bye(usage, now, usage.invite.cancel_fields)
 
 
-def acknowledge_and_hang_up(usage: InviteUsage, now: float, fields: Fields) -> None:
-    """15: a caller acknowledges the 2xx before its BYE."""
-    unacked, dialog = usage.unacked, usage.dialog
-    if unacked is not None and dialog is not None:
-        usage.unacked = None
-        unacked.acknowledge(dialog, now)
-    send_bye(usage, now, fields)
-
-
 class ClientInvite(InviteUsage):
     """The caller's half: 13.2 and 9.1."""
 
@@ -154,7 +145,7 @@ class ClientInvite(InviteUsage):
         Row(PROCEEDING, '2xx', ACCEPTED, accept),
         Row(EARLY, '2xx', ACCEPTED, accept),
         Row(ACCEPTED, 'ack', CONFIRMED, acknowledge),
-        Row(ACCEPTED, 'bye', CLOSING, acknowledge_and_hang_up),
+        Row(ACCEPTED, 'bye', CLOSING, send_bye),
         Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
         Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
         # 13.2.2.2 and 13.2.2.3: it is refused
@@ -309,6 +300,7 @@ class ClientInvite(InviteUsage):
         core = self.core
         for dialog in dialogs:
             core.dialogs.pop(dialog.id, None)
+            self.invite.keep_number(dialog)
         if core.subscriptions.sharing and self.forks is None:
             core.subscriptions.on_call_ended(dialogs)
 
@@ -325,6 +317,7 @@ class ClientInvite(InviteUsage):
             request = self.invite.request
             assert request is not None
             dialog = Dialog.as_uac(self, request, response, self.invite.home, self.invite.flow)
+            self.invite.go_on_counting(dialog)
             self.core.dialogs[dialog.id] = dialog
         else:
             dialog.follow(response)
@@ -334,7 +327,8 @@ class ClientInvite(InviteUsage):
 
     def turn_down(self, response: Response, now: float) -> None:
         """A 2xx from another branch of the fork: acknowledge it and hang it up, or make it a call (13.2.2.4)."""
-        if self.forks is None:
+        if self.forks is None or self.invite.cancelled:
+            # Who has given up wants none of them (9.1, 15).
             turn_down(self.invite, response, now)
             self.tell(FORKED, response, now, self.invite)
             return

@@ -15,6 +15,7 @@ def turn_down(invite: InviteRequest, response: Response, now: float) -> None:
     request = invite.request
     assert request is not None
     dialog = Dialog.as_uac(NOBODY, request, response, invite.home)
+    invite.go_on_counting(dialog)
     invite.acknowledge(dialog, now)
     envelope = dialog.envelope()
     ClientRequest(invite.core, 'BYE', NOBODY, envelope, point=dialog.point, digest=invite.digest).start(now)

@@ -58,13 +58,16 @@ class Relayed:
         #: what we had said to the other leg before: holds again when it refuses
         self.before = before
         self.renumbers = renumbers
+        if transaction.method != 'INVITE':
+            # 15.1.2: if the leg ends meanwhile, it answers what is pending.
+            leg._unanswered = [*(leg._unanswered or ()), transaction]
 
     @property
     def is_open(self) -> bool:
         """Whether the request still waits for its answer."""
         if self.transaction.method == 'INVITE':
             return self.leg.usage.invited is self.transaction
-        return not self.leg.ended
+        return self.transaction in (self.leg._unanswered or ())
 
     def on_event(self, event: Event) -> None:
         """The other leg's answer, or that there is none."""
@@ -79,6 +82,7 @@ class Relayed:
         if event.code in (405, 501) and self.transaction.method == 'UPDATE' and self.exchange.method == 'UPDATE':
             self.go_by_reinvite(event.time)
             return
+        self.answered()
         if failed and self.transaction.method == 'PRACK':
             # RFC 6337, table 2: an offer in it can't be refused.
             request = self.transaction.request
@@ -92,17 +96,24 @@ class Relayed:
                 body = continued(event.message.body, self.leg.usage.local_sdp)
             answer(self.leg.ua, self.transaction, event.code, '', None, body, SDP, event.message)
 
+    def answered(self) -> None:
+        """The request gets its answer now, so the leg need not see to that any more."""
+        waiting = self.leg._unanswered
+        if waiting and self.transaction in waiting:
+            waiting.remove(self.transaction)
 
     def go_by_reinvite(self, now: float) -> None:
         """The other side knows no UPDATE: a re-INVITE does the same (RFC 3311 5.1); one without an offer is for us."""
         core, request = self.leg.ua.core, self.transaction.request
         if not request.body:
+            self.answered()
             core.respond(self.transaction, 200, now)
             return
         try:
             self.exchange = self.other.usage.reinvite(now, request.body, headers=passable(request),
                                                       content_type=request.get('Content-Type'))
         except WrongState:
+            self.answered()
             core.respond(self.transaction, 500, now, headers=(('Retry-After', '1'),))
         else:
             self.exchange.owner = self

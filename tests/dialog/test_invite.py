@@ -520,7 +520,7 @@ def test_requests_for_no_dialog_get_481(world: World, alice: Party, bob: Party) 
         ('cancel 180+ 200+', 'CANCEL ACK BYE', 'closing'),
         ('error', '', 'terminated'),
         ('manual 200+ BYE', '200', 'terminated'),
-        ('manual 200+ INFO broken', 'INFO BYE', 'closing'),
+        ('manual 200+ INFO broken', 'INFO ACK BYE', 'closing'),
     ],
 )
 def test_the_callers_machine(
@@ -869,6 +869,35 @@ def sent(party: Party, method: str = 'INVITE') -> Request:
 
 def kinds(party: Party) -> list[str]:
     return [f'{event.kind} {event.name}' if event.kind != event.name else event.kind for event in party.events]
+
+
+# 2xx that nobody waits for any more
+
+
+def test_who_gives_up_wants_no_other_branch_either(lone: Party) -> None:
+    """9.1, 15: two 200s cross the CANCEL; with ``forks='all'`` too both are hung up."""
+    usage = start(lone, forks='all')
+    invite = sent(lone)
+    says(lone, reply(invite, 180, tag='one'), reply(invite, 180, tag='two'))
+    usage.cancel(lone.world.now)
+    lone.world.flush()
+    assert says(lone, reply(invite, 200, tag='one', body=ANSWER)) == ['ACK', 'BYE']
+    assert says(lone, reply(invite, 200, tag='two', body=ANSWER)) == ['ACK', 'BYE']
+    lone.world.run(40)
+    assert lone.core.counts()['calls'] == 0
+
+
+def test_a_late_answer_that_nobody_gave_is_acknowledged_before_the_bye(lone: Party) -> None:
+    """13.2.2.4: "The UAC core MUST generate an ACK request for each 2xx"."""
+    usage = start(lone)
+    says(lone, reply(sent(lone), 200, body=ANSWER))
+    usage.reinvite(lone.world.now, b'')
+    lone.world.flush()
+    says(lone, reply(sent(lone), 200, body=OFFER))
+    count = len(lone.world.messages)
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    assert [name(message) for _, _, message in lone.world.messages[count:]] == ['ACK', 'BYE']
 
 
 # challenges on the way

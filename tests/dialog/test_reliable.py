@@ -492,6 +492,80 @@ def test_each_early_dialog_counts_for_itself(lone: Party) -> None:
     usage.bye(lone.world.now)
 
 
+@pytest.mark.parametrize('code', [481, 408, 0])
+def test_what_becomes_of_a_request_in_another_early_dialog_leaves_the_call_alone(lone: Party, code: int) -> None:
+    """RFC 5057 5.1: a 481 or a time-out ends the dialog in which it came, which had lost already (13.2.2.4)."""
+    usage = call(lone)
+    invite = sent(lone)
+    says(lone, reply(invite, 180, tag='one'), reply(invite, 180, tag='two'))
+    exchange = usage.send_request('INFO', lone.world.now, dialog=usage.dialogs['one'])
+    lone.world.flush()
+    says(lone, reply(invite, 200, tag='two', body=ANSWER))
+    if code:
+        says(lone, reply(sent(lone, 'INFO'), code))
+    else:
+        lone.world.run(40)
+    assert exchange.done and lone.events[-1].exchange is exchange
+    assert usage.state == 'confirmed'
+    usage.bye(lone.world.now)
+
+
+@pytest.mark.parametrize('code', [200, 488])
+def test_an_update_in_another_early_dialog_says_nothing_of_the_session(lone: Party, code: int) -> None:
+    """RFC 6337 2.2: each dialog has offers and answers of its own; where the INVITE was answered its offer holds."""
+    usage = call(lone)
+    invite = sent(lone)
+    says(lone, reply(invite, **rel(183, 10, 'one', OTHER)))
+    says(lone, reply(sent(lone, 'PRACK'), 200))
+    usage.send_request('UPDATE', lone.world.now, body=OFFER.replace(b'4000', b'4444'), content_type=SDP)
+    lone.world.flush()
+    says(lone, reply(invite, 200, tag='two', body=ANSWER))
+    assert (usage.local_sdp, usage.remote_sdp) == (OFFER, ANSWER)
+    says(lone, reply(sent(lone, 'UPDATE'), code, body=OTHER if code == 200 else b''))
+    assert (usage.local_sdp, usage.remote_sdp) == (OFFER, ANSWER)
+    usage.bye(lone.world.now)
+
+
+@pytest.mark.parametrize('ended', [False, True])
+def test_the_bye_of_a_fork_has_a_higher_number_than_its_pracks(lone: Party, ended: bool) -> None:
+    """12.2.1.1; else it would get a 500 (12.2.2), and the phone of that branch would believe in its call for ever."""
+    usage = call(lone)
+    invite = sent(lone)
+    says(lone, reply(invite, **rel(180, 10, 'one')), reply(invite, **rel(183, 11, 'one', ANSWER)))
+    last = sent(lone, 'PRACK').cseq.number
+    if ended:
+        says(lone, reply(invite, 199, tag='one'))
+    says(lone, reply(invite, 200, tag='two', body=ANSWER))
+    assert says(lone, reply(invite, 200, tag='one')) == ['ACK', 'BYE']
+    assert sent(lone, 'BYE').cseq.number == last + 1
+    usage.bye(lone.world.now)
+
+
+def test_a_dialog_that_comes_back_after_its_199_goes_on_counting(lone: Party) -> None:
+    usage = call(lone)
+    invite = sent(lone)
+    says(lone, reply(invite, **rel(180, 10, 'one')), reply(invite, 199, tag='one'), reply(invite, 200, tag='one'))
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    assert sent(lone, 'BYE').cseq.number == sent(lone, 'PRACK').cseq.number + 1
+
+
+def test_a_reinvite_that_is_given_up_before_it_went_takes_nothing_back(lone: Party) -> None:
+    """It waited for the ACK of the peer's, whose session holds (14.1)."""
+    usage = call(lone)
+    says(lone, reply(sent(lone), **rel(183, 10, body=ANSWER)))
+    says(lone, reply(sent(lone, 'PRACK'), 200), reply(sent(lone), 200))
+    says(lone, ask(usage, 'INVITE', 5, body=OTHER))
+    ours = ANSWER.replace(b'5000', b'8000')
+    lone.core.respond(lone.events[-1].exchange, 200, lone.world.now, body=ours)
+    lone.world.flush()
+    usage.reinvite(lone.world.now, OFFER.replace(b'4000', b'9000')).cancel(lone.world.now)
+    says(lone, ask(usage, 'ACK', 5))
+    assert usage.session is not None and (usage.session.local, usage.session.remote) == (ours, OTHER)
+    assert usage.local_sdp == ours
+    usage.bye(lone.world.now)
+
+
 def test_forks_that_mean_harm_are_bounded(lone: Party) -> None:
     usage = call(lone)
     for number in range(50):

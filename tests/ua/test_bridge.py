@@ -196,6 +196,36 @@ def test_an_answer_that_comes_after_the_end_is_nobodys(agent, alice, middle, net
     net.clock.sleep(5)
 
 
+@pytest.mark.parametrize('method', ['INFO', 'UPDATE'])
+@pytest.mark.parametrize('who', ['alice', 'middle', 'bob'])
+def test_what_is_pending_when_a_leg_ends_gets_its_answer(agent, alice, middle, net, to_middle, who, method):
+    """RFC 3261 15.1.2: "The UAS core MUST still respond to any pending requests received for that dialog"."""
+    bob = agent('bob', manual=('INFO', 'UPDATE'))
+
+    def handler(leg):
+        leg.answer(sdp=sdp_of_port(6000))
+        event = leg.wait_for(method)
+        net.clock.sleep(2)
+        if who != 'bob':
+            leg.respond(event, 200)
+            leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    leg = alice.call(to_middle, sdp=SDP)
+    asking = gevent.spawn(leg.request, method)
+    net.clock.sleep(1)
+    if who == 'alice':
+        leg.hangup()
+    elif who == 'middle':
+        middle.legs[0].hangup()
+    with pytest.raises((LocalHangup, RemoteHangup)):
+        asking.get()
+    net.clock.sleep(60)
+    finals = [title for title in titles(net, 'middle', 'alice') if title.endswith(f' {method}') and title[:3] != '100']
+    assert finals == [f'481 {method}']
+    assert not any(middle.ua.core.counts().values())
+
+
 def test_late_offer_passes_through(alice, middle, callee, net, to_middle):
     with alice.invite(to_middle, sdp=b'') as leg:
         leg.wait_for('200')
