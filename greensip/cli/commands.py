@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack
 from random import SystemRandom
@@ -26,7 +25,7 @@ from greensip.sdp import answer as answer_sdp
 from greensip.ua import Account, Inbox, IncomingLeg, Leg
 
 from .outcome import Outcome, outcome_of, outcome_of_code
-from .session import Session, read_body
+from .session import Session, read_body, read_input
 from .summary import brought_up_to_date, summary
 from .view import clean
 
@@ -156,6 +155,8 @@ def answer(session: Session) -> Outcome:
     if o.code < 200 or o.code > 699:
         raise SetupError(f'--code {o.code} is no final response')
     with session.user_agent(o.registrar or o.aor or '', 0 if o.aor else 5060) as ua, ExitStack() as scope:
+        if not any(getattr(transport, 'listens', True) for transport in ua.endpoint.transports):
+            raise SetupError('nobody can call: tls and wss take connections with ?cert=FILE&key=FILE only')
         reader = gevent.spawn(read, ua.messages)
         scope.callback(reader.kill, block=False)
         ua.serve(handler, background=True)
@@ -344,7 +345,7 @@ def watch(session: Session) -> Outcome:
 def message(session: Session) -> Outcome:
     """Send a text."""
     o = session.options
-    text = sys.stdin.read() if o.text == '-' else o.text
+    text = read_input() if o.text == '-' else o.text
     with session.user_agent(o.uri) as ua:
         response = ua.message(o.uri, text, content_type=o.content_type, timeout=o.timeout, **session.calling())
     outcome = outcome_of_code(response.code, response.reason)

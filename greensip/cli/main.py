@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
@@ -267,6 +268,11 @@ def version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is a key of ``greensip.cli.outcome.STATUSES``."""
+    # Where they are closed nobody reads.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What peers say may be in any script; a terminal that does not know it shows escapes.
         sys.stdout.reconfigure(errors='backslashreplace')

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--max-expires', type=_seconds, default=86400, metavar='S', help='more is cut to it (default %(default)s)')
     add('--max-contacts', type=_seconds, default=10, metavar='N', help='of one user (default %(default)s)')
     add('--max-calls', type=_seconds, metavar='N', help='at a time (default: any number)')
-    add('--ring-time', type=float, default=20.0, metavar='S',
+    add('--ring-time', type=_time, default=20.0, metavar='S',
         help='for the phones of one q value, before the next are called (default %(default)g)')
     add('--presence', action='store_true',
         help='take what phones publish of presence, calls and waiting messages, and tell users who watch')
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, tap: Tap | None = None) -> int:
     ``tap`` is shown every message.
     """
     try:
-        if arguments.add_user or arguments.remove_user or arguments.list_users:
+        if arguments.add_user is not None or arguments.remove_user is not None or arguments.list_users:
             return _administrate(arguments)
         if not (arguments.anybody or arguments.user or arguments.users_file) and arguments.database == ':memory:':
             raise SetupError('nobody can register: name users with --user or --database, or let --anybody in')
@@ -104,10 +104,12 @@ def _administrate(arguments: argparse.Namespace) -> int:
     options = Options(domains=tuple(arguments.domain), realm=arguments.realm)
     database = Database(arguments.database, options.effective_realm)
     try:
-        if arguments.add_user:
+        if arguments.add_user is not None:
             name, colon, password = arguments.add_user.partition(':')
+            if not name:
+                raise SetupError('a user needs a name: --add-user NAME')
             database.add_user(name, password if colon else new_password(name))
-        if arguments.remove_user and not database.remove_user(arguments.remove_user):
+        if arguments.remove_user is not None and not database.remove_user(arguments.remove_user):
             raise SetupError(f'{arguments.remove_user} is no user of {database.realm}')
         if arguments.list_users:
             for name in database.usernames():
@@ -125,9 +127,11 @@ def new_password(name: str) -> str:
     password = os.environ.get('GREENSIP_PASSWORD')
     if password is None:
         try:
-            password = (getpass.getpass(f'password of {name}: ') if sys.stdin.isatty()
-                        else sys.stdin.readline().rstrip('\r\n'))
-        except EOFError:
+            # Where it is closed there is no input at all.
+            password = '' if sys.stdin is None else (
+                getpass.getpass(f'password of {name}: ') if sys.stdin.isatty()
+                else sys.stdin.readline().rstrip('\r\n'))
+        except (EOFError, UnicodeDecodeError):
             password = ''
     if not password:
         raise SetupError(f'{name} needs a password: --add-user {name}:PASSWORD, GREENSIP_PASSWORD, or a line of input')
@@ -138,12 +142,14 @@ Tell = Callable[..., None]
 
 
 def _tell(event: str, text: str, **details: object) -> None:
-    with suppress(BrokenPipeError):
+    # Nobody reads it, or the disk is full: calls go on.
+    with suppress(OSError):
         print(text, flush=True)
 
 
 def _tell_json(event: str, text: str, **details: object) -> None:
-    with suppress(BrokenPipeError):
+    # Nobody reads it, or the disk is full: calls go on.
+    with suppress(OSError):
         print(json.dumps({'event': event, 'time': round(time.time(), 3), **details}), flush=True)
 
 
@@ -178,6 +184,16 @@ def _algorithms(text: str) -> tuple[str, ...]:
     if not all(found):
         raise argparse.ArgumentTypeError(f'write some of {", ".join(ALGORITHMS)}, with commas')
     return found
+
+
+def _time(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 2**32:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of seconds above 0')
+    return value
 
 
 def _seconds(text: str) -> int:

@@ -19,7 +19,7 @@ from greensip.ua import UserAgent
 from .outcome import Outcome, Stopped, outcome_of
 from .view import Plain, make_view
 
-__all__ = ['Session', 'common_arguments', 'conduct', 'places', 'read_body']
+__all__ = ['Session', 'common_arguments', 'conduct', 'places', 'read_body', 'read_input']
 
 #: the user part of our address unless there is a better one
 NAME = 'greensip'
@@ -90,7 +90,8 @@ class Session:
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every command has."""
     group = parser.add_argument_group('who we are')
-    group.add_argument('--from', dest='from_', metavar='URI', help='our address, such as sip:alice@example.com')
+    group.add_argument('--from', dest='from_', metavar='URI', type=checked_uri,
+                       help='our address, such as sip:alice@example.com')
     group.add_argument('--user', metavar='NAME', help='the name to log in with; without it that of --from')
     group.add_argument('--password', metavar='TEXT',
                        help='others on this machine can see it: better the environment variable GREENSIP_PASSWORD')
@@ -98,7 +99,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('the way')
     group.add_argument('--listen', metavar='PLACE', action='append', default=[],
                        help='where we listen, tcp:192.0.2.1:5060; may be repeated')
-    group.add_argument('--proxy', metavar='URI', help='send everything through this proxy')
+    group.add_argument('--proxy', metavar='URI', type=checked_uri, help='send everything through this proxy')
     group.add_argument('--ca', metavar='FILE', help='TLS: whose certificates count (PEM)')
     group.add_argument('--insecure', action='store_true', help='TLS: take any certificate')
     group.add_argument('--header', metavar='TEXT', action='append', default=[],
@@ -198,8 +199,11 @@ def password_of(options: argparse.Namespace) -> str | None:
     if options.password is not None:
         return str(options.password)
     if options.password_file:
-        with open(options.password_file, encoding='utf-8') as file:
-            return file.readline().rstrip('\r\n')
+        try:
+            with open(options.password_file, encoding='utf-8') as file:
+                return file.readline().rstrip('\r\n')
+        except UnicodeDecodeError:
+            raise SetupError(f'{options.password_file} is no text in UTF-8') from None
     return None
 
 
@@ -212,13 +216,29 @@ def split_header(text: str) -> tuple[str, str]:
 
 
 def read_body(name: str) -> str:
-    """The text of a file, ``-`` for the standard input, with the line ends of session descriptions.  Raises OSError."""
+    """The text of a file, ``-`` for the standard input, with the line ends of session descriptions.
+
+    Raises OSError, SetupError.
+    """
     if name == '-':
-        text = sys.stdin.read()
+        text = read_input()
     else:
-        with open(name, encoding='utf-8', newline='') as file:
-            text = file.read()
+        try:
+            with open(name, encoding='utf-8', newline='') as file:
+                text = file.read()
+        except UnicodeDecodeError:
+            raise SetupError(f'{name} is no text in UTF-8') from None
     return '\r\n'.join(text.splitlines()) + '\r\n'
+
+
+def read_input() -> str:
+    """All of the standard input.  Raises SetupError if it is closed, or no text."""
+    if sys.stdin is None:
+        raise SetupError('there is no standard input to read from')
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise SetupError('the standard input is no text') from None
 
 
 def checked_uri(text: str) -> str:

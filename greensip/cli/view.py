@@ -170,7 +170,9 @@ class Plain:
         try:
             self.out.write(f'{text}\n')
             self.out.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f'greensip: the output cannot be written: {error.strerror}\n')
             # Whoever read it has seen enough; neither we nor the end of the interpreter shall try again.
             self.out = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
             os.dup2(self.out.fileno(), 1)

@@ -35,6 +35,8 @@ log = logging.getLogger('greensip.registrar')
 _OURS = frozenset({'expires', 'pub-gruu', 'temp-gruu'})
 #: RFC 5626 11.1: 1 to 2**31 - 1
 MAX_REG_ID = 2**31 - 1
+#: entries of the calendar that hold no more, beyond as many as do, until it is written anew
+STALE = 1000
 #: interval below which 423 may be the answer (RFC 3261 10.3, step 7)
 HOUR = 3600
 
@@ -424,6 +426,10 @@ class Location:
         if earliest < self._next.get(aor, float('inf')):
             self._next[aor] = earliest
             heapq.heappush(self._due, (earliest, aor))
+            if len(self._due) > 2 * len(self._next) + STALE:
+                # Who comes and goes leaves entries behind that would stay until their time.
+                self._due = [(when, name) for name, when in self._next.items()]
+                heapq.heapify(self._due)
 
     def _leave(self, flow: Flow, aor: str) -> None:
         whose = self.flows.get(flow)

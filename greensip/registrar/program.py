@@ -17,6 +17,7 @@ from greensip.ua import UserAgent
 from .app import Registrar
 from .location import Change, Policy
 from .sqlite import Database
+from .store import StoreError
 from .users import FileUsers, MemoryUsers, Users
 
 __all__ = ['Options', 'open_registrar', 'serve']
@@ -92,13 +93,15 @@ def open_registrar(options: Options, *, on_change: Callable[[Change], object] | 
         except (TransportError, UsageError) as error:
             raise SetupError(str(error)) from None
         try:
+            if not any(getattr(transport, 'listens', True) for transport in ua.endpoint.transports):
+                raise UsageError('nobody can register: tls and wss take connections with ?cert=FILE&key=FILE only')
             return Registrar(
                 ua, domains=options.domains, realm=realm, users=users, store=database,
                 algorithms=options.algorithms, strangers=options.strangers, ring_time=options.ring_time,
                 max_calls=options.max_calls, presence=options.presence, on_change=on_change,
                 policy=Policy(expires=options.expires, min_expires=options.min_expires,
                               max_expires=options.max_expires, max_contacts=options.max_contacts))
-        except UsageError as error:
+        except (UsageError, StoreError) as error:
             ua.close()
             raise SetupError(str(error)) from None
     except BaseException:

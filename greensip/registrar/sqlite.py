@@ -134,10 +134,17 @@ class Database:
             raise StoreError(f'{self.path}: {error}') from None
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """Octets that stay the same as long as the file."""
+        """Octets that stay the same as long as the file.  Raises StoreError."""
         connection = self.connection
-        connection.execute('INSERT OR IGNORE INTO setting VALUES (?, ?)', (name, make()))
-        value: bytes = connection.execute('SELECT value FROM setting WHERE name = ?', (name,)).fetchone()[0]
+        statement = 'SELECT value FROM setting WHERE name = ?'
+        try:
+            row = connection.execute(statement, (name,)).fetchone()
+            if row is None:
+                connection.execute('INSERT OR IGNORE INTO setting VALUES (?, ?)', (name, make()))
+                row = connection.execute(statement, (name,)).fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f'{self.path}: {error}') from None
+        value: bytes = row[0]
         return value
 
     def tidy(self) -> int:
@@ -202,9 +209,12 @@ class Database:
         return count
 
     def usernames(self) -> list[str]:
-        """The users of the realm, sorted."""
-        return [name for name, in self.connection.execute(
-            'SELECT DISTINCT username FROM user WHERE realm = ? ORDER BY username', (self.realm,))]
+        """The users of the realm, sorted.  Raises StoreError."""
+        try:
+            return [name for name, in self.connection.execute(
+                'SELECT DISTINCT username FROM user WHERE realm = ? ORDER BY username', (self.realm,))]
+        except sqlite3.Error as error:
+            raise StoreError(f'{self.path}: {error}') from None
 
     def hashes(self, username: str) -> Mapping[str, str] | None:
         """As ``Users`` has it; what another program has changed in the file is seen at once."""

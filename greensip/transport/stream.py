@@ -240,6 +240,11 @@ class StreamTransport(Transport):
             raise failure(TransportError, f'cannot listen on {listen}', error) from error
         return opened
 
+    @property
+    def listens(self) -> bool:
+        """Whether others can connect: a place for TLS without a certificate only connects itself."""
+        return self._listening
+
     def start(self) -> None:
         if self._watcher is None and not self.closed and self._listening:
             self._watcher = self.hub.loop.io(self.socket.fileno(), READ)

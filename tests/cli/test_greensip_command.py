@@ -122,12 +122,32 @@ def test_python_m_and_version() -> None:
     (['call', 'sip:bob@127.0.0.1', '--listen', 'udp:192.0.2.77:5060'], '192.0.2.77'),
     (['options', 'sip:bob@127.0.0.1', '--count', '0'], "'0' is no whole number above 0"),
     (['answer', '--presence', 'nonsense', '--listen', 'udp:127.0.0.1:0'], 'nonsense'),
+    (['call', 'sip:bob@127.0.0.1', '--from', 'a b'], "'a b' is no address"),
+    (['call', 'sip:bob@127.0.0.1', '--proxy', 'a b'], "'a b' is no address"),
+    (['call', 'sip:bob@127.0.0.1', '--sdp', sys.executable], f'{sys.executable} is no text'),
+    (['call', 'sip:bob@127.0.0.1', '--user', 'a', '--password-file', sys.executable], f'{sys.executable} is no text'),
+    (['answer', '--listen', 'tls:127.0.0.1:0'], 'nobody can call: tls and wss'),
     (['answer', '--code', '180', '--listen', 'udp:127.0.0.1:0'], '--code 180 is no final response'),
 ])
 def test_mistakes_are_told_in_a_sentence(arguments: list[str], what: str) -> None:
     done = run(*arguments)
     assert (done.status, done.out) == (2, '')
     assert what in done.err and done.err.startswith('greensip: ') and done.err.count('\n') == 1
+
+
+@pytest.mark.parametrize(('line', 'status', 'what'), [
+    ('message sip:bob@127.0.0.1:9 - <&-', 2, 'greensip: there is no standard input to read from\n'),
+    ('call sip:bob@127.0.0.1:9 --sdp - <&-', 2, 'greensip: there is no standard input to read from\n'),
+    ('options sip:bob@127.0.0.1:9 >&-', 8, ''),
+    ('options sip:bob@127.0.0.1:9 2>&- >/dev/null', 8, ''),
+    ('call bob 2>&-', 2, ''),
+    ('options sip:bob@127.0.0.1:9 >/dev/full', 130,
+     'greensip: the output cannot be written: No space left on device\n'),
+])
+def test_streams_that_are_closed_or_full(line: str, status: int, what: str) -> None:
+    done = subprocess.run(['sh', '-c', f'exec "$@" {line}', 'sh', *COMMAND], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (status, what)
 
 
 # -- calls

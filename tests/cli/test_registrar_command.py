@@ -7,8 +7,10 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,9 @@ def test_where_a_password_comes_from(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(['--database', database, '--add-user', 'bob']) == 2
     assert 'bob needs a password' in capsys.readouterr().err
     assert Database(database).usernames() == []
+    monkeypatch.setattr('sys.stdin', None)
+    assert main(['--database', database, '--add-user', 'bob']) == 2
+    assert 'bob needs a password' in capsys.readouterr().err
     monkeypatch.setenv('GREENSIP_PASSWORD', 'builder')
     assert main(['--database', database, '--add-user', 'bob']) == 0
     stored = Database(database)
@@ -65,20 +70,34 @@ def test_where_a_password_comes_from(tmp_path: Path, capsys: pytest.CaptureFixtu
     (['--anybody', '--listen', 'udp:192.0.2.1:0'], 'cannot'),
     (['--anybody', '--listen', 'udp:127.0.0.1:0', '--pcap', '/nowhere/x'], '/nowhere/x'),
     (['--listen', 'udp:127.0.0.1:0'], 'nobody can register'),
+    (['--anybody', '--listen', 'tls:127.0.0.1:0'], 'nobody can register: tls and wss'),
+    (['--database', ':temporary', '--add-user', ''], 'a user needs a name'),
+    (['--database', ':temporary', '--add-user', ':secret'], 'a user needs a name'),
+    (['--database', ':temporary', '--remove-user', ''], 'is no user'),
 ])
-def test_complaints(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
+def test_complaints(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([str(tmp_path / 'db') if word == ':temporary' else word for word in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith('greensip registrar: ') and text in error.lower() and error.count('\n') == 1
 
 
 @pytest.mark.parametrize('arguments', [['--user', 'alice'], ['--algorithms', 'MD4'], ['--expires', '0'],
-                                       ['--min-expires', 'x'], ['--nothing']])
+                                       ['--min-expires', 'x'], ['--ring-time', 'nan'], ['--ring-time', '-5'],
+                                       ['--nothing']])
 def test_arguments_that_cannot_be_read(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(arguments)
     assert raised.value.code == 2
     assert 'usage: greensip registrar' in capsys.readouterr().err
+
+
+def test_databases_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(tmp_path / 'other')) as other:
+        other.execute('PRAGMA user_version = 1')
+    for arguments in (['--list-users'], ['--listen', 'udp:127.0.0.1:0']):
+        assert main(['--database', str(tmp_path / 'other'), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith('greensip registrar: ') and 'no such table' in error and error.count('\n') == 1
 
 
 @pytest.mark.parametrize('as_json', [False, True])

@@ -258,6 +258,17 @@ def test_refreshes_do_not_fill_the_calendar(office):
     assert office.location.counts()['due'] < 40
 
 
+def test_who_comes_and_goes_does_not_fill_the_calendar(office):
+    office.register(f'{OTHER};expires=80000', to='sip:bob@example.com')
+    for _ in range(5000):
+        office.now += 0.01
+        office.register(f'{ALICE};expires=86400')
+        office.register(f'{ALICE};expires=0')
+    assert office.location.counts()['due'] < 1100
+    office.location.expire(office.now + 80000)
+    assert office.location.counts()['bindings'] == 0
+
+
 def test_a_binding_that_has_run_out_is_replaced(office):
     office.register(f'{ALICE};expires=60', cseq=9)
     office.now += 60

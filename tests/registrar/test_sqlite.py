@@ -73,6 +73,32 @@ def test_what_is_no_database_of_ours(tmp_path):
         Database(tmp_path / 'later')
 
 
+def test_another_programs_file_with_our_version_number(tmp_path):
+    other = sqlite3.connect(tmp_path / 'other')
+    other.execute('CREATE TABLE thing (name)')
+    other.execute('PRAGMA user_version = 1')
+    other.close()
+    database = Database(tmp_path / 'other')
+    with pytest.raises(StoreError, match='no such table'):
+        database.secret('gruu', lambda: b'one')
+    with pytest.raises(StoreError, match='no such table'):
+        database.usernames()
+
+
+def test_a_start_beside_somebody_who_writes(tmp_path):
+    database = Database(tmp_path / 'db')
+    other = sqlite3.connect(tmp_path / 'db', isolation_level=None)
+    other.execute('BEGIN IMMEDIATE')
+    with pytest.raises(StoreError, match='locked'):
+        database.secret('gruu', lambda: b'one')
+    other.execute('ROLLBACK')
+    assert database.secret('gruu', lambda: b'one') == b'one'
+    # What is there is only read.
+    other.execute('BEGIN IMMEDIATE')
+    assert database.secret('gruu', lambda: b'two') == b'one'
+    other.close()
+
+
 def test_secrets_stay(tmp_path):
     database = Database(tmp_path / 'db')
     assert database.secret('gruu', lambda: b'one') == b'one'
