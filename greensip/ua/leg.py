@@ -431,6 +431,12 @@ class Leg(Mailbox):
                 return
             self._unanswered = [*waiting, transfer]
         elif policy == 'accept':
+            # Without NOTIFYs (RFC 4488) nothing else limits how many calls the peer has us make.
+            going = [one for one in self._unanswered or () if not (isinstance(one, Transfer) and one._settled)]
+            if len(going) >= UNDECIDED:
+                transfer.reject(500, headers={'Retry-After': '10'})
+                return
+            self._unanswered = [*going, transfer]
             accept_by_itself(transfer)
         else:
             transfer.reject(603)

@@ -12,7 +12,7 @@ from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, body_of, fields_of
 from .naming import target_leg
-from .subscription import IncomingSubscription, open_subscription, take_subscribe
+from .subscription import MOST, IncomingSubscription, open_subscription, take_subscribe
 from .threads import ThreadBound
 from .transfer import Transfer, on_outside_refer
 
@@ -163,6 +163,10 @@ class RequestHandlers:
 
     def _on_refer(self, event: Event) -> None:
         """A REFER outside of calls."""
+        core = self._ua.core
+        if len(core.subscriptions) >= MOST:
+            core.respond(event.exchange, 503, event.time, headers=(('Retry-After', '30'),))
+            return
         transfer = on_outside_refer(self._ua, event)
         if transfer is None:
             return

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .leg import Leg
 
-__all__ = ['CONTENT_TYPES', 'IncomingSubscription', 'Notification', 'OutgoingSubscription',
+__all__ = ['CONTENT_TYPES', 'MOST', 'IncomingSubscription', 'Notification', 'OutgoingSubscription',
            'make_subscription', 'open_subscription', 'take_subscribe']
 
 log = logging.getLogger('greensip.ua')

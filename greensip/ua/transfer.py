@@ -42,7 +42,7 @@ SIPFRAG = 'message/sipfrag;version=2.0'
 #: what of 64*T1 a script may take for its decision on a REFER: after that its transferor has given up (17.1.2.2)
 PATIENCE = 0.75
 
-#: REFERs of one call that may wait for the script's decision
+#: REFERs of one call that may wait for the script's decision, or for the target where they are accepted by themselves
 UNDECIDED = 16
 
 #: header fields that a Refer-To may put into the INVITE; the others speak for whoever sends it (RFC 3261 19.1.5)
@@ -63,8 +63,8 @@ class Transfer(ThreadBound):
     script that does something else than to call.
     """
 
-    __slots__ = ('_decided', '_patience', '_subscription', '_ua', 'code', 'error', 'exchange', 'flow', 'label', 'leg',
-                 'message', 'new_leg', 'time')
+    __slots__ = ('_decided', '_outcome_known', '_patience', '_subscription', '_ua', 'code', 'error', 'exchange', 'flow',
+                 'label', 'leg', 'message', 'new_leg', 'time')
 
     def __init__(self, ua: UserAgent, event: Event, leg: Leg | None) -> None:
         core, transaction = ua.core, event.exchange
@@ -83,6 +83,7 @@ class Transfer(ThreadBound):
         #: the call that ``accept()`` has made
         self.new_leg: Any = None
         self._decided = False
+        self._outcome_known = False
         self._subscription = core.incoming_subscription(transaction, event.time)
         self._subscription.owner = self
         self._patience = core.timers.add(core.settings.transaction_time * PATIENCE, event.time, self, 'undecided')
@@ -147,6 +148,11 @@ class Transfer(ThreadBound):
     def answered(self) -> bool:
         """True once the decision has been made."""
         return self._decided
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing is going on any more on account of it but a call that was answered."""
+        return self._decided and (self.new_leg is None or self._outcome_known or self.new_leg.ended)
 
     @property
     def closed(self) -> bool:
@@ -255,6 +261,7 @@ class Transfer(ThreadBound):
 
     def pass_outcome(self, response: Response | None, error: BaseException | None) -> None:
         """The target has answered, or there is no call."""
+        self._outcome_known = True
         if response is not None:
             self.notify(response.code, response.reason)
         elif isinstance(error, ResponseError):

@@ -15,6 +15,7 @@ from greensip import (
     WrongState,
 )
 from greensip.errors import ParseError
+from greensip.ua import request as request_module
 
 from .conftest import SDP, answering, sdp_of_port
 from .peer import RawPeer
@@ -548,3 +549,58 @@ def test_the_new_leg_is_closed_at_once(net, alice, bob, carol, to_carol, answers
         net.run(1)
         assert carol.legs == []
     net.run(1)
+
+
+@pytest.mark.parametrize('fields', [{}, {'Refer_Sub': 'false'}])
+def test_a_peer_that_has_us_call_everybody(net, agent, raw, fields):
+    """RFC 3515 5.1: so many calls at a time, also where it wants no NOTIFYs (RFC 4488)."""
+    alice = agent('alice', refer='accept')
+    alice.serve(lambda leg: (leg.answer(SDP), leg.wait_ended()), background=True)
+    raw.send(raw.request('INVITE', 'alice', body=SDP), raw.to('alice'))
+    tag = raw.expect('SIP/2.0 200').to_tag
+    raw.send(raw.request('ACK', 'alice', branch='z9hG4bKa', to_tag=tag))
+
+    def refers(first, number):
+        for cseq in range(first, first + number):
+            raw.send(raw.request('REFER', 'alice', branch=f'z9hG4bK{cseq}', to_tag=tag, cseq=cseq,
+                                 Refer_To=f'<sip:x@{net.address("nobody")}>', **fields))
+        net.run(1)
+
+    refers(2, 50)
+    assert len(alice.core.usages) == 1 + 16
+    refused = raw.expect('SIP/2.0 500')
+    assert refused.get('Retry-After') == '10'
+    # The calls have failed: there is room again.
+    net.run(60)
+    assert len(alice.core.usages) == 1
+    refers(100, 2)
+    assert len(alice.core.usages) == 1 + 2
+    raw.send(raw.request('BYE', 'alice', branch='z9hG4bKbye', to_tag=tag, cseq=200))
+    raw.expect('SIP/2.0 200')
+    net.run(60)
+
+
+def test_strangers_that_ask_for_too_much(net, agent, raw, monkeypatch):
+    """REFERs that a handler has not decided on are counted with the subscriptions."""
+    monkeypatch.setattr(request_module, 'MOST', 5)
+    alice = agent('alice')
+    asked = []
+
+    def consider(transfer):
+        asked.append(transfer)
+        net.clock.sleep(5)
+        return 603
+
+    alice.handle('REFER', consider)
+    for number in range(8):
+        raw.send(raw.request('REFER', 'alice', branch=f'z9hG4bK{number}', call_id=f'refer-{number}',
+                             Refer_To='<sip:x@example.com>'), raw.to('alice'))
+    net.run(1)
+    assert len(asked) == 5
+    assert raw.expect('SIP/2.0 503').get('Retry-After') == '30'
+    net.run(10)
+    assert raw.expect('SIP/2.0 603') and len(alice.core.subscriptions) == 0
+    raw.send(raw.request('REFER', 'alice', branch='z9hG4bKlate', call_id='late', Refer_To='<sip:x@example.com>'))
+    net.run(1)
+    assert len(asked) == 6
+    net.run(10)
