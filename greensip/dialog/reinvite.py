@@ -127,7 +127,8 @@ def take_reinvite_response(usage: InviteUsage, exchange: InviteRequest, response
     dialog = exchange.dialog
     assert dialog is not None
     if code < 200:
-        if exchange.reliable is not None and code > 100 and is_reliable(response):
+        # Once we have hung up there is no session to agree on, and the peer gives its re-INVITE up (15.1.2).
+        if exchange.reliable is not None and code > 100 and exchange is usage.inviting and is_reliable(response):
             take_reliable(usage, exchange, dialog, response, now)
             return
         if dialog.session is not None and code > 100:
@@ -152,7 +153,8 @@ def take_reinvite_response(usage: InviteUsage, exchange: InviteRequest, response
         return
     if dialog.session is not None:
         usage.forget_offer(dialog.session, Place.INVITE)
-    if code == 491 and exchange.glares < usage.core.settings.max_glares and usage.state == CONFIRMED:
+    if (code == 491 and exchange.glares < usage.core.settings.max_glares and usage.state == CONFIRMED
+            and not exchange.cancelled):
         exchange.glares += 1
         exchange.done = False
         exchange.response = None

@@ -900,6 +900,25 @@ def test_a_late_answer_that_nobody_gave_is_acknowledged_before_the_bye(lone: Par
     assert [name(message) for _, _, message in lone.world.messages[count:]] == ['ACK', 'BYE']
 
 
+def test_a_491_for_a_reinvite_that_was_given_up_is_its_end(lone: Party) -> None:
+    """9.1, 14.1: nobody wants another attempt."""
+    usage = start(lone)
+    says(lone, reply(sent(lone), 200, body=ANSWER))
+    invite = usage.reinvite(lone.world.now, OFFER)
+    lone.world.flush()
+    says(lone, reply(sent(lone), 100))
+    invite.cancel(lone.world.now)
+    lone.world.flush()
+    says(lone, reply(sent(lone, 'CANCEL'), 200), reply(sent(lone), 491))
+    assert invite.done and usage.postponed is None
+    count = len(lone.world.messages)
+    lone.world.run(10)
+    assert len(lone.world.messages) == count
+    # Another one may follow at once.
+    usage.reinvite(lone.world.now, OFFER)
+    usage.bye(lone.world.now)
+
+
 # challenges on the way
 
 

@@ -566,6 +566,21 @@ def test_a_reinvite_that_is_given_up_before_it_went_takes_nothing_back(lone: Par
     usage.bye(lone.world.now)
 
 
+def test_a_reliable_response_to_a_reinvite_after_our_bye(lone: Party) -> None:
+    """It has no PRACK any more, and does no harm."""
+    usage = call(lone)
+    says(lone, reply(sent(lone), 200, body=ANSWER))
+    usage.reinvite(lone.world.now, OTHER)
+    lone.world.flush()
+    says(lone, reply(sent(lone), 100))
+    usage.bye(lone.world.now)
+    lone.world.flush()
+    assert says(lone, reply(sent(lone), **rel(183, 5, body=ANSWER))) == []
+    says(lone, reply(sent(lone), 487), reply(sent(lone, 'BYE'), 200))
+    lone.world.run(100)
+    assert lone.world.idle()
+
+
 def test_forks_that_mean_harm_are_bounded(lone: Party) -> None:
     usage = call(lone)
     for number in range(50):
