@@ -293,9 +293,19 @@ class OutgoingSubscription(Watching):
             # RFC 6665 4.1.4: the other branch is a subscription of its own.
             child: Any = event.exchange
             other = OutgoingSubscription(self.ua, child, f'{self._name} (fork)')
-            self.deliver(ForkedNotice(event.time, self, other))
+            if self._closed:
+                other.close()
+            else:
+                self.deliver(ForkedNotice(event.time, self, other))
         else:
             super().on_event(event)
+
+    def close(self) -> None:
+        """As on every subscription; branches of the fork that the script has not looked at end with it."""
+        for event in () if self._closed else tuple(self._events):
+            if isinstance(event, ForkedNotice):
+                event.subscription.close()
+        super().close()
 
     def _retire(self) -> None:
         super()._retire()

@@ -30,6 +30,7 @@ from greensip.testing import Network
 from greensip.transaction.flow import Point
 
 from .conftest import SDP, answering
+from .peer import RawPeer
 
 MWI = 'application/simple-message-summary'
 YES = b'Messages-Waiting: yes\r\n'
@@ -610,3 +611,37 @@ def test_a_network_that_loses_a_third(seed):
         for ua in (bob, *watchers):
             assert not any(ua.core.counts().values()), ua.core.counts()
         assert presence.count == 0
+
+
+@pytest.mark.parametrize('closed_first', [False, True])
+def test_a_fork_that_nobody_looked_at_ends_with_its_parent(net, alice, closed_first):
+    """RFC 6665 4.1.4: it is a subscription of its own, but one that nobody else could end."""
+    raw = RawPeer(net, 'raw')
+    try:
+        events = alice.subscribe(net.uri('raw'), 'presence', forks='all', resubscribe=False)
+        asked = raw.expect('SUBSCRIBE')
+        raw.respond(asked, 200, Expires='60')
+
+        def notify(tag):
+            raw.send(raw.request('NOTIFY', 'alice', branch=f'z9hG4bK{tag}', from_tag=tag, to_tag=asked.from_tag,
+                                 call_id=asked.call_id, Event='presence',
+                                 Subscription_State='active;expires=60'))
+            net.run(1)
+
+        notify('raw')
+        if not closed_first:
+            notify('other')
+            assert len(alice.core.subscriptions) == 2
+        events.close()
+        if closed_first:
+            notify('other')
+        ending = {}
+        while len(ending) < 2:
+            request = raw.expect('SUBSCRIBE')
+            ending[request.to_tag] = request.get('Expires')
+            raw.respond(request, 200, Expires='0')
+        assert ending == {'raw': '0', 'other': '0'}
+        net.run(70)
+        assert len(alice.core.subscriptions) == 0
+    finally:
+        raw.close()
