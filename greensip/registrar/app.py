@@ -411,7 +411,7 @@ class Registrar(ThreadBound):
         self._call_ids.add(call_id)
         try:
             answers.put(self.ua.request(
-                request.method, binding.contact, from_=request.from_, to=request.to, headers=passable(request),
+                request.method, binding.contact, from_=request.from_, to=request.to, headers=passed(request),
                 body=request.body, content_type=request.get('Content-Type'), call_id=call_id, timeout=REPLY_TIME,
                 max_forwards=(70 if max_forwards is None else max_forwards) - 1, **way))
         except GreensipError as error:
@@ -422,6 +422,15 @@ class Registrar(ThreadBound):
 
 #: refusals that are between us and a phone: it wants a password, or is overloaded
 OUR_BUSINESS = frozenset({401, 407, 408, 430, 503})
+
+
+#: what only a network that is trusted may say of who calls (RFC 3325 5): here it is From that is proved
+ASSERTED = frozenset({'p-asserted-identity', 'p-preferred-identity', 'remote-party-id'})
+
+
+def passed(request: Request) -> list[tuple[str, str]]:
+    """The header fields of a request that go on to a phone."""
+    return [field for field in passable(request) if field[0].lower() not in ASSERTED]
 
 
 def refuse(caller: IncomingLeg, error: Exception | None) -> None:
@@ -496,7 +505,7 @@ class Wave:
             registrar._call_ids.add(call_id)
             try:
                 leg = self.group.invite(
-                    binding.contact, from_=caller.from_, to=caller.to, call_id=call_id, headers=passable(invite),
+                    binding.contact, from_=caller.from_, to=caller.to, call_id=call_id, headers=passed(invite),
                     body=invite.body, content_type=invite.get('Content-Type'),
                     max_forwards=(70 if max_forwards is None else max_forwards) - 1,
                     # The early media of several phones cannot be told apart in one dialog.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import quote
 
 from greensip.errors import SetupError
@@ -49,7 +50,8 @@ _SELECT = f'SELECT number, {", ".join(_COLUMNS)} FROM binding'
 class Database:
     """A ``Store`` and ``Users`` in the SQLite file ``path``; ``:memory:`` for none.
 
-    ``realm`` is that of the users.  Raises SetupError, a sentence, when the file cannot be used.
+    ``realm`` is that of the users.  A file that it makes is for its owner only.  Raises SetupError, a sentence, when
+    the file cannot be used.
     """
 
     def __init__(self, path: str | os.PathLike[str] = ':memory:', realm: str = 'greensip') -> None:
@@ -59,6 +61,10 @@ class Database:
         #: changes since the log was taken into the file last; none are counted where there is no file
         self.pending = 0
         self._connection: sqlite3.Connection | None = None
+        if self._is_file:
+            # RFC 7616 5.2: the hashes are as good as passwords.  The log gets the mode of the file.
+            with suppress(OSError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
             # Another thread takes the log into the file with a connection of its own.
             connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)

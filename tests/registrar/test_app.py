@@ -704,3 +704,28 @@ def test_what_was_on_a_connection_goes_with_it(users, monkeypatch):
         assert len(registrar.lookup('alice@example.com')) == 1
         registrar.location.remove('alice@example.com')
         assert registrar.location.flows == {}
+
+
+def test_nobody_asserts_who_he_is(registrar, phone):
+    """RFC 3325 5: what somebody outside of the network says of it is taken away."""
+    alice, bob = phone('alice'), phone('bob')
+    bob.register()
+    seen = []
+
+    def answers(leg):
+        seen.append(leg.invite)
+        leg.answer()
+        leg.wait_ended()
+
+    bob.ua.serve(answers, background=True)
+    bob.ua.handle('MESSAGE', lambda incoming: (seen.append(incoming.request), incoming.respond(200)))
+    said = {'P-Asserted-Identity': '<sip:carol@example.com>', 'P-Preferred-Identity': '<sip:carol@example.com>',
+            'Remote-Party-ID': '<sip:carol@example.com>;screen=yes', 'Subject': 'money'}
+    stranger = {'credentials': None, 'from_': 'sip:me@example.net'}
+    for options in ({}, stranger):
+        with alice.invite('bob', headers=said, **options) as leg:
+            leg.wait_for('200')
+        alice.message('bob', 'hello', headers=said, **options)
+    assert [request.get('Subject') for request in seen] == ['money'] * 4
+    for request in seen:
+        assert not any(request.has(name) for name in said if name != 'Subject')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 import pytest
@@ -97,6 +98,20 @@ def test_a_start_beside_somebody_who_writes(tmp_path):
     other.execute('BEGIN IMMEDIATE')
     assert database.secret('gruu', lambda: b'two') == b'one'
     other.close()
+
+
+def test_what_is_as_good_as_passwords_is_the_owners(tmp_path):
+    before = os.umask(0o022)
+    try:
+        database = Database(tmp_path / 'db')
+        database.add_user('alice', 'wonderland')
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+        # The mode of a file that is there is its owner's business.
+        (tmp_path / 'shared').touch(0o640)
+        Database(tmp_path / 'shared').close()
+        assert (tmp_path / 'shared').stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
 
 
 def test_secrets_stay(tmp_path):
