@@ -143,6 +143,10 @@ class Hub:
         self._pending[future] = None
         future.add_done_callback(lambda done: self._pending.pop(done, None))
         self.wake(self._start, future, fn, args, current_deadline())
+        if self._destroyed:
+            # It was closed since we looked, and what was pending has been told already.
+            with suppress(InvalidStateError):
+                future.set_exception(WrongState('the user agent was closed meanwhile'))
         return future
 
     def _start(self, future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...],

@@ -348,3 +348,19 @@ def test_what_cannot_be_opened_says_so_and_leaves_no_thread() -> None:
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_a_hub_that_ends_while_something_is_asked_of_it():
+    hub = aio.Hub()
+
+    class Slow(dict):
+        """The hub ends between the look whether it is closed and the note of what was asked for."""
+
+        def __setitem__(self, future, task):
+            hub.close()
+            hub.thread.join(5)
+            super().__setitem__(future, task)
+
+    hub._pending = Slow()
+    with pytest.raises(WrongState, match='closed meanwhile'):
+        hub.submit(lambda: 1).result(timeout=5)
