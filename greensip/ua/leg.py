@@ -792,7 +792,7 @@ class Leg(Mailbox):
         fields = [('Event', event), ('Subscription-State', state), *fields_of(headers)]
         return self.request('NOTIFY', headers=fields, body=body, content_type=content_type, timeout=timeout)
 
-    def respond(self, event: Event, code: int, *, reason: str = '', headers: Extra = None, body: Body = None,
+    def respond(self, event: Event | Transfer, code: int, *, reason: str = '', headers: Extra = None, body: Body = None,
                 content_type: str | None = None, like: Any = None) -> None:
         """Answer a request that the script has asked for with ``manual=('INFO',)``.  Does not block.
 
@@ -800,7 +800,9 @@ class Leg(Mailbox):
         Raises UsageError if the request has been answered.
         """
         self.ua.check_thread()
-        if isinstance(event, Transfer) and event in (self._unanswered or ()):
+        if isinstance(event, Transfer):
+            if event not in (self._unanswered or ()):
+                raise UsageError('the REFER does not wait for an answer')
             event.respond(code, reason, headers=headers)
             return
         transaction = event.exchange

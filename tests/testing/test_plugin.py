@@ -76,9 +76,10 @@ def test_only_lines_of_the_test_are_shown(run: Run) -> None:
     assert 'mailbox.py' in run(text, '--full-trace')
     printed = run('''
     def test_mistake_of_ours(sip_ua):
-        def broken(*args):
-            raise KeyError('ours')
-        sip_ua.core.invite = broken
+        class Broken:
+            def __iter__(self):
+                raise KeyError('ours')
+        sip_ua.codecs = Broken()
         sip_ua.invite(sip_ua.uri)
     ''')
     assert 'agent.py' in printed and 'KeyError' in printed
