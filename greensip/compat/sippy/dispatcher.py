@@ -12,13 +12,19 @@ Who may wake the loop, and how.  ``_asleep`` is set before the loop looks for wo
 work adds it first and looks at ``_asleep`` then.  One of the two sees the other, without a lock, and so a signal
 handler may bring work too.  In the hub ``_wake`` switches to the loop; everywhere else an async watcher is sent to,
 which is safe in any thread and in a handler.
+
+A signal that comes just before the hub goes to sleep, or that another thread of the process takes, does not end that
+sleep, and Python's handlers run in the main thread only: so the octet that Python writes for each signal wakes the hub.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heapify
 from typing import Any
 
@@ -97,6 +103,9 @@ class Dispatcher(EventDispatcher2):   # type: ignore[misc]
         self._async: Any = None
         self._timer: Any = None
         self._armed = 0.0
+        #: what notices signals in the sleep of the hub, and the pipe that it reads
+        self._notice: Any = None
+        self._pipe: tuple[int, int] | None = None
         #: the sockets of all servers
         self.receivers: dict[Any, None] = {}
         #: those that are not read until the calls that wait have been made
@@ -221,6 +230,7 @@ class Dispatcher(EventDispatcher2):   # type: ignore[misc]
         self.my_ident = get_ident()
         # Ctrl-C leaves loop() as an exception; the hub need not print it as well.
         hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)
+        self._notice_signals()
         for receiver in list(self.receivers):
             receiver.watch(hub)
         return True
@@ -232,6 +242,44 @@ class Dispatcher(EventDispatcher2):   # type: ignore[misc]
         self._disarm()
         self._async.stop()
         self._hub.NOT_ERROR = type(self._hub).NOT_ERROR
+        self._leave_signals()
+
+    def _notice_signals(self) -> None:
+        """Have each signal wake the hub, if this is the main thread and the program does not do so itself."""
+        self._pipe = reader, writer = os.pipe()
+        os.set_blocking(reader, False)   # libev may report what was there for the same number before
+        os.set_blocking(writer, False)
+        try:
+            before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        except ValueError:
+            self._leave_signals()   # handlers run in the main thread, and it is not this one
+            return
+        if before != -1:
+            signal.set_wakeup_fd(before)
+            self._leave_signals()
+            return
+        self._notice = self._hub.loop.io(reader, 1)
+        self._notice.start(self._noticed)
+
+    def _noticed(self) -> None:
+        """A signal has come; its handler runs here, as in any other callback, so what is read tells nothing more."""
+        if self._pipe is not None:
+            with suppress(BlockingIOError):
+                os.read(self._pipe[0], 4096)
+
+    def _leave_signals(self) -> None:
+        if self._notice is not None:
+            self._notice.stop()
+            self._notice.close()
+            self._notice = None
+            # Somebody may have taken the place meanwhile.
+            found = signal.set_wakeup_fd(-1)
+            if self._pipe is None or found != self._pipe[1]:
+                signal.set_wakeup_fd(found)
+        if self._pipe is not None:
+            for descriptor in self._pipe:
+                os.close(descriptor)
+            self._pipe = None
 
     def _dispatch(self, until: Any) -> None:
         while True:

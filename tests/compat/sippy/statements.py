@@ -17,11 +17,14 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 # Those of the system, also with gevent's patches: theirs need the hub to run.
+from _thread import get_ident as system_get_ident
+from _thread import start_new_thread as system_thread
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from os import close, fork, waitpid
+from time import sleep as system_sleep
 from typing import Any, NamedTuple
 
 #: seconds after which a check that does not end is ended
@@ -493,6 +496,27 @@ def ctrl_c_leaves_the_loop() -> Any:
     busy = raised(ED2.loop)
     end_soon(0.02)
     return idle, busy, ED2.loop()
+
+
+@check(('KeyboardInterrupt', 0))
+def ctrl_c_leaves_the_loop_whichever_thread_takes_it() -> Any:
+    def send_to_myself() -> None:
+        system_sleep(0.05)
+        signal.pthread_kill(system_get_ident(), signal.SIGINT)
+        system_sleep(10.0)
+    system_thread(send_to_myself, ())
+    idle = raised(ED2.loop)
+    end_soon(0.02)
+    return idle, ED2.loop()
+
+
+@check(('KeyboardInterrupt', True, bytes([signal.SIGINT])))
+def a_program_may_be_woken_by_signals_itself() -> Any:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    signal_later(signal.SIGINT)
+    return raised(ED2.loop), signal.set_wakeup_fd(-1) == writer, os.read(reader, 10)
 
 
 @check(('SystemExit', 0))
