@@ -57,6 +57,12 @@ def reason_of(message: Request | Response | None) -> str | None:
     return message.get('Reason') if message is not None else None
 
 
+def reason_fields(error: Exception) -> Fields:
+    """What our BYE says of the error that it is sent for."""
+    reason = error.reason if isinstance(error, SessionExpired) else None
+    return [('Reason', reason)] if reason else ()
+
+
 # What the arrows do.  Actions get the usage and what came with the event.
 
 
@@ -103,8 +109,7 @@ def closed(usage: InviteUsage, now: float) -> None:
 
 def hang_up_broken(usage: InviteUsage, error: Exception, now: float) -> None:
     """12.2.1.2: the dialog is lost for one side; a BYE tells the other in case it still listens."""
-    reason = error.reason if isinstance(error, SessionExpired) else None
-    send_bye(usage, now, [('Reason', reason)] if reason else (), error=error)
+    send_bye(usage, now, reason_fields(error), error)
 
 
 def hung_up_meanwhile(usage: InviteUsage, request: Request, now: float) -> None:

@@ -16,7 +16,7 @@ from greensip.transaction.layer import ServerTransaction
 from .dialog import Dialog
 from .event import REQUEST
 from .exchange import Fields
-from .invite import SHARED_ROWS, InviteUsage, hang_up_broken, hung_up, reason_of, send_bye
+from .invite import SHARED_ROWS, InviteUsage, hung_up, reason_fields, reason_of, send_bye
 from .negotiation import SDP, said, sdp_of
 from .prack import check_first_offer, holds_success, send_reliably
 from .routing import is_sips
@@ -101,6 +101,12 @@ def hang_up_late(usage: ServerInvite, now: float, fields: Fields) -> None:
     usage.bye_fields = fields
 
 
+def hang_up_broken_late(usage: ServerInvite, error: Exception, now: float) -> None:
+    """12.2.1.2 before the ACK has come: the BYE waits for that as any other (15)."""
+    usage.ended_by = error
+    usage.bye_fields = reason_fields(error)
+
+
 def send_held_bye(usage: ServerInvite, request: Request | None, now: float) -> None:
     usage.stop_repeating()
     if request is not None:
@@ -111,7 +117,7 @@ def send_held_bye(usage: ServerInvite, request: Request | None, now: float) -> N
 def hang_up_unacknowledged(usage: ServerInvite, error: Exception, now: float) -> None:
     """13.3.1.4: no ACK within 64*T1, so the dialog is confirmed but the session is ended with a BYE."""
     usage.stop_repeating()
-    send_bye(usage, now, error=error)
+    send_bye(usage, now, usage.bye_fields, usage.ended_by or error)
 
 
 class ServerInvite(InviteUsage):
@@ -139,7 +145,7 @@ class ServerInvite(InviteUsage):
         Row(ACCEPTED, 'no ack', CLOSING, hang_up_unacknowledged),
         Row(ACCEPTED, 'bye', HANGING_UP, hang_up_late),
         Row(ACCEPTED, 'BYE', TERMINATED, hung_up),
-        Row(ACCEPTED, 'broken', CLOSING, hang_up_broken),
+        Row(ACCEPTED, 'broken', HANGING_UP, hang_up_broken_late),
         Row(HANGING_UP, 'ACK', CLOSING, send_held_bye),
         Row(HANGING_UP, 'no ack', CLOSING, hang_up_unacknowledged),
         Row(HANGING_UP, 'BYE', TERMINATED, hung_up),

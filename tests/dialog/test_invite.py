@@ -18,6 +18,7 @@ from greensip.errors import (
     RemoteCancel,
     RemoteHangup,
     RequestTerminated,
+    ResponseError,
     TransactionTimeout,
     WrongState,
 )
@@ -269,6 +270,30 @@ def test_the_callee_hangs_up_only_after_the_ack(world: World, alice: Party, bob:
         bob -> alice: BYE
         alice -> bob: 200 BYE
     """)
+
+
+@pytest.mark.parametrize('acknowledged', [True, False])
+def test_a_dialog_that_is_lost_before_the_ack_is_hung_up_after_it(
+    world: World, alice: Party, bob: Party, acknowledged: bool
+) -> None:
+    """12.2.1.2 and 15: also this BYE waits, for the ACK or until the 2xx has run out."""
+    until = world.now + (0.4 if acknowledged else 40)
+    world.rule = lambda source, target, message: name(message) == 'ACK' and world.now < until
+
+    def ask_at_once(event):
+        answer(bob, event.subject)
+        event.subject.send_request('INFO', world.now)
+
+    bob.on['incoming'] = ask_at_once
+    alice.on['INFO'] = lambda event: alice.core.respond(event.exchange, 481, world.now)
+    call(alice, bob)
+    world.run(0.4)
+    assert bob.last('incoming').subject.state == 'hanging up' and 'bob -> alice: BYE' not in world.ladder()
+    world.run(33)
+    ladder = world.ladder()
+    assert ladder[-2:] == ['bob -> alice: BYE', 'alice -> bob: 200 BYE']
+    assert ladder.count('bob -> alice: 200 INVITE') == (1 if acknowledged else 10)   # and the first
+    assert isinstance(bob.last(ENDED).error, ResponseError) and bob.last(ENDED).error.code == 481
 
 
 def test_both_hang_up_at_once(world: World, alice: Party, bob: Party) -> None:
@@ -569,7 +594,10 @@ def test_the_callers_machine(
         ('180 error', '180 500', 'terminated'),
         ('200 BYE', '200 200', 'terminated'),
         ('200 bye BYE', '200 200', 'terminated'),
-        ('200 INFO broken', '200 INFO BYE', 'closing'),
+        ('200 INFO broken', '200 INFO', 'hanging up'),
+        ('200 INFO broken ACK', '200 INFO BYE', 'closing'),
+        ('200 INFO broken BYE', '200 INFO 200', 'terminated'),
+        ('200 ACK INFO broken', '200 INFO BYE', 'closing'),
         ('200 bye wait', '200 ' * 11 + 'BYE', 'closing'),
         ('200 bye ACK', '200 BYE', 'closing'),
     ],
