@@ -42,20 +42,22 @@ from greensip.errors import (
     response_error,
 )
 from greensip.fsm import Machine, Row
-from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.message import NameAddr, Response, SipUri
 from greensip.message.digest import DigestClient
-from greensip.transaction.flow import Address, Flow, Hop, Point, hostport
+from greensip.transaction.flow import Address, Flow, Hop, Point
 from greensip.transaction.timers import Timer
 
 from .event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from .exchange import LONGEST_RETRY_AFTER, ClientRequest, Fields
 from .outside import outside_envelope
-from .routing import Envelope, is_numeric, is_sips
+from .register import RegisterRequest, is_among
+from .registered import granted_time, gruu_in, keep_time, name_addrs_of, own_bindings, values_of
+from .routing import is_sips
 
 if TYPE_CHECKING:
     from .core import Core
 
-__all__ = ['Backoff', 'Place', 'RegisterRequest', 'Registration']
+__all__ = ['Backoff', 'Place', 'Registration']
 
 UNREGISTERED = 'unregistered'
 REGISTERING = 'registering'
@@ -70,8 +72,6 @@ TEMPORARY = frozenset({408, 430, 480})
 #: so often a registrar may want a longer time (423), or send us elsewhere (3xx), before we stop listening
 MAX_LENGTHENED = 3
 MAX_REDIRECTS = 5
-#: so often our address may be another one during one registration: a NAT that changes its mind is no help
-MAX_MAPPINGS = 2
 #: seconds that a flow has to last to count as successful (RFC 5626 4.5): the longest time to its first keep-alive
 PROVED_DATAGRAM, PROVED_STREAM = 29.0, 120.0
 #: seconds: no binding is refreshed more often, whatever a registrar grants
@@ -197,12 +197,12 @@ class Registration(Machine):
     """
 
     __slots__ = (
-        '_bound', '_everything', '_exchange', '_expiry', '_lengthened', '_mappings', '_place', '_redirect',
-        '_redirects', '_refreshed', '_removed', '_retry', '_seen_at', '_since', '_tried', '_written', 'aor',
-        'associated', 'backoff', 'bindings', 'call_id', 'contact', 'contacts', 'core', 'cseq', 'digest', 'error',
-        'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu', 'headers', 'instance', 'keep', 'kept',
-        'mapped', 'nat', 'outbound', 'outbound_active', 'owner', 'params', 'peers', 'places', 'point', 'public_gruu',
-        'reg_id', 'response', 'route', 'service_route', 'tag', 'temporary_gruu', 'user',
+        '_exchange', '_expiry', '_lengthened', '_place', '_redirect', '_redirects', '_refreshed', '_retry', '_since',
+        '_tried', 'aor', 'associated', 'backoff', 'bindings', 'call_id', 'contact', 'contacts', 'core', 'cseq',
+        'digest', 'error', 'everything', 'expires', 'failures', 'flow', 'flow_timer', 'granted', 'gruu', 'headers',
+        'instance', 'keep', 'kept', 'known_as', 'mapped', 'mappings', 'nat', 'outbound', 'outbound_active', 'owner',
+        'params', 'peers', 'places', 'point', 'public_gruu', 'reg_id', 'removed', 'response', 'route', 'seen_at',
+        'service_route', 'tag', 'temporary_gruu', 'user', 'written',
     )
 
     initial = UNREGISTERED
@@ -291,10 +291,12 @@ class Registration(Machine):
         #: RFC 6223: whether we offer to keep the flow alive, and what the next hop answered: seconds, None for nothing
         self.keep = keep
         self.kept: int | None = None
-        #: whether to register the address that the registrar sees us at; that address, and the point that has it
+        #: whether to register the address that the registrar sees us at; that address, the point that has it, and how
+        #: often it has changed
         self.nat = nat
         self.mapped: Address | None = None
-        self._seen_at: Point | None = None
+        self.seen_at: Point | None = None
+        self.mappings = 0
         self.backoff = backoff or Backoff()
         self.point = point
         self.peers: list[Registration] = [] if peers is None else peers
@@ -319,15 +321,15 @@ class Registration(Machine):
         self.flow: Flow | None = None
         self.contact = ''
         #: our contact as the registrar knows it, and the mapping that the last REGISTER was written with
-        self._bound = ''
-        self._written: Address | None = None
+        self.known_as = ''
+        self.written: Address | None = None
         self.route: tuple[str, ...] = ()
         #: why it failed last; None while it is registered
         self.error: Exception | None = None
         #: consecutive failures, by which the next wait is measured
         self.failures = 0
         #: whether all bindings of the address-of-record are to be removed, those of others too
-        self._everything = False
+        self.everything = False
         self._exchange: RegisterRequest | None = None
         self._retry: Timer | None = None
         self._expiry: Timer | None = None
@@ -338,11 +340,10 @@ class Registration(Machine):
         self._tried = 0
         self._lengthened = 0
         self._redirects = 0
-        self._mappings = 0
         #: where a 3xx sent us
         self._redirect: Place | None = None
         #: contacts that are to be removed by the next REGISTER
-        self._removed: list[NameAddr | None] = []
+        self.removed: list[NameAddr | None] = []
 
     # -- the user's verbs
 
@@ -361,7 +362,7 @@ class Registration(Machine):
 
         ``everything``: all contacts of the address-of-record, whoever has registered them, with ``*``.
         """
-        self._everything = everything
+        self.everything = everything
         if everything and self.state in (UNREGISTERED, WAITING):
             self.core.registrations.add(self)
             return self.fire('clear', now)
@@ -386,9 +387,9 @@ class Registration(Machine):
         """Have the next REGISTER register these, and remove those that are no longer among them."""
         if not contacts:
             raise UsageError('which contacts? Give at least one')
-        removed = [*self._removed, *(old for old in self.contacts if not is_among(old, contacts))]
+        removed = [*self.removed, *(old for old in self.contacts if not is_among(old, contacts))]
         self.contacts = list(contacts)
-        self._removed = [old for old in removed if not is_among(old, contacts)]
+        self.removed = [old for old in removed if not is_among(old, contacts)]
 
     def flow_failed(self, error: Exception, now: float) -> None:
         """RFC 5626 4.4: a keep-alive had no answer, or the connection is gone.
@@ -467,59 +468,6 @@ class Registration(Machine):
         exchange.flow = self.flow
         exchange.reused = self.flow is not None
         exchange.start(now)
-
-    def contact_fields(self, point: Point, envelope: Envelope, removal: bool) -> list[tuple[str, str]]:
-        """10.2.1: Contact and Expires of a REGISTER that leaves from ``point``; 10.2.2: of one that removes them."""
-        if removal and self._everything:
-            return [('Contact', '*'), ('Expires', '0')]
-        fields = [('Contact', self._contact_text(lasting(contact) if removal else contact, point, envelope))
-                  for contact in self.contacts]
-        for contact in self._removed:
-            fields.append(('Contact', f'{self._contact_text(lasting(contact), point, envelope)};expires=0'))
-        if self._bound and self._bound != self.contact:
-            # What we were known by leads nowhere any more.
-            fields.append(('Contact', f'{self._bound};expires=0'))
-        fields.append(('Expires', '0' if removal else str(self.expires)))
-        return fields
-
-    def _contact_text(self, contact: NameAddr | None, point: Point, envelope: Envelope) -> str:
-        if contact is not None:
-            return str(contact)
-        text = self.own_contact(point, point.secure and (is_sips(envelope.uri) or is_sips(envelope.next_uri)))
-        self.contact = text
-        self._written = self.mapped
-        for name, value in self.params.items():
-            text += f';{name}' if value is None else f';{name}={value}'
-        if self.instance:
-            text += f';+sip.instance="<{self.instance}>"'
-        if self.outbound:
-            text += f';reg-id={self.reg_id}'
-        return text
-
-    def own_contact(self, point: Point, sips: bool = False) -> str:
-        """Our address at ``point``, with the user part by which a request is known to be for this registration."""
-        user = f'{self.user}@' if self.user else ''
-        where = point.sent_by if self.mapped is None or point is not self._seen_at else hostport(*self.mapped)
-        if sips:
-            # RFC 5630 3.1.4: sips says that there is TLS, so ``transport`` does not.
-            return f"<sips:{user}{where}{'' if point.transport == 'TLS' else ';transport=ws'}>"
-        # RFC 5626 4.3: a GRUU that is made of this contact leads over this flow.
-        flow = ';ob' if self.outbound else ''
-        return f'<sip:{user}{where}{point.contact_params}{flow}>'
-
-    def note_mapping(self, point: Point, response: Response) -> None:
-        """RFC 3581 4: the top Via of a response to our REGISTER tells where the request came from."""
-        try:
-            via = response.via
-        except ParseError:
-            return
-        host, port = (via.received or via.host).strip('[]'), via.rport or via.port
-        if not is_numeric(host) or not port or self._mappings >= MAX_MAPPINGS:
-            return
-        mapped = None if (host, port) == point.advertised else (host, port)
-        if mapped != self.mapped:
-            self._mappings += 1
-            self.mapped, self._seen_at = mapped, point
 
     @property
     def options(self) -> list[str]:
@@ -622,19 +570,19 @@ class Registration(Machine):
         self.take_place()
         self.response = response
         self.error = None
-        self._removed = []
-        self._bound = self.contact
+        self.removed = []
+        self.known_as = self.contact
         # Seen at another address than the one that was written: that one is to be registered.
-        unmapped = self._written != self.mapped
+        unmapped = self.written != self.mapped
         if not unmapped:
-            self._mappings = 0
+            self.mappings = 0
         self._refreshed = now
         lasts = self._expiry is not None
         if not lasts:
             self._since = now
-        self.bindings = contacts_of(response)
-        own = self._own_bindings()
-        self.granted = self._granted(response, own)
+        self.bindings = name_addrs_of(response, 'Contact')
+        own = own_bindings(self)
+        self.granted = granted_time(response, own or self.bindings, self.expires)
         self.service_route = values_of(response, 'Service-Route')
         self.associated = name_addrs_of(response, 'P-Associated-URI')
         try:
@@ -645,9 +593,10 @@ class Registration(Machine):
         if lasts or not self.outbound_active:
             # A new flow has to last a while before its failures are forgotten (RFC 5626 4.5).
             self.failures = 0
-        self.kept = self._keep_of(response)
+        self.kept = keep_time(response) if self.keep else None
         if self.gruu:
-            self._take_gruus(own)
+            self.public_gruu = gruu_in(own, 'pub-gruu') or self.public_gruu
+            self.temporary_gruu = gruu_in(own, 'temp-gruu') or self.temporary_gruu
         self.stop_timers()
         timers = self.core.timers
         self._retry = timers.add(0.0 if unmapped else self._refresh_time(), now, self, 'retry')
@@ -660,63 +609,6 @@ class Registration(Machine):
             # What went by TCP because of its size belongs to a UDP flow all the same (18.1.1).
             self.flow = exchange.usual or exchange.flow
             self.route = tuple(exchange.envelope.routes)
-
-    def _own_bindings(self) -> list[NameAddr]:
-        """Which of the bindings are ours: by instance and reg-id (RFC 5626 6), else by URI (19.1.4)."""
-        if self.instance:
-            # The parameter is a quoted URN in angle brackets.
-            ours = [binding for binding in self.bindings
-                    if (binding.param('+sip.instance') or '').strip('<>') == self.instance
-                    and (not self.outbound or binding.param('reg-id') in (None, str(self.reg_id)))]
-            if ours:
-                return ours
-        uris: list[Uri] = []
-        for contact in self.contacts:
-            try:
-                uris.append(contact.uri if contact is not None else parse_name_addr(self.contact).uri)
-            except ParseError:
-                continue
-        found = []
-        for binding in self.bindings:
-            try:
-                if binding.uri in uris:
-                    found.append(binding)
-            except ParseError:
-                continue
-        return found
-
-    def _granted(self, response: Response, own: list[NameAddr]) -> int:
-        """10.2.4: the expires parameter of our bindings, else Expires, else what we asked for.
-
-        A proxy may have written another address into our contact, or none is listed: then the answer counts as a whole.
-        """
-        times = [binding.expires for binding in own or self.bindings if binding.expires]
-        if not times:
-            try:
-                expires = response.expires
-            except ParseError:
-                expires = None
-            times = [expires or self.expires]
-        return max(min(time for time in times if time), 1)
-
-    def _keep_of(self, response: Response) -> int | None:
-        """RFC 6223 4.2: what the next hop wants."""
-        if not self.keep:
-            return None
-        try:
-            text = response.via.params.get('keep') or ''
-        except ParseError:
-            return None
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-    def _take_gruus(self, own: list[NameAddr]) -> None:
-        """RFC 5627 4.2."""
-        for binding in own:
-            public, temporary = binding.param('pub-gruu'), binding.param('temp-gruu')
-            if public and is_uri(public):
-                self.public_gruu = public
-            if temporary and is_uri(temporary):
-                self.temporary_gruu = temporary
 
     def _refresh_time(self) -> float:
         """RFC 5627 4.2: so early that the refresh is answered, or has failed, before the binding runs out, and where it
@@ -776,7 +668,7 @@ class Registration(Machine):
             self._expiry.cancel()
             self._expiry = None
         self.flow = None
-        self._bound = ''
+        self.known_as = ''
         self.outbound_active = False
         self.service_route = ()
         self.public_gruu = self.temporary_gruu = ''
@@ -788,7 +680,7 @@ class Registration(Machine):
         self._exchange = None
         self._redirect = None
         self._place = 0
-        self._everything = False
+        self.everything = False
         self.outbound = self.reg_id > 0
         self.mapped = None
         self.core.registrations.discard(self)
@@ -799,72 +691,6 @@ class Registration(Machine):
 
     def __repr__(self) -> str:
         return f'<Registration {self.aor} {self.state}>'
-
-
-class RegisterRequest(ClientRequest):
-    """A REGISTER of ours: its contacts are those of the point that it leaves from."""
-
-    __slots__ = ('registration', 'removal', 'reused')
-
-    def __init__(self, registration: Registration, envelope: Envelope, removal: bool) -> None:
-        super().__init__(registration.core, 'REGISTER', registration, envelope, point=registration.point,
-                         digest=registration.digest)
-        self.registration = registration
-        self.removal = removal
-        #: whether it goes the way that an earlier one took
-        self.reused = False
-
-    def on_response(self, response: Response, now: float) -> None:
-        registration, flow = self.registration, self.flow
-        if registration.nat and flow is not None and not flow.point.one_way and response.code >= 200:
-            registration.note_mapping(flow.point, response)
-        super().on_response(response, now)
-
-    def compose(self, point: Point) -> Request:
-        registration = self.registration
-        self.headers = [*registration.contact_fields(point, self.envelope, self.removal),
-                        ('Supported', ', '.join(['path', *registration.options])), *registration.headers]
-        request = super().compose(point)
-        if registration.keep:
-            request.set('Via', f'{request.get("Via")};keep')
-        return request
-
-
-def lasting(contact: NameAddr | None) -> NameAddr | None:
-    """An address without a time of its own."""
-    return contact.without_param('expires') if contact is not None and contact.expires is not None else contact
-
-
-def is_among(contact: NameAddr | None, contacts: Sequence[NameAddr | None]) -> bool:
-    """Whether an address is one of several; None is our own."""
-    return any(contact is other or (contact is not None and other is not None and contact.uri == other.uri)
-               for other in contacts)
-
-
-def is_uri(text: str) -> bool:
-    """Whether a text can be used as a SIP URI."""
-    try:
-        return isinstance(parse_uri(text), SipUri)
-    except ParseError:
-        return False
-
-
-def contacts_of(response: Response) -> list[NameAddr]:
-    """The bindings that a 2xx lists; none if they cannot be read."""
-    return name_addrs_of(response, 'Contact')
-
-
-def name_addrs_of(response: Response, name: str) -> list[NameAddr]:
-    """The addresses of a header field; none if they cannot be read."""
-    try:
-        return [value for value in response.values(name) if isinstance(value, NameAddr)]
-    except ParseError:
-        return []
-
-
-def values_of(response: Response, name: str) -> tuple[str, ...]:
-    """The addresses of a header field as texts."""
-    return tuple(str(value) for value in name_addrs_of(response, name))
 
 
 def retry_after_of(error: Exception) -> float:

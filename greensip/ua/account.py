@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
+from greensip.dialog.register import own_contact
 from greensip.dialog.registration import Backoff, Place, Registration
 from greensip.dialog.routing import is_sips
 from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState, response_error
@@ -649,7 +650,7 @@ class Account(Mailbox):
         """The account's Contact for messages that leave from ``point``: its GRUU, if it has one.  ``sips`` where the
         peer wants that (RFC 3261 8.1.1.8, 12.1.1)."""
         gruu = self.gruu
-        return f'<{gruu}>' if gruu else self._leading.own_contact(point, sips and point.secure)
+        return f'<{gruu}>' if gruu else own_contact(self._leading, point, sips and point.secure)
 
     # -- calls that come in
 

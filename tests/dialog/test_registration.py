@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from greensip.dialog import Backoff, Event, Place, Registration
-from greensip.dialog import registration as module
 from greensip.dialog.outside import outside_envelope
+from greensip.dialog.register import RegisterRequest, note_mapping, own_contact
 from greensip.errors import ConnectError, ResponseError, TransactionTimeout, UsageError, WrongState
 from greensip.message import Request, parse_name_addr
 from greensip.message.digest import DigestServer
@@ -744,7 +744,7 @@ def test_no_address_is_taken_from_nonsense(world: World, hidden: Party, registra
     mapped = registration.mapped
     for via in ('', 'x', 'SIP/2.0/UDP a.example.com;branch=z9hG4bK1', 'SIP/2.0/UDP 1.2.3.4;received=x;rport=7'):
         response.set('Via', via)
-        registration.note_mapping(hidden.core.points[0], response)
+        note_mapping(registration, hidden.core.points[0], response)
         assert registration.mapped == mapped
 
 
@@ -764,7 +764,7 @@ def test_late_and_broken_answers_change_nothing(world: World, bob: Party, regist
     registration = register(world, bob, registrar, instance=INSTANCE, reg_id=1)
     assert (registration.state, registration.outbound_active, registration.flow_timer) == ('registered', False, None)
     envelope = outside_envelope(bob.core, 'sip:x', AOR, AOR, 'x', (), (), None, 1)
-    stale = module.RegisterRequest(registration, envelope, False)
+    stale = RegisterRequest(registration, envelope, False)
     response = registration.response
     assert response is not None
     registration.on_response(stale, response, world.now)
@@ -781,9 +781,9 @@ def test_provisional_responses_are_passed_over(world: World, bob: Party, registr
 def test_sips_where_tls_leads_to_the_registrar(bob: Party, registrar: Registrar) -> None:
     registration = begin(bob, registrar)
     point = Point('TLS', ('127.0.0.1', 5061), reliable=True, secure=True)
-    assert registration.own_contact(point, True) == '<sips:bob@127.0.0.1:5061>'
-    assert registration.own_contact(point) == '<sip:bob@127.0.0.1:5061;transport=tls>'
-    assert registration.own_contact(Point('WSS', ('127.0.0.1', 443), secure=True), True) == (
+    assert own_contact(registration, point, True) == '<sips:bob@127.0.0.1:5061>'
+    assert own_contact(registration, point) == '<sip:bob@127.0.0.1:5061;transport=tls>'
+    assert own_contact(registration, Point('WSS', ('127.0.0.1', 443), secure=True), True) == (
         '<sips:bob@127.0.0.1:443;transport=ws>')
 
 
