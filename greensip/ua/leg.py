@@ -326,13 +326,14 @@ class Leg(Mailbox):
     def _on_ended(self, event: Event) -> None:
         self._finished = event.time
         if self._unanswered:
+            # 15.1.2: "It is RECOMMENDED that a 487 (Request Terminated) response be generated".
             for transaction in self._unanswered:
                 if isinstance(transaction, Transfer):
-                    transaction.expire(481)
+                    transaction.expire(487)
                     continue
                 # The core may have answered for the script, such as a re-INVITE that was cancelled.
                 with suppress(WrongState):
-                    self.ua.core.respond(transaction, 481, event.time)
+                    self.ua.core.respond(transaction, 487, event.time)
             self._unanswered = None
         self.finish(event)
         self.ua.on_leg_ended()

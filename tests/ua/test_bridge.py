@@ -222,7 +222,7 @@ def test_what_is_pending_when_a_leg_ends_gets_its_answer(agent, alice, middle, n
         asking.get()
     net.clock.sleep(60)
     finals = [title for title in titles(net, 'middle', 'alice') if title.endswith(f' {method}') and title[:3] != '100']
-    assert finals == [f'481 {method}']
+    assert finals == [f'487 {method}']
     assert not any(middle.ua.core.counts().values())
 
 

@@ -266,7 +266,7 @@ def test_the_call_ends_before_anybody_has_decided(net, alice, bob, to_carol):
     leg.close()
     with pytest.raises(ResponseError) as caught:
         referral.outcome()
-    assert caught.value.code == 481
+    assert caught.value.code == 487
     with pytest.raises(WrongState):
         transfers[0].accept()
 
