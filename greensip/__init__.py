@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from greensip.body import MessageSummary, Presence, Status
-from greensip.dialog.registration import Backoff
+from greensip.dialog.soft_state import Backoff
 from greensip.errors import (
     Busy,
     CodecError,

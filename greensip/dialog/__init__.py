@@ -11,8 +11,9 @@ from .invite import InviteUsage
 from .invite_client import ClientInvite
 from .invite_server import ServerInvite
 from .outside import name_addr_text
-from .registration import Backoff, Place, Registration
+from .registration import Place, Registration
 from .routing import Lookup, Router, route_request
+from .soft_state import Backoff
 from .subscription import Subscription, status_of
 from .subscription_client import ClientSubscription
 from .subscription_server import ServerSubscription

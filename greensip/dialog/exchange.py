@@ -27,6 +27,7 @@ from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
 from .reliable import Acknowledged
 from .routing import Envelope, is_sips, next_hop, plain_uri, target_of
+from .soft_state import seconds_in
 
 if TYPE_CHECKING:
     from greensip.message.digest import DigestClient
@@ -307,11 +308,10 @@ class ClientRequest:
     def _avoid(self, flow: Flow, response: Response | None, now: float) -> None:
         """Have others try this server last for a while; 21.5.4: for as long as it says itself."""
         seconds = self.core.settings.avoid_time
-        if response is not None and response.has('Retry-After'):
-            try:
-                seconds = min(float(response.value('Retry-After').seconds), LONGEST_RETRY_AFTER)
-            except ParseError:
-                pass
+        if response is not None:
+            asked = seconds_in(response, 'Retry-After')
+            if asked is not None:
+                seconds = min(float(asked), LONGEST_RETRY_AFTER)
         if seconds > 0:
             self.core.router.avoid(flow, now, seconds)
 

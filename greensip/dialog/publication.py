@@ -28,8 +28,7 @@ from greensip.transaction.timers import Timer
 from .event import ENDED, FAILED, RESPONSE, Event
 from .exchange import ClientRequest, Fields
 from .outside import Destination, outside_envelope
-from .subscription import seconds_in
-from .subscription_client import refresh_delay
+from .soft_state import LONGEST_RETRY_AFTER, back_off, refresh_delay, seconds_in
 
 if TYPE_CHECKING:
     from .core import Core
@@ -57,8 +56,6 @@ FATAL = frozenset({403, 404, 405, 410, 416, 482, 483, 484, 485, 489, 501, 604})
 PASSING = frozenset({408, 480, 500, 502, 503, 504})
 #: so often a 423, or a 412, is believed in a row
 MAX_AGAIN = 3
-#: seconds, the longest time between attempts to reach the compositor, unless it asks for more
-LONGEST_WAIT = 300.0
 
 
 # What the arrows do.  Actions get the publication and what came with the event.
@@ -364,10 +361,9 @@ class ClientPublication(Machine):
     def _delay(self, response: Response | None) -> float:
         """Seconds until the next attempt; RFC 3261 20.33 if the compositor says so."""
         self.attempts += 1
-        back_off = min(2.0**self.attempts, LONGEST_WAIT)
-        delay = back_off * (0.5 + self.core.random.getrandbits(10) / 2048)
+        delay = back_off(self.attempts, self.core.random.getrandbits(10) / 1024)
         asked = seconds_in(response, 'Retry-After') if response is not None else None
-        return delay if asked is None else max(delay, min(float(asked), 86400.0))
+        return delay if asked is None else max(delay, min(float(asked), LONGEST_RETRY_AFTER))
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         """No response."""

@@ -53,11 +53,12 @@ from .outside import outside_envelope
 from .register import RegisterRequest, is_among
 from .registered import granted_time, gruu_in, keep_time, name_addrs_of, own_bindings, values_of
 from .routing import is_sips
+from .soft_state import Backoff, longest_wait, refresh_time, seconds_in
 
 if TYPE_CHECKING:
     from .core import Core
 
-__all__ = ['Backoff', 'Place', 'Registration']
+__all__ = ['Place', 'Registration']
 
 UNREGISTERED = 'unregistered'
 REGISTERING = 'registering'
@@ -74,20 +75,6 @@ MAX_LENGTHENED = 3
 MAX_REDIRECTS = 5
 #: seconds that a flow has to last to count as successful (RFC 5626 4.5): the longest time to its first keep-alive
 PROVED_DATAGRAM, PROVED_STREAM = 29.0, 120.0
-#: seconds: no binding is refreshed more often, whatever a registrar grants
-SHORTEST_REFRESH = 1.0
-
-
-class Backoff(NamedTuple):
-    """RFC 5626 4.5: how long to wait after failures, in seconds.
-
-    ``longest`` bounds ``base`` times two to the power of the consecutive failures; the wait is 50 to 100 % of that.
-    ``base_others`` takes the place of ``base`` while another flow of the same address-of-record is registered.
-    """
-
-    base: float = 30.0
-    base_others: float = 90.0
-    longest: float = 1800.0
 
 
 class Place(NamedTuple):
@@ -599,7 +586,9 @@ class Registration(Machine):
             self.temporary_gruu = gruu_in(own, 'temp-gruu') or self.temporary_gruu
         self.stop_timers()
         timers = self.core.timers
-        self._retry = timers.add(0.0 if unmapped else self._refresh_time(), now, self, 'retry')
+        most = self.core.settings.transaction_time
+        pause = 0.0 if unmapped else refresh_time(float(self.granted), most, self._share())
+        self._retry = timers.add(pause, now, self, 'retry')
         self._expiry = timers.add(float(self.granted), now, self, 'expired')
 
     def take_place(self) -> None:
@@ -610,18 +599,6 @@ class Registration(Machine):
             self.flow = exchange.usual or exchange.flow
             self.route = tuple(exchange.envelope.routes)
 
-    def _refresh_time(self) -> float:
-        """RFC 5627 4.2: so early that the refresh is answered, or has failed, before the binding runs out, and where it
-        is long so early that somebody else can be asked after that; halfway where it is short.  A random share of it is
-        given away, so that not all clients come at once."""
-        granted = float(self.granted)
-        most = self.core.settings.transaction_time
-        if granted > 4 * most:
-            latest = granted - 2 * most
-        else:
-            latest = granted - most if granted > 2 * most else granted / 2
-        return max(latest * (0.9 + 0.1 * self._share()), min(SHORTEST_REFRESH, granted / 2))
-
     def _share(self) -> float:
         """A random number from 0 to 1."""
         return self.core.random.getrandbits(32) / 0xFFFFFFFF
@@ -629,13 +606,10 @@ class Registration(Machine):
     # -- time
 
     def retry_later(self, error: Exception, now: float) -> None:
-        """RFC 5626 4.5: W = min(max-time, base-time * 2 ^ consecutive-failures), of which 50 to 100 %."""
+        """RFC 5626 4.5: "a uniform random time between 50 and 100% of W"; later where the refusal says so."""
         self.stop_retry()
-        backoff = self.backoff
-        base = backoff.base_others if any(
-            peer.is_bound for peer in self.peers if peer is not self) else backoff.base
-        longest = min(backoff.longest, base * 2.0 ** min(self.failures, 30))
-        delay = longest * (0.5 + 0.5 * self._share())
+        others = any(peer.is_bound for peer in self.peers if peer is not self)
+        delay = longest_wait(self.backoff, others, self.failures) * (0.5 + 0.5 * self._share())
         self._retry = self.core.timers.add(max(delay, retry_after_of(error)), now, self, 'retry')
 
     def on_timer(self, name: str, now: float) -> None:
@@ -696,9 +670,5 @@ class Registration(Machine):
 def retry_after_of(error: Exception) -> float:
     """20.33: how long a refusal wants us to wait, in seconds."""
     response = error.response if isinstance(error, ResponseError) else None
-    if not isinstance(response, Response) or not response.has('Retry-After'):
-        return 0.0
-    try:
-        return min(float(response.value('Retry-After').seconds), LONGEST_RETRY_AFTER)
-    except ParseError:
-        return 0.0
+    asked = seconds_in(response, 'Retry-After') if isinstance(response, Response) else None
+    return 0.0 if asked is None else min(float(asked), LONGEST_RETRY_AFTER)

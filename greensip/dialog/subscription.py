@@ -41,7 +41,6 @@ __all__ = [
     'Subscription',
     'Subscriptions',
     'event_of',
-    'seconds_in',
     'status_of',
 ]
 
@@ -59,19 +58,6 @@ def event_of(request: Request) -> EventValue | None:
     """The Event of a request, None if it has none.  Raises ParseError."""
     value = request.value('Event')
     return value if isinstance(value, EventValue) else None
-
-
-def seconds_in(response: Response, name: str) -> int | None:
-    """The seconds that a response names; None for none, or for what cannot be read: the response counts all the same.
-    """
-    try:
-        value = response.value(name)
-    except ParseError:
-        return None
-    if isinstance(value, int):
-        return value
-    seconds = getattr(value, 'seconds', None)
-    return seconds if isinstance(seconds, int) else None
 
 
 def status_of(body: bytes) -> tuple[int, str] | None:

@@ -38,9 +38,10 @@ from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .nobody import NOBODY
 from .outside import Destination, outside_envelope
+from .soft_state import back_off, refresh_delay, retry_delay, seconds_in
 from .states import CLOSING
 from .states import TERMINATED as CALL_TERMINATED
-from .subscription import FATAL, Subscription, event_of, seconds_in
+from .subscription import FATAL, Subscription, event_of
 
 if TYPE_CHECKING:
     from .core import Core
@@ -54,9 +55,6 @@ __all__ = [
     'UNSUBSCRIBING',
     'WAITING',
     'ClientSubscription',
-    'Destination',
-    'refresh_delay',
-    'retry_delay',
 ]
 
 INIT = 'init'
@@ -71,32 +69,8 @@ TERMINATED = 'terminated'
 MAX_TOO_BRIEF = 3
 #: a subscription that lasted so many seconds was a success: the next one is not put off
 LASTING = 60.0
-#: seconds, the longest time between attempts to subscribe anew unless the notifier asks for more, and then too
-LONGEST_WAIT = 300.0
-LONGEST_RETRY_AFTER = 86400.0
 #: seconds: no expiry is believed to be later than that
 LONGEST = 2.0**31
-
-
-def refresh_delay(expires: float) -> float:
-    """When a subscription of ``expires`` seconds is refreshed: 90 s before its end, but not before half of it.
-
-    That leaves room for a SUBSCRIBE that runs out (64*T1) and another one.
-    """
-    return max(expires / 2, expires - 90.0)
-
-
-def retry_delay(reason: str | None, retry_after: int | None) -> float | None:
-    """Seconds after which a subscription that the notifier ended is to be begun anew, None for never (4.1.3)."""
-    # rejected: "clients SHOULD NOT attempt to re-subscribe"; noresource: there is nothing; invariant: it never changes
-    if reason in ('rejected', 'noresource', 'invariant'):
-        return None
-    # deactivated, timeout: at once; "retry-after" has no meaning
-    if reason in ('deactivated', 'timeout'):
-        return 0.0
-    # probation: later; giveup, none, or a word that we do not know: when retry-after says so
-    wait = 60.0 if reason == 'probation' else 0.0
-    return min(float(retry_after), LONGEST_RETRY_AFTER) if retry_after is not None else wait
 
 
 # What the arrows do.  Actions get the subscription and what came with the event.
@@ -731,8 +705,7 @@ class ClientSubscription(Subscription):
         if self.since is not None and now - self.since >= LASTING:
             self.attempts = 0
         if self.attempts > 1:
-            back_off = min(2.0 ** min(self.attempts, 10), LONGEST_WAIT)
-            delay = max(delay, back_off * (0.5 + self.core.random.getrandbits(10) / 2048))
+            delay = max(delay, back_off(self.attempts, self.core.random.getrandbits(10) / 1024))
         self.error = error
         if isinstance(error, TransportError) and self.destination is not None:
             # The flow that it was to take is gone: the URI may still lead there.

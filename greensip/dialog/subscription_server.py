@@ -32,7 +32,8 @@ from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .invite_server import wants_sips
 from .nobody import NOBODY
-from .subscription import FATAL, Subscription, event_of, seconds_in
+from .soft_state import seconds_in
+from .subscription import FATAL, Subscription, event_of
 
 if TYPE_CHECKING:
     from .core import Core

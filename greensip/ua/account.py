@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from greensip.dialog.register import own_contact
-from greensip.dialog.registration import Backoff, Place, Registration
+from greensip.dialog.registration import Place, Registration
 from greensip.dialog.routing import is_sips
+from greensip.dialog.soft_state import Backoff
 from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.message.digest import DigestClient
