@@ -1,4 +1,4 @@
-"""Transfers: the flows of RFC 5589 sections 6 to 8, and the services of RFC 5359 that need REFER, Replaces or Join.
+"""Transfers: the flows of RFC 5589 sections 6 to 10, and the services of RFC 5359 that need REFER, Replaces or Join.
 
 Where the drawings say 202 it is 200 here (RFC 7647 5).  alice is the Transferee of RFC 5589, bob the Transferor, carol
 the Transfer Target.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from greensip import Busy, NameAddr, RemoteHangup, Replaced, ResponseError, WaitTimeout
+from greensip.body.conference_info import ConferenceEndpoint, ConferenceInfo, ConferenceUser
 from greensip.body.dialog_info import DialogInfo, DialogState
 from greensip.ua.agent import SUPPORTED
 
@@ -372,6 +373,178 @@ def test_8_referred_by(net, alice, bob, carol):
     assert leg.transfer(net.uri('carol'), referred_by='"Bob" <sip:bob@example.com>').ok
     assert carol.legs[0].invite.get('Referred-By') == '"Bob" <sip:bob@example.com>'
     finish(net, leg, carol)
+
+
+# -- RFC 5589 9 and 10
+
+def conference(version, **states):
+    """The document of bob's focus: who is in it, and how."""
+    users = [ConferenceUser(f'sip:{name}@example.com', endpoints={name: ConferenceEndpoint(name, state)})
+             for name, state in states.items()]
+    return ConferenceInfo('sip:mixer@example.com', users, version=version)
+
+
+def test_9_as_an_ad_hoc_conference(net, alice, bob, carol):
+    """Figure 17: bob is a focus while he transfers, so that alice and carol can read how it goes (RFC 4575)."""
+    focus = f'<{net.uri("bob").replace("bob@", "mixer@")}>;isfocus'
+    watchers = []
+
+    def joined(watcher):
+        watchers.append(watcher)
+        if len(watchers) == 1:
+            watcher.accept(conference(1, alice='on-hold'))
+        else:
+            watcher.accept(conference(1, alice='on-hold', carol='connected'))
+
+    bob.events('conference', joined)
+    bob.serve(lambda leg: (leg.ring(), leg.answer(SDP), leg.wait_ended()), background=True)
+    carol.serve(phone, background=True)
+    call = alice.call(net.uri('bob'), sdp=SDP)
+    call.spawn(transferee)
+    leg, = bob.legs
+    leg.wait_for('ACK')
+    leg.contact = focus
+    leg.hold()
+    net.run(1)
+    told = alice.subscribe(call.remote_target, 'conference')
+    told.next()
+    net.run(1)
+    net.ladder.expect('''
+        alice -> bob: INVITE
+        bob -> alice: 180 INVITE
+        bob -> alice: 200 INVITE
+        alice -> bob: ACK
+        bob -> alice: INVITE
+        alice -> bob: 200 INVITE
+        bob -> alice: ACK
+        alice -> bob: SUBSCRIBE
+        bob -> alice: 200 SUBSCRIBE
+        bob -> alice: NOTIFY
+        alice -> bob: 200 NOTIFY
+    ''')
+    held = next(arrow for arrow in net.ladder.arrows if arrow.title == 'INVITE' and arrow.source == 'bob')
+    assert f'Contact: {focus}\r\n'.encode() in held.data
+    assert told.request.uri.user == 'mixer'
+    net.ladder.clear()
+    expert = bob.call(net.uri('carol'), sdp=SDP, contact=focus, headers={'Require': 'replaces'})
+    net.run(1)
+    hers = carol.subscribe(carol.legs[0].remote_target, 'conference')
+    assert hers.next().document.users['sip:alice@example.com'].endpoints['alice'].status == 'on-hold'
+    watchers[0].notify(conference(2, alice='on-hold', carol='connected'))
+    net.run(1)
+    expert.hold()
+    watchers[0].notify(conference(3, alice='on-hold', carol='on-hold'))
+    net.run(1)
+    assert told.document.users['sip:carol@example.com'].endpoints['carol'].status == 'on-hold'
+    net.ladder.expect('''
+        bob -> carol: INVITE
+        carol -> bob: 180 INVITE
+        carol -> bob: 200 INVITE
+        bob -> carol: ACK
+        carol -> bob: SUBSCRIBE
+        bob -> carol: 200 SUBSCRIBE
+        bob -> carol: NOTIFY
+        carol -> bob: 200 NOTIFY
+        bob -> alice: NOTIFY
+        alice -> bob: 200 NOTIFY
+        bob -> carol: INVITE
+        carol -> bob: 200 INVITE
+        bob -> carol: ACK
+        bob -> alice: NOTIFY
+        alice -> bob: 200 NOTIFY
+    ''')
+    net.ladder.clear()
+    assert leg.transfer_to(expert).ok
+    leg.hangup()
+    for watcher in watchers:
+        watcher.terminate('noresource')
+    net.run(1)
+    net.ladder.expect(CONNECTED + '''
+        bob -> alice: BYE
+        bob -> alice: NOTIFY
+        bob -> carol: NOTIFY
+        alice -> bob: 200 BYE
+        alice -> bob: 200 NOTIFY
+        carol -> bob: 200 NOTIFY
+    ''')
+    assert told.error.reason == hers.error.reason == 'noresource'
+    finish(net, leg, carol)
+
+
+def test_10_with_multiple_parties(net):
+    """Figure 18: the Facilitator reaches the Recipient through the Screener, and connects the Originator."""
+    originator, facilitator = net.user_agent('orig', refer='ask'), net.user_agent('facil', refer='ask')
+    screener, recipient = net.user_agent('screen'), net.user_agent('recip')
+
+    def answered(leg):
+        leg.answer(SDP)
+        leg.wait_ended()
+
+    for ua in (facilitator, screener, recipient):
+        ua.serve(answered, background=True)
+    call = originator.call(net.uri('facil'), sdp=SDP)              # 1
+    call.spawn(transferee)
+    net.run(1)
+    caller, = facilitator.legs
+    caller.hold()
+    second = facilitator.call(net.uri('screen'), sdp=SDP)          # 2
+    net.run(1)
+    screened, = screener.legs
+    screened.hold()
+    third = screener.call(net.uri('recip'), sdp=SDP)               # 3
+    third.hold()
+    net.run(1)
+
+    def called(caller, callee):
+        return f'''
+            {caller} -> {callee}: INVITE
+            {callee} -> {caller}: 200 INVITE
+            {caller} -> {callee}: ACK
+        '''
+
+    def hung_up(by, other):
+        return f'{by} -> {other}: BYE\n{other} -> {by}: 200 BYE\n'
+
+    def referred(by, to):
+        return f'''
+            {by} -> {to}: REFER
+            {to} -> {by}: 200 REFER
+            {to} -> {by}: NOTIFY
+            {to} -> recip: INVITE
+            {by} -> {to}: 200 NOTIFY
+            recip -> {to}: 200 INVITE
+            {to} -> recip: ACK
+            {to} -> {by}: NOTIFY
+            {by} -> {to}: 200 NOTIFY
+        '''
+
+    net.ladder.expect(called('orig', 'facil') + called('facil', 'orig') + called('facil', 'screen')
+                      + called('screen', 'facil') + called('screen', 'recip') * 2)
+    net.ladder.clear()
+    accepted = []
+    second.spawn(lambda leg: accepted.append(leg.wait_for('REFER').accept(sdp=SDP)))
+    assert screened.transfer(net.uri('recip')).ok                  # 4, 5
+    net.run(1)
+    screened.hangup()
+    net.run(1)
+    third.hangup()
+    net.run(1)
+    accepted[0].hold()
+    net.run(1)
+    net.ladder.expect(referred('screen', 'facil') + hung_up('screen', 'facil') + hung_up('screen', 'recip')
+                      + called('facil', 'recip'))
+    net.ladder.clear()
+    assert caller.transfer(net.uri('recip')).ok                    # 6, 7
+    net.run(1)
+    caller.hangup()
+    net.run(1)
+    accepted[0].hangup()
+    net.run(1)
+    talking, = recipient.legs
+    talking.hangup()
+    net.run(1)
+    net.ladder.expect(referred('facil', 'orig') + hung_up('facil', 'orig') + hung_up('facil', 'recip')
+                      + hung_up('recip', 'orig'))
 
 
 # -- RFC 5359

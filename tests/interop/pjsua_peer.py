@@ -3,9 +3,10 @@
 Prints a line of JSON per event: ``ready``, ``incoming``, ``state`` (with the call's state in PJSIP's words), ``media``,
 ``bye``, ``registration``, ``message``, ``sent`` (a MESSAGE was answered), ``typing`` (who writes, or has stopped),
 ``buddy`` (the presence of whom it watches), ``watched`` (a SUBSCRIBE came in), ``mwi`` (of waiting messages),
-``transfer`` (a REFER came in), ``transferred`` (a NOTIFY about one that it has sent), ``replaced``.
+``transfer`` (a REFER came in), ``transferred`` (a NOTIFY about one that it has sent), ``replaced``, ``digit``.
 
-Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``update`` (UPDATE), ``transfer URI``,
+Commands, a line each: ``call URI``, ``hangup``, ``hold``, ``resume``, ``update`` (UPDATE), ``info DIGITS`` (an INFO
+for each), ``transfer URI``,
 ``connect`` (its two calls with each other), ``message URI TEXT``, ``typing URI yes|no``, ``watch URI``,
 ``unwatch URI``, ``presence online|away|busy|offline NOTE``, ``unregister``, ``answer CODE``, ``quit``.
 """
@@ -66,6 +67,9 @@ class Call(pjsua2.Call):
             self.player.startTransmit(audio)
             audio.startTransmit(self.recorder)
 
+    def onDtmfDigit(self, prm: pjsua2.OnDtmfDigitParam) -> None:
+        """A digit has come."""
+        tell('digit', digit=prm.digit, by_info=prm.method == pjsua2.PJSUA_DTMF_METHOD_SIP_INFO)
 
     def onCallTransferRequest(self, prm: pjsua2.OnCallTransferRequestParam) -> None:
         """A REFER: PJSIP calls whom it names by itself, unless the command line says no."""
@@ -237,6 +241,11 @@ class Phone:
             self.calls[-1].reinvite(parameters)
         elif verb == 'update':
             self.calls[-1].update(parameters)
+        elif verb == 'info':
+            digits = pjsua2.CallSendDtmfParam()
+            digits.method = pjsua2.PJSUA_DTMF_METHOD_SIP_INFO
+            digits.digits = argument
+            self.calls[-1].sendDtmf(digits)
         return verb != 'quit'
 
     def buddy(self, uri: str) -> Buddy:

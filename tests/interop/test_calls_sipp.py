@@ -1,4 +1,4 @@
-"""SIPp says what phones seldom say: PRACK 481, forked 1xx and 2xx, 199, a 200 that crosses our CANCEL, 491."""
+"""SIPp says what phones seldom say: PRACK 481, forked 1xx and 2xx, 199, a 200 that crosses our CANCEL, 491, 422."""
 
 from __future__ import annotations
 
@@ -65,6 +65,12 @@ def to_last(code: int, *extra: str, port: int = 0) -> str:
     return send(f'SIP/2.0 {code} Answer', '[last_Via:]', '[last_From:]', '[last_To:]', '[last_Call-ID:]',
                 '[last_CSeq:]', 'Contact: <sip:peer@[local_ip]:[local_port]>', *extra,
                 body=SDP.format(port=port) if port else '')
+
+
+def to_refused(code: int, *extra: str) -> str:
+    """A refusal of an INVITE outside of dialogs."""
+    return send(f'SIP/2.0 {code} Answer', '[last_Via:]', '[last_From:]', '[last_To:];tag=r', '[last_Call-ID:]',
+                '[last_CSeq:]', *extra)
 
 
 def reliable(rseq: int) -> tuple[str, str]:
@@ -219,6 +225,56 @@ def test_491_to_a_reinvite_and_to_an_update(ua: UserAgent, callee: Callable[...,
     # RFC 3261 14.1: we have made the Call-ID.
     assert 2.1 <= times['INVITE'][2] - times['INVITE'][1] <= 4.5
     assert 2.1 <= times['UPDATE'][1] - times['UPDATE'][0] <= 4.5
+
+
+def test_422_to_our_invite_and_to_our_refresh(ua: UserAgent, callee: Callable[..., Played]) -> None:
+    """RFC 4028 7.3, 7.4: the largest Min-SE counts, but what a proxy wanted of the first INVITE ends with it."""
+    uri, peer = callee(recv('INVITE', check='Session-Expires: 100'), to_refused(422, 'Min-SE: 200'), recv('ACK'),
+                       recv('INVITE', check='Session-Expires: 200'), to_refused(422, 'Min-SE: 300'), recv('ACK'),
+                       recv('INVITE', store=True, check='Min-SE: 300'),
+                       to_invite(200, 'a', 'Require: timer', 'Session-Expires: 300;refresher=uac', port=7000),
+                       recv('ACK'),
+                       recv('INVITE', check='Session-Expires: 300;refresher=uac'), to_last(422, 'Min-SE: 400'),
+                       recv('ACK'), recv('INVITE', check='Session-Expires: 400;refresher=uac'),
+                       to_last(200, 'Require: timer', 'Session-Expires: 400;refresher=uac', port=7000), recv('ACK'),
+                       recv('BYE'), to_last(200))
+    with ua.call(uri, session_timer=100, timeout=10) as leg:
+        assert leg.invite.cseq.number == 3
+        assert leg.session_timer is not None and leg.session_timer[:2] == (300, 'local')
+        assert leg.reinvite(timeout=10).code == 200
+        assert leg.session_timer[:2] == (400, 'local')
+    finished(peer)
+
+
+def test_our_422(ua: UserAgent, needs: Callable[..., None], running: list[peers.Peer], folder: Path,
+                 free_port: Callable[..., int]) -> None:
+    """RFC 4028 9: less than 90 seconds is refused; who does not know session timers is not (8.1)."""
+    needs('sipp')
+    ua.serve(lambda leg: (leg.answer(), leg.wait_ended(timeout=20)), background=True)
+    head = ['From: <sip:caller@[local_ip]:[local_port]>;tag=c[call_number]', 'Call-ID: [call_id]', 'Max-Forwards: 70',
+            'Contact: <sip:caller@[local_ip]:[local_port]>']
+    uri = 'sip:us@[remote_ip]:[remote_port]'
+    plain = 'To: <sip:us@[remote_ip]:[remote_port]>'
+    to = f'{plain}[peer_tag_param]'
+    via = 'Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]'
+    path = scenario(
+        folder,
+        send(f'INVITE {uri} SIP/2.0', via, plain, 'CSeq: 1 INVITE', 'Supported: timer', 'Session-Expires: 60', *head,
+             body=SDP.format(port=7000)),
+        recv('100', optional=True), recv('422', check='Min-SE: 90'),
+        send(f'ACK {uri} SIP/2.0', via.replace('[branch]', '[branch-3]'), to, 'CSeq: 1 ACK', *head),
+        send(f'INVITE {uri} SIP/2.0', via, plain, 'CSeq: 2 INVITE', 'Supported: timer',
+             'Session-Expires: 90;refresher=uas', *head, body=SDP.format(port=7000)),
+        recv('100', optional=True), recv('200', check='Session-Expires: 90;refresher=uas'),
+        send(f'ACK {uri} SIP/2.0', via, to, 'CSeq: 2 ACK', *head),
+        send(f'UPDATE {uri} SIP/2.0', via, to, 'CSeq: 3 UPDATE', 'Supported: timer',
+             'Session-Expires: 30;refresher=uas', *head),
+        recv('422', check='Min-SE: 90'),
+        send(f'UPDATE {uri} SIP/2.0', via, to, 'CSeq: 4 UPDATE', 'Session-Expires: 30', *head), recv('200'),
+        send(f'BYE {uri} SIP/2.0', via, to, 'CSeq: 5 BYE', *head), recv('200'))
+    peer = peers.callers(ua.points[0].address[1], free_port(), folder, calls=1, rate=1.0, scenario=path)
+    running.append(peer)
+    finished(peer)
 
 
 def test_update_before_the_answer_in_one_of_two_dialogs(ua: UserAgent, callee: Callable[..., Played]) -> None:
