@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from greensip.message import NameAddr, Uri, parse_name_addr
 from greensip.transaction.flow import Flow, Point
 
-from .exchange import Fields
+from .exchange import ClientRequest, Fields
 from .routing import Envelope, plain_uri, route_request
 
 if TYPE_CHECKING:
+    from greensip.message.digest import DigestClient
+
     from .core import Core
 
 __all__ = ['Destination', 'name_addr_text', 'outside_envelope']
@@ -44,6 +46,30 @@ class Destination:
         #: those of the first attempt only
         self.call_id = call_id
         self.from_tag = from_tag
+
+    def request(
+        self,
+        core: Core,
+        method: str,
+        subject: Any,
+        cseq: int,
+        fields: Fields,
+        body: bytes,
+        content_type: str | None,
+        digest: DigestClient | None,
+    ) -> ClientRequest:
+        """A request that goes there, and is still to be started."""
+        flow = self.flow
+        envelope = outside_envelope(
+            core, self.uri, self.from_, self.to, self.call_id or core.new_call_id(), fields, self.route, self.from_tag,
+            cseq,
+        )
+        exchange = ClientRequest(
+            core, method, subject, envelope, fields, body, content_type, self.contact,
+            flow.point if flow is not None else self.point, digest=digest,
+        )
+        exchange.flow = flow
+        return exchange
 
 
 def name_addr_text(value: NameAddr | Uri | str) -> str:

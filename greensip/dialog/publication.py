@@ -27,7 +27,7 @@ from greensip.transaction.timers import Timer
 
 from .event import ENDED, FAILED, RESPONSE, Event
 from .exchange import ClientRequest, Fields
-from .outside import Destination, outside_envelope
+from .outside import Destination
 from .soft_state import LONGEST_RETRY_AFTER, back_off, refresh_delay, seconds_in
 
 if TYPE_CHECKING:
@@ -187,6 +187,9 @@ class ClientPublication(Machine):
         self.over = False
         self.retry: Timer | None = None
         self._expiry: Timer | None = None
+        # A PUBLISH makes no dialog, and so has no Contact unless the program gives one.
+        if destination.contact is None:
+            destination.contact = ''
         if destination.call_id is None:
             destination.call_id = core.new_call_id()
         if destination.from_tag is None:
@@ -250,7 +253,6 @@ class ClientPublication(Machine):
 
     def send(self, now: float, *, removal: bool = False) -> None:
         """A PUBLISH that says what has to be said: table 1."""
-        core, destination = self.core, self.destination
         self._stop(self.retry)
         self._stop(self._expiry)
         self.retry = self._expiry = None
@@ -262,31 +264,10 @@ class ClientPublication(Machine):
             fields.append(('SIP-If-Match', self.etag))
         fields.extend(self.headers)
         self.cseq += 1
-        envelope = outside_envelope(
-            core,
-            destination.uri,
-            destination.from_,
-            destination.to,
-            destination.call_id or '',
-            self.headers,
-            destination.route,
-            destination.from_tag,
-            self.cseq,
+        body, content_type = (self.body, self.content_type) if full else (b'', None)
+        exchange = self.exchange = self.destination.request(
+            self.core, 'PUBLISH', self, self.cseq, fields, body, content_type, self.digest
         )
-        flow = destination.flow
-        exchange = self.exchange = ClientRequest(
-            core,
-            'PUBLISH',
-            self,
-            envelope,
-            fields,
-            self.body if full else b'',
-            self.content_type if full else None,
-            destination.contact if destination.contact is not None else '',
-            flow.point if flow is not None else destination.point,
-            digest=self.digest,
-        )
-        exchange.flow = flow
         exchange.start(now)
 
     # -- what comes in

@@ -37,7 +37,7 @@ from .event import FAILED, FORKED, Event
 from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .nobody import NOBODY
-from .outside import Destination, outside_envelope
+from .outside import Destination
 from .soft_state import back_off, refresh_delay, retry_delay, seconds_in
 from .states import CLOSING
 from .states import TERMINATED as CALL_TERMINATED
@@ -347,33 +347,11 @@ class ClientSubscription(Subscription):
             exchange = self._inside(fields, dialog, self.body)
         else:
             assert destination is not None
-            digest = self.digest
-            envelope = outside_envelope(
-                core,
-                destination.uri,
-                destination.from_,
-                destination.to,
-                destination.call_id or core.new_call_id(),
-                self.headers,
-                destination.route,
-                destination.from_tag,
-                1,
+            exchange = destination.request(
+                core, self.method, self, 1, fields, self.body, self.content_type, self.digest
             )
             destination.call_id = destination.from_tag = None
-            flow = destination.flow
-            exchange = ClientRequest(
-                core,
-                self.method,
-                self,
-                envelope,
-                fields,
-                self.body,
-                self.content_type,
-                destination.contact,
-                flow.point if flow is not None else destination.point,
-                digest=digest,
-            )
-            exchange.flow = flow
+            envelope = exchange.envelope
             tag = envelope.from_.rpartition(';tag=')[2]
             self.key = (envelope.call_id, tag)
             core.subscriptions.awaited[self.key] = self
