@@ -471,12 +471,9 @@ class Core:
         self.check_headers(headers)
         subscription = ClientSubscription(
             self,
+            within or self._destination(uri, from_, to, route, contact, point, flow, call_id, from_tag),
             package,
             event_id,
-            destination=None if within is not None else self._destination(
-                uri, from_, to, route, contact, point, flow, call_id, from_tag
-            ),
-            within=within,
             expires=expires,
             accept=accept,
             headers=headers,
@@ -527,13 +524,9 @@ class Core:
         self.check_headers(fields)
         subscription = ClientSubscription(
             self,
+            within or self._destination(uri, from_, to, route, contact, point, flow, call_id, from_tag),
             'refer',
-            None,
             method='REFER',
-            destination=None if within is not None else self._destination(
-                uri, from_, to, route, contact, point, flow, call_id, from_tag
-            ),
-            within=within,
             headers=fields,
             body=body,
             content_type=content_type,

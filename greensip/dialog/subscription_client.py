@@ -206,12 +206,11 @@ class ClientSubscription(Subscription):
     def __init__(
         self,
         core: Core,
+        where: Destination | InviteUsage,
         package: str,
         event_id: str | None = None,
         *,
         method: str = 'SUBSCRIBE',
-        destination: Destination | None = None,
-        within: InviteUsage | None = None,
         expires: int = 3600,
         accept: Sequence[str] = (),
         headers: Fields = (),
@@ -224,14 +223,14 @@ class ClientSubscription(Subscription):
         manual: bool = False,
     ) -> None:
         super().__init__(core, package, event_id)
-        if (destination is None) == (within is None):
-            raise UsageError('a subscription is begun either inside a call or outside')
+        destination = where if isinstance(where, Destination) else None
+        within = None if isinstance(where, Destination) else where
         if within is not None and (within.dialog is None or within.state in (CLOSING, CALL_TERMINATED)):
             raise WrongState(f'no dialog to send {method} in: the call is {within.state}')
         #: SUBSCRIBE, or REFER, which only begins it
         self.method = method
+        #: where it was begun: outside of dialogs, or in the dialog of a call, which it shares
         self.destination = destination
-        #: the call whose dialog it shares
         self.within = within
         #: what is asked for, in seconds; 0 fetches the state once (4.4.3)
         self.expires = expires
@@ -595,12 +594,13 @@ class ClientSubscription(Subscription):
 
     def _fork(self) -> ClientSubscription:
         """4.1.4: another branch of the fork is a subscription with a machine of its own."""
+        assert self.destination is not None
         sub = ClientSubscription(
             self.core,
+            self.destination,
             self.package,
             self.event_id,
             method=self.method,
-            destination=self.destination,
             expires=self.expires,
             accept=self.accept,
             headers=self.headers,
