@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.errors import (
-    ParseError,
     ResponseError,
     SubscriptionEnded,
     TransactionTimeout,
@@ -28,20 +27,21 @@ from greensip.errors import (
     response_error,
 )
 from greensip.fsm import Row
-from greensip.message import EventValue, Request, Response, SubscriptionState
+from greensip.message import EventValue, Request, Response
 from greensip.transaction.layer import ServerTransaction
 from greensip.transaction.timers import Timer
 
 from .dialog import Dialog
-from .event import FAILED, FORKED, Event
+from .event import FAILED, Event
 from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .nobody import NOBODY
+from .notify import take_first_notify, take_notify
 from .outside import Destination
-from .soft_state import back_off, refresh_delay, retry_delay, seconds_in
+from .soft_state import back_off, refresh_delay, seconds_in
 from .states import CLOSING
 from .states import TERMINATED as CALL_TERMINATED
-from .subscription import FATAL, Subscription, event_of
+from .subscription import FATAL, Subscription
 
 if TYPE_CHECKING:
     from .core import Core
@@ -284,6 +284,11 @@ class ClientSubscription(Subscription):
             return self.dialog.call_id if self.dialog is not None else ''
         return self.exchange.envelope.call_id
 
+    @property
+    def is_unsubscribing(self) -> bool:
+        """Whether our last SUBSCRIBE is out."""
+        return self.state == UNSUBSCRIBING
+
     def start(self, now: float) -> None:
         """Send the request that begins it."""
         try:
@@ -430,13 +435,12 @@ class ClientSubscription(Subscription):
             return
         if response.code == 204:
             # RFC 5839: no NOTIFY will follow.
-            self._stop(self._timer_n)
-            self._timer_n = None
+            self.stop_timer_n()
         granted = seconds_in(response, 'Expires')
         # 4.2.1.1: "the server MAY shorten the interval but MUST NOT lengthen it"
         expires = self.asked if granted is None else min(granted, self.asked)
         if expires > 0 and self.state != UNSUBSCRIBING:
-            self._lasts(expires, now)
+            self.lasts(expires, now)
 
     def _suppresses(self) -> bool:
         """RFC 4488 4: whether we asked that there be no subscription."""
@@ -459,8 +463,7 @@ class ClientSubscription(Subscription):
 
     def _failed(self, error: Exception, fatal: bool, now: float) -> None:
         """4.1.2.1, 4.1.2.2: what a failure means depends on how far the subscription is."""
-        self._stop(self._timer_n)
-        self._timer_n = None
+        self.stop_timer_n()
         if self.state == NOTIFY_WAIT:
             self._end('refused', error, now)
         elif self.state == UNSUBSCRIBING:
@@ -503,96 +506,13 @@ class ClientSubscription(Subscription):
 
     def on_request(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """4.1.3: a NOTIFY."""
-        state = self._state_of(request)
-        self._note_id(request)
-        if self.manual:
-            transaction.user = self
-            if self.dialog is not None:
-                self.dialog.refresh(request)
-        else:
-            self.respond(transaction, 200, now)
-        self._notified(transaction, request, state, now)
-
-    def _state_of(self, request: Request) -> SubscriptionState:
-        """4.1.3: "NOTIFY requests MUST contain Subscription-State header fields"."""
-        state = request.value('Subscription-State')
-        if not isinstance(state, SubscriptionState):
-            raise ParseError('a NOTIFY without Subscription-State')
-        return state
-
-    def _note_id(self, request: Request) -> None:
-        """RFC 3515 2.4.6: a SUBSCRIBE for what REFER began has the id that the NOTIFYs have."""
-        if self.method == 'REFER' and self.event_id is None:
-            event = event_of(request)
-            if event is not None:
-                self.event_id = event.id
-
-    def _notified(
-        self, transaction: ServerTransaction, request: Request, state: SubscriptionState, now: float
-    ) -> None:
-        word = state.state
-        if word == 'terminated' or self.state != UNSUBSCRIBING:
-            self._stop(self._timer_n)
-            self._timer_n = None
-        self.tell(request, now, transaction)
-        if word == 'terminated':
-            self._terminated(state, request, now)
-            return
-        # A state that we do not know is one of a subscription that lives (8.2.3).
-        self.fire('NOTIFY pending' if word == 'pending' else 'NOTIFY active', now)
-        expires = state.expires
-        if expires is not None and self.state != UNSUBSCRIBING:
-            self._lasts(expires, now)
-        elif self.expires_at is None or self.expires_at <= now:
-            self._lasts(self.asked or 60, now)
-
-    def _terminated(self, state: SubscriptionState, request: Request, now: float) -> None:
-        reason = state.reason.lower() if state.reason is not None else None
-        error = SubscriptionEnded(reason, state.retry_after, request)
-        delay = retry_delay(reason, state.retry_after)
-        # 4.4.3: a fetch ends with timeout, and so does what we unsubscribe from.
-        if delay is not None and self.resubscribe and self.asked and self.state != UNSUBSCRIBING:
-            self.established = True
-            self._again(error, delay, now)
-        else:
-            self.fire('NOTIFY terminated', error, now)
+        take_notify(self, transaction, request, now)
 
     def on_first_notify(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
-        """4.4.1: a NOTIFY outside of the dialogs that we know, with our Call-ID and tag: it makes a dialog.
+        """4.4.1: a NOTIFY that may make a dialog; False if it is not for us."""
+        return take_first_notify(self, transaction, request, now)
 
-        False if it is not for us: another event, or another branch of a fork that nobody wants (4.1.4).
-        """
-        event = event_of(request)
-        if event is None or not self.matches(event, 'NOTIFY'):
-            return False
-        if self.dialog is not None and not self.accept_forks:
-            return False
-        self._state_of(request)
-        exchange = self.exchange
-        if exchange is None or exchange.request is None:
-            return False
-        sub = self
-        if self.dialog is not None:
-            if self.forks >= self.core.settings.max_forks:
-                return False
-            self.forks += 1
-            sub = self._fork()
-        elif self.accept_forks:
-            # 4.1.2.4: others may follow until timer N would fire.
-            self._window = self.core.timers.add(self.core.settings.transaction_time, now, self, 'forks')
-        else:
-            self._forget_key()
-        flow = transaction.flow
-        dialog = Dialog.as_uas(None, request, request.to_tag or '', exchange.home, flow)
-        dialog.local_cseq = exchange.envelope.cseq
-        dialog.contact = exchange.request.get('Contact') or ''
-        sub.join(dialog)
-        if sub is not self:
-            self.core.events.append(Event(FORKED, self, request, now, 0, sub))
-        sub.on_request(transaction, request, now)
-        return True
-
-    def _fork(self) -> ClientSubscription:
+    def fork(self) -> ClientSubscription:
         """4.1.4: another branch of the fork is a subscription with a machine of its own."""
         assert self.destination is not None
         sub = ClientSubscription(
@@ -614,7 +534,16 @@ class ClientSubscription(Subscription):
 
     # -- time
 
-    def _lasts(self, expires: int, now: float) -> None:
+    def stop_timer_n(self) -> None:
+        """4.1.2.4: the NOTIFY that it waits for has come, or will not."""
+        self._stop(self._timer_n)
+        self._timer_n = None
+
+    def wait_for_forks(self, now: float) -> None:
+        """4.1.2.4: NOTIFYs from other branches may follow until timer N would fire."""
+        self._window = self.core.timers.add(self.core.settings.transaction_time, now, self, 'forks')
+
+    def lasts(self, expires: int, now: float) -> None:
         """The notifier has said for how long."""
         seconds = min(float(expires), LONGEST)
         if self.method == 'REFER':
@@ -654,7 +583,7 @@ class ClientSubscription(Subscription):
                 self.update(self.expires, now)
         elif name == 'forks':
             self._window = None
-            self._forget_key()
+            self.forget_key()
         elif name == 'again':
             self._retry = None
             self.fire('subscribe', now)
@@ -674,11 +603,11 @@ class ClientSubscription(Subscription):
         """It failed, or ran out: the end, unless it is to be begun anew."""
         passing = not isinstance(error, ResponseError) or error.code in (408, 480, 481, 500, 502, 503, 504)
         if self.resubscribe and self.established and passing and self.state in (NOTIFY_WAIT, PENDING, ACTIVE):
-            self._again(error, 0.0, now)
+            self.begin_anew(error, 0.0, now)
         else:
             self.fire(event, error, now)
 
-    def _again(self, error: Exception, delay: float, now: float) -> None:
+    def begin_anew(self, error: Exception, delay: float, now: float) -> None:
         """Begin it anew after ``delay`` seconds; longer if that has happened often lately."""
         if self.since is not None and now - self.since >= LASTING:
             self.attempts = 0
@@ -693,7 +622,7 @@ class ClientSubscription(Subscription):
     def put_off(self, delay: float, now: float) -> None:
         """Forget the dialog, and wait."""
         self._stop_timers()
-        self._forget_key()
+        self.forget_key()
         self.leave()
         self.dialog = None
         self.exchange = None
@@ -705,14 +634,15 @@ class ClientSubscription(Subscription):
 
     def finish(self, error: Exception, now: float) -> None:
         self._stop_timers()
-        self._forget_key()
+        self.forget_key()
         self.error = error
         if self.exchange is not None:
             # What is still answered is nobody's business, and no circle is left.
             self.exchange.subject = NOBODY
         super().finish(error, now)
 
-    def _forget_key(self) -> None:
+    def forget_key(self) -> None:
+        """No NOTIFY makes a dialog of it any more."""
         key, self.key = self.key, None
         if key is not None and self.core.subscriptions.awaited.get(key) is self:
             del self.core.subscriptions.awaited[key]
