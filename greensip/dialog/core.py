@@ -16,7 +16,6 @@ from zlib import crc32
 
 from greensip.errors import ParseError, TransactionTimeout, TransportError, UsageError, WrongState
 from greensip.message import (
-    METHODS,
     TARGET_REFRESH_METHODS,
     NameAddr,
     Request,
@@ -35,6 +34,7 @@ from greensip.transaction.settings import Settings
 from greensip.transaction.timers import Timer, Timers
 
 from .admission import process
+from .capabilities import Capabilities
 from .dialog import Dialog, DialogId
 from .event import Event
 from .exchange import ClientRequest, Fields, InviteRequest
@@ -50,7 +50,7 @@ from .reinvite import respond_to_reinvite
 from .reliable import Acknowledged, LatePrack, sends_reliably
 from .replaces import EndedDialogs
 from .routing import NOWHERE, Located, Lookup, Router, Target
-from .session_timer import REFRESH_METHODS, SHORTEST, TIMER, accept_refresh, ask_for_timer, parse_interval
+from .session_timer import REFRESH_METHODS, SHORTEST, accept_refresh, ask_for_timer, parse_interval
 from .states import ACCEPTED, CONFIRMED
 from .subscription import Subscriptions
 from .subscription_client import ClientSubscription
@@ -60,11 +60,6 @@ from .way_back import WayBack
 __all__ = ['Core', 'Random']
 
 log = logging.getLogger('greensip.dialog')
-
-#: Header fields that the core writes itself; a program changes them through arguments, not as extra fields.
-RESERVED = frozenset(
-    {'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'}
-)
 
 #: what ``Core.configure`` changes
 CONFIGURABLE = ('accept', 'allow', 'allow_events', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se',
@@ -78,13 +73,13 @@ class Random(Protocol):
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Core:
+class Core(Capabilities):
     """A user agent without sockets and clock.  See the module's docstring for how it is driven."""
 
     def __init__(self, settings: Settings | None = None, *, random: Random, user_agent: str = 'greensip') -> None:
+        super().__init__(user_agent)
         self.settings = settings or Settings()
         self.random = random
-        self.user_agent = user_agent
         self.timers = Timers()
         self.outgoing: deque[tuple[bytes, Flow]] = deque()
         self.lookups: deque[Lookup] = deque()
@@ -98,24 +93,12 @@ class Core:
         self.subscriptions = Subscriptions(self)
         #: and publications (RFC 3903)
         self.publications: set[ClientPublication] = set()
-        #: the event packages that we notify of (RFC 6665 4.4.4); change them with ``configure``
-        self.allow_events: Sequence[str] = ()
         #: registrations that last, or are being tried
         self.registrations: set[Registration] = set()
-        #: what we understand (8.2.1, 8.2.2.3, 8.2.3); change them with ``configure``
-        self.allow: Sequence[str] = ('INVITE', 'ACK', 'CANCEL', 'BYE', 'OPTIONS', 'INFO', 'UPDATE', 'MESSAGE')
-        self.supported: Sequence[str] = ()
-        #: what requests may require beyond that, which has nothing to do with calls: a registrar's extensions
-        self.understood: Sequence[str] = ()
-        self.accept: Sequence[str] = (SDP,)
         #: what an OPTIONS is answered with; None hands it to the program (11.2)
         self.options_code: int | None = 200
-        self.contact_user = ''
         #: the Route of requests outside of dialogs that are given none (8.1.2)
         self.route: Sequence[str] = ()
-        #: the packages of INFO that we take (RFC 6086); None for the old INFO, which has none
-        self.info_packages: Sequence[str] | None = None
-        self._recv_info: Fields = ()
         #: where telephone numbers are looked up, such as ``e164.arpa``; '' for nowhere
         self.enum = ''
         #: RFC 6223: whether we offer to keep the flows of our calls alive, and what we answer to those who offer it:
@@ -128,13 +111,10 @@ class Core:
         #: refresh it (``parse_interval``); the least that we accept.  Only with 'timer' among ``supported``.
         self.session_timer: tuple[int, str | None] = (0, None)
         self.min_se = SHORTEST
-        self.keeps_time = False
         #: runs while a call that came in has had a provisional response and no final one (13.3.1.1)
         self.progressing: Timer | None = None
         #: the calls that were refused before the PRACK of a reliable response came (RFC 3262 3)
         self.late_pracks: dict[DialogId, LatePrack] = {}
-        self._contacts: dict[Point, str] = {}
-        self._secure_contacts: dict[Point, str] = {}
         self._secret = random.getrandbits(64)
         self._handlers: dict[str, Callable[[Any, Any, float], None]] = {
             'request': self._on_request,
@@ -144,7 +124,6 @@ class Core:
             'transport_error': self._on_failure,
             'stray': self._on_stray,
         }
-        self.configure()
 
     def configure(self, **changes: Any) -> None:
         """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code``, ``contact_user``, ``route``,
@@ -156,54 +135,15 @@ class Core:
                 value = parse_interval(value or 0)
             setattr(self, name, value)
         self.layer.keep = self.keep
-        #: what ``allow`` names (8.2.1)
-        self.methods = frozenset(self.allow)
-        self._extensions = frozenset(tag.lower() for tag in (*self.supported, *self.understood))
-        if not self._extensions.isdisjoint(('replaces', 'join')):
+        self.describe()
+        if self.supports('replaces') or self.supports('join'):
             self.ended = self.ended or EndedDialogs(self.settings.timer_h)
         else:
             self.ended = None
-        self.keeps_time = TIMER in self._extensions
         if self.session_timer[0] and not self.keeps_time:
             raise UsageError('session_timer= needs "timer" among the supported option tags')
         if self.min_se < SHORTEST:
             raise UsageError(f'min_se={self.min_se}: {SHORTEST} seconds is the least (RFC 4028 5)')
-        #: RFC 3262 and RFC 6228: whether we do reliable provisional responses, and know what a 199 means
-        self.is_reliable = '100rel' in self._extensions
-        self.ends_dialogs_early = '199' in self._extensions
-        self._contacts.clear()
-        self._secure_contacts.clear()
-        agent = [('User-Agent', self.user_agent)] if self.user_agent else []
-        server = [('Server', self.user_agent)] if self.user_agent else []
-        allow = [('Allow', ', '.join(self.allow))]
-        if self.allow_events:
-            # RFC 6665 4.4.4
-            allow.append(('Allow-Events', ', '.join(self.allow_events)))
-        supported = [('Supported', ', '.join(self.supported))] if self.supported else []
-        packages = self.info_packages
-        self._recv_info = [('Recv-Info', ', '.join(packages))] if packages is not None else ()
-        # 13.2.1 and 13.3.1.4: an INVITE and its 2xx say what we can do; 20.5: so does a 405.
-        invite = [*allow, *supported, *self._recv_info, *agent]
-        self._request_fields: dict[str, Fields] = {
-            method: invite if method == 'INVITE' else agent for method in METHODS
-        }
-        if self.keeps_time:
-            # RFC 4028 7.1: "in each request (except ACK)"; Allow tells who refreshes that we know UPDATE.
-            for method in METHODS:
-                if method != 'INVITE':
-                    self._request_fields[method] = [*(allow if method == 'UPDATE' else []), *supported, *agent]
-        self._any_request_fields: Fields = agent
-        # RFC 3262 4: an INVITE that says of 100rel what the others do not
-        others = [tag for tag in self.supported if tag.lower() != '100rel']
-        tags = others if self.is_reliable else [*others, '100rel']
-        named = [('Supported', ', '.join(tags))] if tags else []
-        self.other_invite_fields: Fields = [*allow, *named, *self._recv_info, *agent]
-        self._capabilities = [*allow, *supported]
-        self.server_fields = server
-
-    def supports(self, tag: str) -> bool:
-        """Whether an option tag, in small letters, is one of ours."""
-        return tag in self._extensions
 
     @property
     def points(self) -> list[Point]:
@@ -484,9 +424,7 @@ class Core:
             resubscribe=resubscribe,
             manual=manual,
         )
-        self._allow_method('NOTIFY')
-        subscription.start(now)
-        return subscription
+        return self._begin(subscription, now)
 
     def refer(
         self,
@@ -535,9 +473,7 @@ class Core:
             accept_forks=accept_forks,
             manual=manual,
         )
-        self._allow_method('NOTIFY')
-        subscription.start(now)
-        return subscription
+        return self._begin(subscription, now)
 
     def incoming_subscription(self, transaction: ServerTransaction, now: float) -> ServerSubscription:
         """Become the notifier for a SUBSCRIBE or REFER that came as a REQUEST event, inside or outside of a call.
@@ -621,6 +557,11 @@ class Core:
         route = route or (self.route if flow is None else ())
         return Destination(str(uri), from_, to, route, contact, point, flow, call_id, from_tag)
 
+    def _begin(self, subscription: ClientSubscription, now: float) -> ClientSubscription:
+        self._allow_method('NOTIFY')
+        subscription.start(now)
+        return subscription
+
     def _allow_method(self, method: str) -> None:
         """What we have asked for is taken."""
         if method not in self.methods:
@@ -696,11 +637,6 @@ class Core:
         if not self.is_reliable:
             raise UsageError("reliable provisional responses need '100rel' among what is supported")
         return sends_reliably(request, described, reliable)
-
-    def add_capabilities(self, response: Response) -> None:
-        """Allow and Supported, as a 2xx to INVITE has them."""
-        for name, text in self._capabilities:
-            response.add(name, text)
 
     def dismiss(
         self, transaction: ServerTransaction, code: int, now: float, *, reason: str = '', headers: Fields = ()
@@ -825,59 +761,9 @@ class Core:
         """8.1.1.4: a cryptographically random identifier."""
         return f'{self.random.getrandbits(128):032x}'
 
-    def contact(self, point: Point, sips: bool = False) -> str:
-        """Our Contact for messages that leave from ``point``, as text; ``sips`` where that is asked of us."""
-        if sips and point.secure:
-            return self._secure_contact(point)
-        text = self._contacts.get(point)
-        if text is None:
-            user = f'{self.contact_user}@' if self.contact_user else ''
-            text = self._contacts[point] = f'<sip:{user}{point.sent_by}{point.contact_params}>'
-        return text
-
-    def _secure_contact(self, point: Point) -> str:
-        """RFC 3261 26.2.2, RFC 5630 3.1.4: sips says that there is TLS, so ``transport`` does not."""
-        text = self._secure_contacts.get(point)
-        if text is None:
-            user = f'{self.contact_user}@' if self.contact_user else ''
-            params = '' if point.transport == 'TLS' else ';transport=ws'
-            text = self._secure_contacts[point] = f'<sips:{user}{point.sent_by}{params}>'
-        return text
-
-    def request_fields(self, method: str) -> Fields:
-        """What we add to every request of a method: Allow, Supported, User-Agent."""
-        return self._request_fields.get(method, self._any_request_fields)
-
     def make_response(self, request: Request, code: int, reason: str = '', to_tag: str | None = None) -> Response:
         """8.2.6."""
         return make_response(request, code, reason, to_tag)
-
-    def complete(self, response: Response, method: str, headers: Fields, body: bytes, content_type: str | None) -> None:
-        """Give a response what its program and its kind ask for."""
-        if method == 'INVITE' and 200 <= response.code < 300:
-            for name, text in self._capabilities:
-                response.add(name, text)
-        for name, text in self.server_fields:
-            response.add(name, text)
-        if headers:
-            self.check_headers(headers)
-            for name, text in headers:
-                response.add(name, text)
-        if body:
-            response.body = body
-            if content_type:
-                response.add('Content-Type', content_type)
-
-    def add_recv_info(self, response: Response, request: Request) -> None:
-        """RFC 6086 5.2.3: the answer to a request that says which INFO packages its sender takes says so too."""
-        if self._recv_info and 100 < response.code < 300 and request.has('Recv-Info'):
-            response.add(*self._recv_info[0])
-
-    def check_headers(self, headers: Fields) -> None:
-        """Extra fields may not be those that the core writes."""
-        for name, _ in headers:
-            if name.lower() in RESERVED:
-                raise UsageError(f'{name} is not an extra header field: the core writes it')
 
     def look_up(self, hop: Hop, point: Point | None, waiter: Located) -> None:
         """Have a name turned into servers; ``waiter.located`` is called with the outcome."""
