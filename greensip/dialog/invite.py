@@ -124,6 +124,8 @@ SHARED_ROWS = (
     Row(CONFIRMED, 'broken', CLOSING, hang_up_broken),
     Row(CLOSING, 'BYE', TERMINATED, hung_up_meanwhile),
     Row(CLOSING, 'bye done', TERMINATED, closed),
+    # the program ends, and with it who would hear that the peer agrees
+    Row(CLOSING, 'given up', TERMINATED, closed),
 )
 
 
@@ -282,6 +284,10 @@ class InviteUsage(Machine):
     def close(self, now: float, code: int = 480, reason: str | None = None) -> None:
         """End the call in the way its state asks for: CANCEL, BYE, a refusal, or nothing when it is over."""
         raise NotImplementedError
+
+    def give_up(self, now: float) -> None:
+        """A call that was ended is over now, whether or not the peer has agreed: there will be no more time for it."""
+        self.fire('given up', now)
 
     # -- what comes in
 

@@ -17,7 +17,7 @@ from greensip.sdp.offer_answer import Place
 from .dialog import Dialog
 from .event import FORKED, RESPONSE, Event
 from .exchange import ClientRequest, Fields, InviteRequest
-from .invite import SHARED_ROWS, InviteUsage, acknowledge, hang_up_broken, hung_up, send_bye
+from .invite import SHARED_ROWS, InviteUsage, acknowledge, closed, hang_up_broken, hung_up, send_bye
 from .negotiation import sdp_of
 from .nobody import NOBODY, turn_down
 from .prack import acknowledge_reliable
@@ -168,6 +168,7 @@ class ClientInvite(InviteUsage):
         Row(CANCELLING, '2xx', CLOSING, hang_up_crossed),
         Row(CANCELLING, '3xx-6xx', TERMINATED, refused),
         Row(CANCELLING, 'error', TERMINATED, failed),
+        Row(CANCELLING, 'given up', TERMINATED, closed),
         *SHARED_ROWS,
     )
 

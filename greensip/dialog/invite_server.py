@@ -16,7 +16,7 @@ from greensip.transaction.layer import ServerTransaction
 from .dialog import Dialog
 from .event import REQUEST
 from .exchange import Fields
-from .invite import SHARED_ROWS, InviteUsage, hung_up, reason_fields, reason_of, send_bye
+from .invite import SHARED_ROWS, InviteUsage, closed, hung_up, reason_fields, reason_of, send_bye
 from .negotiation import SDP, said, sdp_of
 from .prack import check_first_offer, holds_success, send_reliably
 from .routing import is_sips
@@ -149,6 +149,7 @@ class ServerInvite(InviteUsage):
         Row(HANGING_UP, 'ACK', CLOSING, send_held_bye),
         Row(HANGING_UP, 'no ack', CLOSING, hang_up_unacknowledged),
         Row(HANGING_UP, 'BYE', TERMINATED, hung_up),
+        Row(HANGING_UP, 'given up', TERMINATED, closed),
         # 13.3.1.2, 13.3.1.3: it is redirected or refused
         Row(INCOMING, 'respond 3xx-6xx', TERMINATED, refuse),
         Row(EARLY, 'respond 3xx-6xx', TERMINATED, refuse),

@@ -27,7 +27,7 @@ from greensip.dialog.register import own_contact
 from greensip.dialog.registration import Place, Registration
 from greensip.dialog.routing import is_sips
 from greensip.dialog.soft_state import Backoff
-from greensip.errors import GreensipError, ParseError, UsageError, WaitTimeout, WrongState, response_error
+from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import NameAddr, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.message.digest import DigestClient
 from greensip.native import mypyc_attr
@@ -39,7 +39,7 @@ from .fields import Body, Extra, fields_of
 from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
 from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg, loose_route, target_of
-from .pattern import NOTHING, WORDS, Pattern, compile_patterns
+from .pattern import NOTHING, WORDS, Matcher
 from .presence import Presentity, presentity_of
 from .reply import Reply, wait_reply
 
@@ -397,14 +397,12 @@ class Account(Mailbox):
         self._attempts.append(attempt)
         return attempt
 
-    def _wait(self, attempt: Attempt, patterns: tuple[Pattern, ...], left: float | None, timeout: float | None) -> Any:
+    def _wait(self, attempt: Attempt, matcher: Matcher, left: float | None, timeout: float | None) -> Any:
         """Wait for what comes of an attempt, or for the account's end."""
-        watch = Watch(attempt, compile_patterns(patterns))
+        watch = Watch(attempt, matcher)
         ending = Watch(self, NOTHING)
         ending.strict = False
-        if left is not None and left <= 0:
-            raise WaitTimeout(f'no {watch.matcher.text} within {timeout:g} s {attempt._seen_text()}')
-        wait_on([watch, ending], left)
+        wait_on([watch, ending], left, asked=timeout)
         return watch.event
 
     # -- what the core reports
@@ -690,8 +688,8 @@ class Account(Mailbox):
         return points
 
 
-OUTCOMES: tuple[Pattern, ...] = ('registered', 'refreshed', 'failed', 'lost', 'unregistered')
-GONE: tuple[Pattern, ...] = ('unregistered',)
+OUTCOMES = Matcher(('registered', 'refreshed', 'failed', 'lost', 'unregistered'), 'answer to REGISTER')
+GONE = Matcher(('unregistered',), 'answer to REGISTER')
 
 
 def _aor_of(aor: NameAddr | Uri | str) -> tuple[NameAddr, SipUri]:

@@ -18,6 +18,7 @@ from greensip.errors import (
     TransportError,
     Unsubscribed,
     UsageError,
+    WaitTimeout,
     WrongState,
     response_error,
 )
@@ -34,6 +35,7 @@ from greensip.transport.trace import Traces
 
 from .account import Account
 from .buddy import Buddy
+from .deadline import current_deadline
 from .engine import Engine
 from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
@@ -68,9 +70,6 @@ _USER = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+")
 
 #: seconds for which ``close()`` waits for the peers' answers to our BYE and CANCEL
 LINGER = 2.0
-#: calls that may wait for ``accept()``, and seconds for which one of them does
-BACKLOG = 64
-PATIENCE = 30.0
 #: an address in whose direction our default route leads (RFC 5737), to learn our own
 ELSEWHERE = '192.0.2.1'
 
@@ -355,7 +354,8 @@ class UserAgent(Engine):
         exception is logged.  With ``max_legs`` handlers at work further calls get a 503.  ``screen(leg)`` is asked
         first, must not block, and returns None or the status to refuse with.
 
-        Raises WrongState when there is a handler already, or the user agent is closed; WrongThread.
+        Raises WrongState when there is a handler already, or the user agent is closed; WaitTimeout when a deadline
+        passes (the handler goes on to take calls); WrongThread.
         """
         self.check_thread()
         if self.closed:
@@ -663,22 +663,29 @@ class UserAgent(Engine):
         """Take no more calls (they get a 503), and block until those that there are have ended.
 
         After ``grace`` seconds the rest is hung up.  Returns how many had to be.  The user agent is still open then:
-        ``close()`` closes it.  Raises WrongThread.
+        ``close()`` closes it.  Raises WaitTimeout when a deadline passes before that, WrongThread.
         """
         self.check_thread()
         self.reception.refusing = True
         left = 0
-        if not self._wait_quiet(grace):
+        budget = current_deadline()
+        remaining = budget.remaining if budget is not None else None
+        tighter = remaining is not None and (grace is None or remaining < grace)
+        if not self._wait_quiet(remaining if tighter else grace):
             left = len(self.legs)
+            if budget is not None and tighter:
+                calls = f'{left} calls have' if left != 1 else '1 call has'
+                raise WaitTimeout(f'{calls} not ended before the deadline of {budget.tightest().seconds:g} s')
             self._hang_up_all()
-            self._wait_quiet(LINGER)
+            self._wait_quiet(LINGER if budget is None else min(LINGER, budget.remaining))
         return left
 
     def close(self, linger: float = LINGER) -> None:
         """Hang up every call, wait up to ``linger`` seconds for the peers to agree, and give the ports back.
 
         What handlers are still at work are killed.  ``serve()`` returns, ``accept()`` raises WrongState, as does
-        waiting for the response to a request.  May be called twice.  Raises WrongThread.
+        waiting for the response to a request.  Every leg is over then, though its peer may have said nothing.  May be
+        called twice.  Raises WrongThread.
         """
         self.check_thread()
         if self.closed:
@@ -706,6 +713,8 @@ class UserAgent(Engine):
             now = self.clock.now()
             for usage in self._lasting():
                 usage.finish(Unsubscribed(), now)
+            for call in tuple(self.core.usages):
+                call.give_up(now)
             for reply in tuple(self.replies):
                 reply.give_up()
             self.endpoint.flush()

@@ -28,10 +28,10 @@ from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
 
 from .fields import Body, body_of
-from .mailbox import Mailbox, Notice, Watch
+from .mailbox import Mailbox, Notice, Watch, wait_on
 from .messages import IncomingMessage, Switchboard, key_of, send_message, switchboard_of, wanted_reports
 from .outgoing import target_of
-from .pattern import WORDS, Pattern
+from .pattern import WORDS, Matcher, Pattern
 
 if TYPE_CHECKING:
     from .account import Account
@@ -43,6 +43,9 @@ log = logging.getLogger('greensip.ua')
 
 STATUSES = ('online', 'busy', 'away', 'offline', 'unknown')
 WORDS.update({*STATUSES, 'presence', 'unsubscribed'})
+
+#: what ends the waiting for a subscription
+FIRST_WORD = Matcher(('active',), 'NOTIFY')
 
 #: the presence of whom we know nothing of
 NOTHING_KNOWN = Status('unknown')
@@ -187,7 +190,7 @@ class Buddy(Mailbox):
         else:
             asking = self._asking
         if wait:
-            asking.wait_for('active', timeout=timeout)
+            wait_on((Watch(asking, FIRST_WORD),), timeout)
         return self._status
 
     def _begin(self, expires: int) -> None:

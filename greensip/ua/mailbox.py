@@ -45,7 +45,7 @@ NEVER = float('inf')
 
 
 class Notice(Carrier):
-    """An event that is no message: ``hold``, ``dtmf`` (``detail`` is the digit), ``ended`` (``error`` says why)."""
+    """An event that is no message: ``hold``, ``composing:active`` (that is its ``detail``), ``ended`` (``error``: why)."""
 
     __slots__ = ('detail', 'error', 'label', 'leg', 'time')
 
@@ -512,10 +512,11 @@ def _interrupt(watches: Sequence[Watch], leg: Mailbox, errors: list[Exception] |
 
 
 def wait_on(watches: Sequence[Watch], timeout: float | None, timers: tuple[After, ...] = (),
-            errors: list[Exception] | None = None) -> Watch | After | None:
+            errors: list[Exception] | None = None, asked: float | None = None) -> Watch | After | None:
     """Block until one of them fires, and return which.  The one place where greenlets are parked.
 
     With ``errors`` a leg's ending takes its watch out of ``watches`` and goes there; None when no watch is left.
+    ``asked``: the time-out of which ``timeout`` is what is left, for the text of a WaitTimeout.
     """
     engine = watches[0].leg._engine if watches else sole_engine('wait_any(after(...))')
     if thread_ident() != engine.thread:
@@ -583,8 +584,9 @@ def wait_on(watches: Sequence[Watch], timeout: float | None, timers: tuple[After
     if timer is not None:
         timer.event = Notice('after', time=engine.clock.now())
         return timer
-    limit = f'within {timeout:g} s' if budget is None else f'before the deadline of {budget.seconds:g} s'
+    limit = (f'before the deadline of {budget.seconds:g} s' if budget is not None
+             else f'within {timeout if asked is None else asked:g} s')
     raise WaitTimeout('; '.join(
         f'no {watch.matcher.text} {limit} {watch.leg._seen_text()}' for watch in watches if watch.matcher is not
-        NOTHING) or limit)
+        NOTHING) or f'nothing came {limit}')
 

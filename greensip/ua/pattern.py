@@ -1,8 +1,8 @@
-"""What a script waits for: ``'200' '2xx' '18x' '4xx-6xx' 'BYE' 'dtmf:5' 'ended'``, a class, a predicate.
+"""What a script waits for: ``'200' '2xx' '18x' '4xx-6xx' 'BYE' 'hold' 'ended'``, a class, a predicate.
 
 Nothing here knows SIP.  An event says what it is by its ``label``: an int for a response's code, else a word,
 in capitals for a method and in small letters for everything that is no message.  Events with a finer
-distinction have a ``detail`` as well (the digit of ``dtmf:5``).
+distinction have a ``detail`` as well (what is behind the colon of ``composing:active``).
 
 A class matches an event of that class, or one whose ``error`` is of that class (``wait_for(RemoteHangup)``).
 A predicate is called with the event, in the greenlet that waits, and possibly more than once for one event.
@@ -37,9 +37,11 @@ class Happening(Protocol):
 Pattern = str | type | Callable[[Any], bool]
 
 #: words that are not messages; other modules add theirs, so that a typing mistake is told at once
-WORDS: set[str] = {'dtmf', 'ended', 'failed', 'forked', 'hold', 'media', 'resume'}
-#: those of them that a detail can narrow: ``dtmf:5``
-DETAILED: set[str] = {'dtmf'}
+WORDS: set[str] = {'ended', 'failed', 'forked', 'hold', 'resume'}
+#: those of them that a detail can narrow: ``composing:active``
+DETAILED: set[str] = set()
+#: words of which nothing can tell yet, and what they need: better refused than waited for in vain
+LATER = {'dtmf': 'media', 'media': 'media'}
 
 _CODES = re.compile(r'([1-6](?:[0-9][0-9]|[0-9]x|xx))(?:-([1-6](?:[0-9][0-9]|[0-9]x|xx)))?')
 _METHOD = re.compile(r"[A-Z][A-Z0-9.!%*_+`'~-]*")
@@ -49,11 +51,11 @@ _KEEP = 2000
 
 
 class Matcher:
-    """A compiled tuple of patterns.  ``text`` is how it reads in a sentence: ``180 or 200``."""
+    """A compiled tuple of patterns.  ``text`` is how it reads in a sentence: ``180 or 200`` unless it is given."""
 
     __slots__ = ('classes', 'details', 'labels', 'predicates', 'simple', 'text')
 
-    def __init__(self, patterns: tuple[Pattern, ...]) -> None:
+    def __init__(self, patterns: tuple[Pattern, ...], text: str = '') -> None:
         labels: set[int | str] = set()
         details: set[tuple[str, str]] = set()
         classes: list[type] = []
@@ -63,6 +65,8 @@ class Matcher:
             if isinstance(pattern, str):
                 names.append(pattern)
                 word, colon, detail = pattern.partition(':')
+                if word in LATER:
+                    raise UsageError(f'{pattern!r}: greensip has no {LATER[word]} yet')
                 if colon and detail and word in DETAILED:
                     details.add((word, detail))
                 else:
@@ -81,7 +85,7 @@ class Matcher:
         self.predicates = tuple(predicates)
         #: only labels, the usual case: one look-up decides
         self.simple = not (details or classes or predicates)
-        self.text = ' or '.join(names)
+        self.text = text or ' or '.join(names)
 
     def matches(self, event: Happening) -> bool:
         """True if ``event`` is one of what is waited for.  May call predicates."""

@@ -23,8 +23,9 @@ from greensip.message import Request, Response, Uri
 from greensip.native import mypyc_attr
 
 from .fields import Body, Extra, body_of, fields_of
-from .mailbox import Mailbox, Notice, fresh
+from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
 from .notifier import Notifier, resource_of, takes
+from .pattern import Matcher
 from .subscription import CONTENT_TYPES
 from .threads import ThreadBound
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ['EventStateCompositor', 'Publication', 'make_publication']
 
 log = logging.getLogger('greensip.ua')
+
+ANSWER = Matcher(('200-699', 'failed'), 'answer to PUBLISH')
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -141,10 +144,13 @@ class Publication(Mailbox):
     def _wait_answered(self, timeout: float | None) -> Response:
         publication = self.publication
         version = publication.version
+        now = self.ua.clock.now
+        until = None if timeout is None else now() + timeout
         while publication.answered < version:
-            found = self.wait_for('200-699', 'failed', timeout=timeout)
-            if found.label == 'failed' and publication.said == version:
-                raise fresh(found.error)
+            answer = Watch(self, ANSWER)
+            wait_on((answer,), None if until is None else until - now(), asked=timeout)
+            if answer.event.label == 'failed' and publication.said == version:
+                raise fresh(answer.event.error)
         outcome: Any = publication.outcome
         if not isinstance(outcome, Response):
             raise fresh(outcome)

@@ -11,8 +11,8 @@ from greensip.dialog.reliable import asks_reliability
 from greensip.errors import GreensipError, WrongState
 
 from .incoming import IncomingLeg
-from .mailbox import Gate, Mailbox, Notice
-from .pattern import WORDS
+from .mailbox import Mailbox, Notice, Watch, wait_on
+from .pattern import WORDS, Matcher, compile_patterns
 from .workers import Task
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ BACKLOG = 64
 PATIENCE = 30.0
 
 WORDS.add('call')
+CALL = compile_patterns(('call',))
+#: the end of the user agent
+CLOSED = Matcher(('ended',), 'close() of the user agent')
 
 Handler = Callable[[IncomingLeg], object]
 Screen = Callable[[IncomingLeg], int | None]
@@ -45,7 +48,7 @@ class Door(Mailbox):
 class Reception:
     """The calls of a user agent that nobody has taken yet, and the handlers at work."""
 
-    __slots__ = ('_max_legs', '_screen', '_serving', '_ua', 'door', 'handler', 'refusing', 'tasks')
+    __slots__ = ('_max_legs', '_screen', '_ua', 'door', 'handler', 'refusing', 'tasks')
 
     def __init__(self, ua: UserAgent) -> None:
         self._ua = ua
@@ -57,8 +60,6 @@ class Reception:
         self.tasks: set[Task] = set()
         #: no more calls are taken
         self.refusing = False
-        #: those who wait until we are closed
-        self._serving: list[Gate] = []
 
     def accept(self, timeout: float | None) -> IncomingLeg:
         """Block until a call comes in that is not over yet, and return it."""
@@ -67,11 +68,12 @@ class Reception:
         now = self._ua.clock.now
         until = None if timeout is None else now() + timeout
         while True:
-            leg = self.door.wait_for('call', timeout=None if until is None else until - now()).leg
+            calls = Watch(self.door, CALL)
+            wait_on((calls,), None if until is None else until - now(), asked=timeout)
+            leg: IncomingLeg = calls.event.leg
             if not leg.ended:
                 leg.taken = True
-                found: IncomingLeg = leg
-                return found
+                return leg
 
     def serve(self, handler: Handler, max_legs: int | None, screen: Screen | None) -> None:
         """Give the calls to ``handler`` from now on, those that wait first."""
@@ -84,13 +86,9 @@ class Reception:
                 self._start(notice.leg)
 
     def wait_closed(self) -> None:
-        """Block until ``close()``."""
-        gate = Gate(self._ua)
-        self._serving.append(gate)
-        try:
-            gate.park()
-        finally:
-            self._serving.remove(gate)
+        """Block until ``close()``, or the deadline around it has passed."""
+        closed = Watch(self.door, CLOSED)
+        wait_on((closed,), None)
 
     def close(self) -> None:
         """Kill the handlers at work, and wake whoever waits for calls."""
@@ -98,8 +96,6 @@ class Reception:
             if not task.current:
                 task.kill()
         self.door.finish(Notice('ended', time=self._ua.clock.now(), error=WrongState('the user agent is closed')))
-        for gate in self._serving:
-            gate.wake()
 
     def is_idle(self) -> bool:
         """No handler is at work, but for the one that asks."""

@@ -25,7 +25,7 @@ from .identity import bare, with_headers
 from .mailbox import ENDED as LEG_ENDED
 from .mailbox import Mailbox, Watch, fresh, wait_on
 from .naming import dialog_of
-from .pattern import compile_patterns
+from .pattern import Matcher
 
 if TYPE_CHECKING:
     from .agent import UserAgent
@@ -36,7 +36,7 @@ __all__ = ['Referral', 'TransferOutcome', 'is_gruu', 'refer', 'refer_outside', '
 #: seconds for which NOTIFYs are waited for after the call is over in whose dialog they come
 GRACE = 4.0
 
-_TOLD = compile_patterns(('NOTIFY', 'ended'))
+_TOLD = Matcher(('NOTIFY', 'ended'), 'outcome')
 
 
 class TransferOutcome(NamedTuple):
@@ -143,10 +143,10 @@ class Referral(Mailbox):
                 watches.append(Watch(leg, LEG_ENDED))
                 watches[1].strict = False
             try:
-                found = wait_on(watches, None if until is None else until - clock.now())
+                found = wait_on(watches, None if until is None else until - clock.now(), asked=timeout)
             except WaitTimeout:
                 self.close()
-                if grace:
+                if grace and until is not None and clock.now() >= until:
                     break
                 raise
             except BaseException:

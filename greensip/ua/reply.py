@@ -21,9 +21,7 @@ __all__ = ['Reply', 'wait_reply']
 
 @lru_cache(maxsize=64)
 def _final(method: str) -> Matcher:
-    matcher = Matcher(('200-699',))
-    matcher.text = f'final response to {method}'
-    return matcher
+    return Matcher(('200-699',), f'final response to {method}')
 
 
 class Reply(Mailbox):

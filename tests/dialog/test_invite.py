@@ -546,6 +546,9 @@ def test_requests_for_no_dialog_get_481(world: World, alice: Party, bob: Party) 
         ('error', '', 'terminated'),
         ('manual 200+ BYE', '200', 'terminated'),
         ('manual 200+ INFO broken', 'INFO ACK BYE', 'closing'),
+        ('cancel given-up', '', 'terminated'),
+        ('200+ bye given-up', 'ACK BYE', 'terminated'),
+        ('100 given-up', '', 'proceeding'),
     ],
 )
 def test_the_callers_machine(
@@ -564,6 +567,10 @@ def test_the_callers_machine(
             exchange = usage.send_request('INFO', world.now)
         elif step == 'broken':
             usage.on_failure(exchange, ConnectError('reset'), world.now)
+        elif step == 'bye':
+            usage.bye(world.now)
+        elif step == 'given-up':
+            usage.give_up(world.now)
         elif step == 'BYE':
             bye = Request('BYE', alice.uri, [
                 ('Via', 'SIP/2.0/UDP 127.0.0.1:5080;branch=z9hG4bKbye'), ('From', usage.dialog.remote),
@@ -600,6 +607,9 @@ def test_the_callers_machine(
         ('200 ACK INFO broken', '200 INFO BYE', 'closing'),
         ('200 bye wait', '200 ' * 11 + 'BYE', 'closing'),
         ('200 bye ACK', '200 BYE', 'closing'),
+        ('200 bye given-up', '200', 'terminated'),
+        ('200 ACK bye given-up', '200 BYE', 'terminated'),
+        ('200 given-up', '200', 'accepted'),
     ],
 )
 def test_the_callees_machine(world: World, alice: Party, bob: Party, steps: str, sent: str, state: str) -> None:
@@ -617,6 +627,8 @@ def test_the_callees_machine(world: World, alice: Party, bob: Party, steps: str,
             usage.bye(world.now)
         elif step == 'wait':
             world.run(32.1)
+        elif step == 'given-up':
+            usage.give_up(world.now)
         elif step == 'INFO':
             exchange = usage.send_request('INFO', world.now)
         elif step == 'broken':

@@ -113,6 +113,22 @@ def test_serve_blocks_until_closed(alice, bob, to_bob):
     assert isinstance(leg.wait_ended().error, RemoteHangup)
 
 
+def test_a_deadline_holds_for_serve_too(alice, bob, net, to_bob):
+    def script():
+        with deadline(5, clock=net.clock), pytest.raises(
+                WaitTimeout, match=r'^no close\(\) of the user agent before the deadline of 5 s'):
+            bob.serve(answering)
+        return net.clock.now()
+
+    started = net.clock.now()
+    serving = gevent.spawn(script)
+    net.run(6)
+    assert serving.get(timeout=1) == started + 5
+    # The handler is still there: only the wait is over.
+    with alice.call(to_bob, timeout=5):
+        pass
+
+
 def test_one_handler_at_a_time(bob):
     bob.serve(answering, background=True)
     with pytest.raises(WrongState):
@@ -365,11 +381,37 @@ def test_close_does_not_wait_for_ever(alice, bob, net, to_bob):
     alice.close()
     assert net.clock.now() == now + module.LINGER
     bob.close()
-    # What the cores still had in mind is dropped with them.
-    for ua in alice, bob:
-        assert len(ua.core.usages) == 1
-        ua.core.usages.clear()
-        ua.core.dialogs.clear()
+
+
+@pytest.mark.parametrize('callee', [
+    None,                                                     # silence: the CANCEL is held back until a 1xx
+    lambda leg: (leg.ring(), leg.wait_ended()),
+    lambda leg: (leg.answer(), leg.wait_ended()),
+])
+def test_close_ends_every_leg_whether_or_not_its_peer_agrees(alice, bob, net, to_bob, callee):
+    if callee is not None:
+        bob.serve(callee, background=True)
+    leg = alice.invite(to_bob if callee is not None else net.uri('nobody'))
+    net.run(1)
+    waiting = gevent.spawn(leg.wait_ended)
+    net.lose('200 CANCEL', 100)
+    net.lose('487 INVITE', 100)
+    net.lose('200 BYE', 100)
+    alice.close()
+    assert isinstance(waiting.get(timeout=1).error, LocalHangup)
+    assert leg.ended and leg.state == 'ended' and leg.timings.ended is not None
+    with pytest.raises(LocalHangup):
+        leg.wait_for('200')
+    assert alice.core.counts()['calls'] == 0
+
+
+def test_close_ends_a_call_whose_answer_was_never_acknowledged(alice, bob, net, to_bob):
+    net.lose('ACK', 100)
+    alice.invite(to_bob)
+    leg = bob.accept()
+    leg.answer()
+    bob.close()
+    assert isinstance(leg.error, LocalHangup) and bob.core.counts()['calls'] == 0
 
 
 def test_close_wakes_who_waits_for_a_response(alice, net):
@@ -439,6 +481,20 @@ def test_drain_hangs_up_what_is_left_after_the_grace(alice, bob, net, to_bob):
     assert bob.drain(grace=5) == 1
     assert net.clock.now() == pytest.approx(now + 5, abs=0.1)
     assert isinstance(leg.wait_ended().error, RemoteHangup)
+
+
+@pytest.mark.parametrize('grace', [None, 30])
+def test_a_deadline_holds_for_drain_too(alice, bob, net, to_bob, grace):
+    bob.serve(answering, background=True)
+    leg = alice.call(to_bob)
+    now = net.clock.now()
+    with pytest.raises(WaitTimeout, match=r'^1 call has not ended before the deadline of 5 s'), deadline(5):
+        alice.drain(grace)
+    assert net.clock.now() == now + 5 and leg.state == 'confirmed'
+    with deadline(60):
+        assert alice.drain(grace=1) == 1
+    with deadline(60):
+        assert alice.drain() == 0
 
 
 def test_ports(net):

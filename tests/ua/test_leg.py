@@ -181,6 +181,10 @@ def test_what_needs_later_work_is_refused_with_a_sentence(alice, bob, to_bob):
     with alice.call(to_bob) as leg:
         with pytest.raises(UsageError, match='audio: greensip has no media yet'):
             leg.audio  # noqa: B018
+        with pytest.raises(UsageError, match='send_dtmf: greensip has no media yet'):
+            leg.send_dtmf('1')
+        with pytest.raises(UsageError, match="'dtmf': greensip has no media yet"):
+            leg.wait_for('dtmf', 'BYE')
         assert not hasattr(leg, 'audio') and not hasattr(leg, 'nonsense')
 
 

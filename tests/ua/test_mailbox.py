@@ -369,6 +369,8 @@ def test_wait_any_time_out(engine):
     with pytest.raises(WaitTimeout) as caught:
         wait_any(Line(engine, 'a').on('BYE'), Line(engine, 'b').on('200'), timeout=3)
     assert str(caught.value) == 'no BYE within 3 s from a (nothing seen); no 200 within 3 s from b (nothing seen)'
+    with pytest.raises(WaitTimeout, match=r'^nothing came within 3 s$'):
+        wait_any(after(20), timeout=3)
 
 
 def test_wait_any_refuses_what_is_no_source(line):

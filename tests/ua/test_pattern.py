@@ -33,9 +33,15 @@ def test_text(patterns, yes, no):
 
 
 def test_detail_narrows_a_word():
-    five, any_digit = compile_patterns(('dtmf:5',)), compile_patterns(('dtmf',))
-    assert five.matches(event('dtmf', '5')) and any_digit.matches(event('dtmf', '5'))
-    assert not five.matches(event('dtmf', '6')) and any_digit.matches(event('dtmf', '6'))
+    active, either = compile_patterns(('composing:active',)), compile_patterns(('composing',))
+    assert active.matches(event('composing', 'active')) and either.matches(event('composing', 'active'))
+    assert not active.matches(event('composing', 'idle')) and either.matches(event('composing', 'idle'))
+
+
+@pytest.mark.parametrize('text', ['dtmf', 'dtmf:5', 'media'])
+def test_what_nothing_can_tell_yet_is_refused(text):
+    with pytest.raises(UsageError, match=f"^'{text}': greensip has no media yet$"):
+        compile_patterns(('200', text))
 
 
 def test_class_matches_the_event_or_its_error():
@@ -54,8 +60,8 @@ def test_predicate_is_not_called_by_those_who_deliver():
     assert not matcher.matches(event(180)) and matcher.matches(event(183))
 
 
-@pytest.mark.parametrize('text', ['2000', '7xx', '0xx', '1x1', 'x', '', 'bye', 'end', '600-400', 'ended:5', 'dtmf:',
-                                  '2xx-', ' 200'])
+@pytest.mark.parametrize('text', ['2000', '7xx', '0xx', '1x1', 'x', '', 'bye', 'end', '600-400', 'ended:5',
+                                  'composing:', '2xx-', ' 200'])
 def test_a_text_that_means_nothing_is_refused(text):
     with pytest.raises(UsageError, match='no pattern'):
         compile_patterns((text,))

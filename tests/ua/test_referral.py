@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from greensip import LocalHangup, ResponseError, SubscriptionEnded, TransactionTimeout, WaitTimeout, WrongState
+from greensip import (
+    LocalHangup,
+    ResponseError,
+    SubscriptionEnded,
+    TransactionTimeout,
+    WaitTimeout,
+    WrongState,
+    deadline,
+)
 from greensip.message import parse_message
 
 from .conftest import SDP, answering
@@ -262,6 +270,17 @@ def test_the_peer_hangs_up_and_tells_nothing(net, bob, raw):
     assert 3 < net.clock.now() - start < 6
 
 
+def test_a_deadline_passes_after_the_peer_has_hung_up(net, bob, raw):
+    leg, invite = talking(net, bob, raw)
+    referral = leg.refer(net.uri('carol'))
+    raw.respond(raw.expect('REFER'), 202)
+    raw.send(raw.request('BYE', 'bob', branch='z9hG4bKbye', from_tag='raw', to_tag=invite.from_tag,
+                         call_id=invite.call_id, cseq=2), raw.to('bob'))
+    net.run(0.1)
+    with deadline(2), pytest.raises(WaitTimeout, match='before the deadline of 2 s'):
+        referral.outcome(timeout=100)
+
+
 def test_the_peer_hangs_up_and_tells_later(net, bob, raw):
     """RFC 5057: the subscription outlives the call."""
     leg, invite = talking(net, bob, raw)
@@ -282,7 +301,8 @@ def test_a_wait_that_takes_too_long(net, bob, raw):
     raw.respond(raw.expect('REFER'), 202)
     notify(raw, invite, 1, body=b'SIP/2.0 180 Ringing\r\n')
     raw.expect('SIP/2.0 200')
-    with pytest.raises(WaitTimeout):
+    net.run(1)
+    with pytest.raises(WaitTimeout, match=r'^no outcome within 5 s from sip:raw@'):
         referral.outcome(timeout=5)
     assert referral.ended
     notify(raw, invite, 2, body=b'SIP/2.0 180 Ringing\r\n')
