@@ -45,7 +45,7 @@ NEVER = float('inf')
 
 
 class Notice(Carrier):
-    """An event that is no message: ``hold``, ``composing`` (``detail``: active, idle), ``ended`` (``error`` says why)."""
+    """An event that is no message: ``hold``, ``composing`` (its ``detail`` says more), ``ended`` (``error`` says why)."""
 
     __slots__ = ('detail', 'error', 'label', 'leg', 'time')
 
