@@ -64,6 +64,20 @@ def free_port() -> PortFinder:
     return PortFinder()
 
 
+@pytest.fixture
+def link_local() -> str:
+    """A link-local address of this machine with its zone, ``fe80::1%eth0``; skips where there is none."""
+    try:
+        with open('/proc/net/if_inet6', encoding='ascii') as lines:
+            found = [line.split() for line in lines]
+    except OSError:
+        found = []
+    for digits, _, _, scope, _, device in found:
+        if scope == '20':
+            return f'{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))}%{device}'
+    pytest.skip('this machine has no link-local address')
+
+
 @pytest.fixture(autouse=True)
 def no_greenlets_left() -> Iterator[None]:
     """Fail a test that leaves running greenlets behind."""

@@ -19,6 +19,8 @@ from greensip.message import Limits, Request, Response
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Address, Flow, Point, hostport
 
+from .sources import scoped
+
 __all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', 'is_keep_alive',
            'plain_socket', 'read_count', 'read_options', 'read_seconds', 'read_switch', 'read_text', 'readable_head']
 
@@ -46,10 +48,11 @@ _HOSTPORT = re.compile(r'(?P<host>\[[^\]]*\]|[^:;\s]+)(?::(?P<port>\d{1,5}))?')
 class Listen(NamedTuple):
     """A place to listen at, as a person writes it: ``udp:127.0.0.1:5060``, ``udp:[::1]``, ``udp:*:5070``.
 
-    ``host`` is without brackets.  ``advertised`` is what peers are told instead of the address; as text it follows as a
-    parameter, ``udp:0.0.0.0:5060;advertise=203.0.113.5:5060``.  ``options`` are the transport's own, in the order in
-    which they were written: ``tls:0.0.0.0:5061?cert=FILE&key=FILE``.  In their text, %26 is an ``&``; ``advertise``
-    may be written among them.
+    ``host`` is without brackets; a link-local address has its interface behind it, ``udp:[fe80::1%eth0]``.
+    ``advertised`` is what peers are told instead of the address; as text it follows as a parameter,
+    ``udp:0.0.0.0:5060;advertise=203.0.113.5:5060``.  ``options`` are the transport's own, in the order in which they
+    were written: ``tls:0.0.0.0:5061?cert=FILE&key=FILE``.  In their text, %26 is an ``&``; ``advertise`` may be written
+    among them.
     """
 
     transport: str
@@ -283,13 +286,13 @@ class WildcardPoint(Point):
         return self._facing(host) or self
 
 
-def local_address(host: str) -> str | None:
+def local_address(host: str, scope: int = 0) -> str | None:
     """The address from which the system would send to numeric ``host``; None if it has no route."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
         # Connecting a datagram socket sends nothing: the system looks the route up.
         with plain_socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, SIP_PORT))
+            probe.connect(scoped(host, SIP_PORT, scope))
             return str(probe.getsockname()[0])
     except OSError:
         return None

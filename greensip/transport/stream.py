@@ -48,6 +48,7 @@ from .base import (
     Counters,
     Listen,
     Receiver,
+    Recent,
     Transport,
     WildcardPoint,
     failure,
@@ -61,6 +62,7 @@ from .base import (
 )
 from .channel import Channel
 from .connection import READ, RECEIVE, Connection
+from .sources import is_link_local, scoped
 
 __all__ = ['OPTIONS', 'Readers', 'StreamTransport', 'source_of']
 
@@ -79,6 +81,8 @@ DELIVERY = 25.0
 PROBE = 300
 #: local addresses of a wildcard socket that get a point of their own
 FACES = 256
+#: half the number of peers with link-local addresses whose interface is remembered
+SCOPES = 1024
 #: addresses under which one connection can be known (RFC 5923)
 ALIASES = 16
 #: open files that are left to others
@@ -205,7 +209,11 @@ class StreamTransport(Transport):
         self._paused = False
         self._accepting = False
         self.socket = self._bind(listen)
-        address: Address = self.socket.getsockname()[:2]
+        bound = self.socket.getsockname()
+        address: Address = bound[:2]
+        # The interface of our own address, and those of peers, where addresses are link-local.
+        self._scope: int = bound[3] if len(bound) > 2 else 0
+        self._scopes: Recent[str, int] = Recent(SCOPES)
         self._via_params = ';alias' if self.alias else ''
         self._bound = address[0] not in ('0.0.0.0', '::')
         if not self._bound and listen.advertised is None:
@@ -215,7 +223,7 @@ class StreamTransport(Transport):
             shown = listen.advertised
             self.point = Point(token, address, advertised=(shown[0], shown[1] or address[1]) if shown else None,
                                reliable=True, secure=secure, via_params=self._via_params)
-        self._faces: dict[str, Point] = {self.point.advertised[0]: self.point}
+        self._faces: dict[str, Point] = {}
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {hostport(*self.point.address)}>'
@@ -231,7 +239,7 @@ class StreamTransport(Transport):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # What is accepted inherits these.
             tune(opened)
-            opened.bind((listen.host, listen.port))
+            opened.bind(scoped(listen.host, listen.port))
             if self._listening:
                 opened.listen(BACKLOG)
         except OSError as error:
@@ -322,6 +330,8 @@ class StreamTransport(Transport):
         made = plain_socket(self.family, socket.SOCK_STREAM, 0, descriptor)
         made.setblocking(False)
         remote: Address = sender[:2]
+        if len(sender) > 2 and sender[3]:
+            self._scopes.put(remote[0], sender[3])
         source = source_of(remote[0])
         if len(self.connections) + len(self.leaving) >= self.most or self._sources.get(source, 0) >= self.per_source:
             self.counters.refused += 1
@@ -352,8 +362,11 @@ class StreamTransport(Transport):
 
     def _facing(self, host: str) -> Point | None:
         """For a wildcard address: the point with the local address that faces ``host``."""
-        local = local_address(host)
+        local = local_address(host, self._scope_of(host))
         return None if local is None else self._face(local)
+
+    def _scope_of(self, host: str) -> int:
+        return self._scopes.get(host) or self._scope if is_link_local(host) else 0
 
     def _face(self, local: str) -> Point | None:
         point = self._faces.get(local)
@@ -439,8 +452,8 @@ class StreamTransport(Transport):
             tune(made)
             if self._bound:
                 made.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
-                made.bind((self.point.address[0], 0))
-            number = made.connect_ex(remote)
+                made.bind(scoped(self.point.address[0], 0, self._scope))
+            number = made.connect_ex(scoped(host, port, self._scope_of(host)))
             if number not in (0, errno.EINPROGRESS):
                 raise OSError(number, os.strerror(number))
         except OSError as error:

@@ -28,6 +28,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import gevent
 from gevent.hub import Hub
@@ -48,6 +49,16 @@ from .base import (
     plain_socket,
     read_options,
     readable_head,
+)
+from .sources import (
+    ANCILLARY,
+    Ancillary,
+    SocketAddress,
+    ask_for_destinations,
+    destination_of,
+    is_link_local,
+    leaving_from,
+    scoped,
 )
 from .stun import answer_binding, looks_like_stun
 
@@ -92,7 +103,8 @@ _LATE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPRO
 _UNREACHED = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN,
               errno.EADDRNOTAVAIL}
 
-Target = tuple[str, int] | tuple[str, int, int, int]
+#: what the system says when a datagram cannot leave from the address that it is to leave from
+_MOVED = {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 
 class UdpTransport(Transport):
@@ -117,20 +129,28 @@ class UdpTransport(Transport):
         self.socket = self._bind(listen, socket_type)
         try:
             self._set_options(receive_buffer, send_buffer, icmp_errors)
+            bound = self.socket.getsockname()
+            address: Address = bound[:2]
+            #: whether datagrams tell under which of our addresses they came
+            self.tells = address[0] in ('0.0.0.0', '::') and ask_for_destinations(self.socket)
         except OSError as error:
             self.socket.close()
             raise failure(TransportError, f'cannot listen on {listen}', error) from error
-        address: Address = self.socket.getsockname()[:2]
         self.wildcard = listen.advertised is None and address[0] in ('0.0.0.0', '::')
         if self.wildcard:
             self.point: Point = WildcardPoint('UDP', address, self._facing)
         else:
             shown = listen.advertised
             self.point = Point('UDP', address, advertised=(shown[0], shown[1] or address[1]) if shown else None)
-        self._faces: dict[str, Point] = {self.point.advertised[0]: self.point}
-        self._flows: Recent[Target, Flow] = Recent(FLOWS)
-        self._targets: Recent[Address, Target] = Recent(FLOWS)
-        self._queue: deque[tuple[bytes, Flow, Target]] = deque()
+        self._faces: dict[str, Point] = {}
+        # What has the system send from an address that it would not have chosen.
+        self._sources: dict[Point, list[Ancillary]] = {}
+        # The interface of our own address, and those of peers, where addresses are link-local.
+        self._scope: int = bound[3] if len(bound) > 2 else 0
+        self._scopes: Recent[str, int] = Recent(FLOWS)
+        self._flows: Recent[Any, Flow] = Recent(FLOWS)
+        self._targets: Recent[Address, SocketAddress] = Recent(FLOWS)
+        self._queue: deque[tuple[bytes, Flow, SocketAddress]] = deque()
         self._buffer = bytearray(LARGEST)
         self._view = memoryview(self._buffer)
         self._closed = False
@@ -156,7 +176,7 @@ class UdpTransport(Transport):
             if self.family == socket.AF_INET6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # Neither SO_REUSEADDR nor SO_REUSEPORT: with either a second program could take half of our messages.
-            opened.bind((listen.host, listen.port))
+            opened.bind(scoped(listen.host, listen.port))
         except OSError as error:
             opened.close()
             raise failure(TransportError, f'cannot listen on {listen}', error) from error
@@ -227,13 +247,20 @@ class UdpTransport(Transport):
     def _drain(self) -> None:
         receive_into = self.socket.recvfrom_into
         received = self.receiver.received
+        receive_told = self.socket.recvmsg_into
         buffer = self._buffer
+        buffers = [buffer]
         view = self._view
         flows = self._flows
+        tells = self.tells
+        ancillary: list[Ancillary] = []
         counters = self.counters
         for count in range(DRAIN):
             try:
-                size, sender = receive_into(buffer)
+                if tells:
+                    size, ancillary, _, sender = receive_told(buffers, ANCILLARY)
+                else:
+                    size, sender = receive_into(buffer)
             except BlockingIOError:
                 if not count:
                     # Readable, yet nothing to read: there is something in the error queue.
@@ -249,11 +276,16 @@ class UdpTransport(Transport):
             if size <= 4 and is_keep_alive(data):
                 counters.keep_alives += 1
                 continue
+            if tells:
+                key = sender, ancillary[0][2] if ancillary else b''
+                flow = flows.young.get(key) or self._flow_to(key, sender, ancillary)
+            else:
+                flow = flows.young.get(sender) or self._flow(sender)
             # RFC 5626 8: no SIP message begins with an octet of 0 or 1.
             if data[0] < 2 and looks_like_stun(data):
-                self._receive_stun(data, flows.young.get(sender) or self._flow(sender))
+                self._receive_stun(data, flow)
                 continue
-            received(data, flows.young.get(sender) or self._flow(sender))
+            received(data, flow)
             if self._closed:
                 return
 
@@ -278,30 +310,59 @@ class UdpTransport(Transport):
         log.warning('! receiving on %s: %s', hostport(*self.point.address), error)
         gevent.sleep(0.1)
 
-    def _flow(self, sender: Target) -> Flow:
+    def _flow(self, sender: SocketAddress) -> Flow:
         """The flow of a peer that is not among the most recent ones."""
         flow = self._flows.get(sender)
         if flow is None:
-            host = sender[0]
-            remote = (host, sender[1])
-            flow = Flow(self.point.toward(host), remote)
+            self._note_scope(sender)
+            flow = Flow(self.point.toward(sender[0]), (sender[0], sender[1]))
             self._flows.put(sender, flow)
-            if len(sender) > 2 and sender[-1]:
-                # A link-local address means something only together with its interface, which a flow does not have.
-                self._targets.put(remote, sender)
         return flow
+
+    def _flow_to(self, key: object, sender: SocketAddress, ancillary: list[Ancillary]) -> Flow:
+        """The same where the peer has called one of several addresses: it is answered from that (RFC 3581 4)."""
+        flow = self._flows.get(key)
+        if flow is None:
+            self._note_scope(sender)
+            host = sender[0]
+            local = destination_of(ancillary)
+            usual = local_address(host, self._scope_of(host))
+            if local is None:
+                local = usual
+            point: Point | None = None
+            if local is not None and (self.wildcard or local != usual):
+                point = self._face(local)
+            if point is None:
+                point = self.point
+            elif local is not None and local != usual:
+                self._sources[point] = leaving_from(local)
+            flow = Flow(point, (host, sender[1]))
+            self._flows.put(key, flow)
+        return flow
+
+    def _note_scope(self, sender: SocketAddress) -> None:
+        """A link-local address means something only together with its interface, which a flow does not have."""
+        if len(sender) > 2 and sender[3]:
+            self._scopes.put(sender[0], sender[3])
+            self._targets.put((sender[0], sender[1]), sender)
+
+    def _scope_of(self, host: str) -> int:
+        return self._scopes.get(host) or self._scope if is_link_local(host) else 0
 
     def _facing(self, host: str) -> Point | None:
         """For a wildcard address: the point with the local address that faces ``host``."""
-        local = local_address(host)
-        if local is None:
-            return None
+        local = local_address(host, self._scope_of(host))
+        return None if local is None else self._face(local)
+
+    def _face(self, local: str) -> Point | None:
+        """The point of one of our addresses; None if there are too many."""
         point = self._faces.get(local)
         if point is None:
             if len(self._faces) >= FACES:
                 return None
             address = self.point.address
-            point = self._faces[local] = Point('UDP', address, advertised=(local, address[1]))
+            shown = (local, address[1]) if self.wildcard else self.point.advertised
+            point = self._faces[local] = Point('UDP', address, advertised=shown)
             self.receiver.opened(point, self)
         return point
 
@@ -314,7 +375,10 @@ class UdpTransport(Transport):
             self._enqueue(data, flow, target)
             return
         try:
-            self._sendto(data, target)
+            if self._sources and flow.point in self._sources:
+                self.socket.sendmsg((data,), self._sources[flow.point], 0, target)
+            else:
+                self._sendto(data, target)
         except BlockingIOError:
             self._enqueue(data, flow, target)
         except OSError as error:
@@ -322,7 +386,7 @@ class UdpTransport(Transport):
         else:
             self.counters.sent += 1
 
-    def _target(self, remote: Address) -> Target:
+    def _target(self, remote: Address) -> SocketAddress:
         """What sendto takes for an address, checked once: given a name it would block and ask the DNS."""
         target = self._targets.get(remote)
         if target is None:
@@ -334,17 +398,34 @@ class UdpTransport(Transport):
             except OSError:
                 family = 6 if self.family == socket.AF_INET6 else 4
                 raise ConnectError(f'cannot send to {hostport(host, port)}: not an IPv{family} address') from None
-            target = (host, port, 0, 0) if self.family == socket.AF_INET6 else remote
-            self._targets.put(remote, target)
+            scope = self._scope_of(host)
+            target = scoped(host, port, scope)
+            if scope or not is_link_local(host):
+                self._targets.put(remote, target)
         return target
 
-    def _send_again(self, data: bytes, flow: Flow, target: Target, error: OSError) -> None:
+    def _transmit(self, data: bytes, flow: Flow, target: SocketAddress) -> None:
+        """One datagram, from where it is to leave, or from where it can if that address is gone."""
+        ancillary = self._sources.get(flow.point)
+        if ancillary is not None:
+            try:
+                self.socket.sendmsg((data,), ancillary, 0, target)
+                return
+            except OSError as error:
+                if error.errno not in _MOVED:
+                    raise
+        self._sendto(data, target)
+
+    def _send_again(self, data: bytes, flow: Flow, target: SocketAddress, error: OSError) -> None:
         """A sendto failed.  If that was on account of an earlier datagram, make it once more."""
         for _ in range(4):
-            if self._closed or error.errno not in _LATE or not self._read_errors():
+            if self._closed:
+                break
+            if not (error.errno in _LATE and self._read_errors()) and not (
+                    error.errno in _MOVED and flow.point in self._sources):
                 break
             try:
-                self._sendto(data, target)
+                self._transmit(data, flow, target)
             except BlockingIOError:
                 self._enqueue(data, flow, target)
                 return
@@ -364,7 +445,7 @@ class UdpTransport(Transport):
         kind = ConnectError if error.errno in _UNREACHED else TransportError
         raise failure(kind, f'cannot send to {where}', error) from error
 
-    def _enqueue(self, data: bytes, flow: Flow, target: Target) -> None:
+    def _enqueue(self, data: bytes, flow: Flow, target: SocketAddress) -> None:
         if len(self._queue) >= SEND_QUEUE:
             self.counters.dropped += 1
             raise TransportError(f'cannot send to {hostport(*flow.remote)}: {SEND_QUEUE} datagrams are waiting')
@@ -390,7 +471,7 @@ class UdpTransport(Transport):
         while queue:
             data, flow, target = queue[0]
             try:
-                self._sendto(data, target)
+                self._transmit(data, flow, target)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -414,12 +495,12 @@ class UdpTransport(Transport):
                 quoted, ancillary, _, sender = self.socket.recvmsg(LARGEST, 256, socket.MSG_ERRQUEUE)
             except OSError:
                 return count
-            for _, _, field in ancillary:
-                if len(field) >= _EXTENDED_ERROR.size:
+            for level, kind, field in ancillary:
+                if (level, kind) == _RECVERR[self.family] and len(field) >= _EXTENDED_ERROR.size:
                     self._icmp_error(field, quoted, sender)
         return ERRORS
 
-    def _icmp_error(self, field: bytes, quoted: bytes, sender: Target) -> None:
+    def _icmp_error(self, field: bytes, quoted: bytes, sender: SocketAddress) -> None:
         number, origin, kind, code, *_ = _EXTENDED_ERROR.unpack_from(field)
         if (origin, kind) not in _UNREACHABLE or number == errno.EMSGSIZE:
             # A router told us the size of its link: the system has taken note, a retransmission fits.

@@ -18,6 +18,7 @@ from greensip.errors import ConnectError, TransportError, UsageError
 from greensip.transaction.flow import Flow, hostport
 from greensip.transport import Endpoint
 from greensip.transport.connection import DRAIN, Connection
+from greensip.transport.sources import scoped
 from greensip.transport.stream import Readers, StreamTransport, source_of
 
 PATIENCE = 5.0
@@ -703,6 +704,32 @@ def test_several_places_each_with_its_own(made: Callable[..., Rig]) -> None:
             peer = rig.accept(listener)
             assert peer.getpeername()[0] == point.address[0]
             assert f'Via: SIP/2.0/TCP {hostport(*point.address)};'.encode() in read_message(peer)
+
+
+def test_link_local_addresses(made: Callable[..., Rig], link_local: str) -> None:
+    rig = made(f'tcp:[{link_local}]:0')
+    host, port = rig.address
+    with green.socket(socket.AF_INET6) as listener:
+        listener.bind(scoped(link_local, 0))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        rig.ask(f'sip:bob@[{host}]:{listener.getsockname()[1]};transport=tcp', contact=None)
+        peer, _ = listener.accept()
+        peer.settimeout(PATIENCE)
+        rig.peers.append(peer)
+        request = read_message(peer)
+        assert f'Via: SIP/2.0/TCP [{host}]:{port};'.encode() in request
+        assert f'Contact: <sip:[{host}]:{port};transport=tcp>'.encode() in request
+        # On all addresses the interface is known from where the peer has come.
+        everywhere = made('tcp:[::]:0')
+        caller = green.create_connection((link_local, everywhere.address[1]), PATIENCE)
+        everywhere.peers.append(caller)
+        everywhere.connection()
+        everywhere.ask(f'sip:bob@[{host}]:{listener.getsockname()[1]};transport=tcp', contact=None)
+        back, _ = listener.accept()
+        back.settimeout(PATIENCE)
+        everywhere.peers.append(back)
+        assert f'Contact: <sip:[{host}]:{everywhere.address[1]};transport=tcp>'.encode() in read_message(back)
 
 
 # -- the end

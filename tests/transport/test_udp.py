@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from gevent.queue import Queue
 from greensip.errors import ConnectError, MessageTooBig, TransportError, UsageError
 from greensip.transaction.flow import Flow, Point
 from greensip.transport.base import Listen, Transport, readable_head
+from greensip.transport.sources import leaving_from, scoped
 from greensip.transport.udp import DRAIN, SEND_QUEUE, UdpTransport
 
 PATIENCE = 5.0
@@ -76,6 +78,8 @@ def peer() -> Iterator[socket.socket]:
 
 
 Opened = Callable[..., UdpTransport]
+
+linux = pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells of addresses called and of ICMP errors')
 
 
 def dead_address() -> tuple[str, int]:
@@ -266,6 +270,66 @@ def test_a_wildcard_address_shows_each_peer_the_address_that_faces_it(
         assert peer.recv(100) == b'answer'
 
 
+@linux
+@pytest.mark.parametrize('advertise', ['', ';advertise=203.0.113.5:5070'])
+def test_who_has_called_one_of_several_addresses_is_answered_from_it(opened: Opened, collector: Collector,
+                                                                     advertise: str) -> None:
+    """RFC 3581 4: a NAT, like a connected socket, takes the answer from nowhere else."""
+    transport = opened(f'udp:0.0.0.0:0{advertise}')
+    port = transport.point.address[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as usual:
+        for peer, host in ((caller, '127.0.0.2'), (usual, '127.0.0.1')):
+            peer.settimeout(PATIENCE)
+            peer.bind(('127.0.0.1', 0))
+            peer.connect((host, port))
+            peer.send(b'hello')
+            _, flow = collector.inbox.get(timeout=PATIENCE)
+            assert flow.point.sent_by == ('203.0.113.5:5070' if advertise else f'{host}:{port}')
+            transport.send(b'answer', flow)
+            assert peer.recv(100) == b'answer'
+            # The next one comes on the same flow.
+            peer.send(b'again')
+            assert collector.inbox.get(timeout=PATIENCE)[1] is flow
+
+
+@linux
+def test_an_address_that_is_gone_is_left_out(opened: Opened, collector: Collector, peer: socket.socket) -> None:
+    transport = opened('udp:0.0.0.0:0')
+    peer.sendto(b'hello', ('127.0.0.2', transport.point.address[1]))
+    _, flow = collector.inbox.get(timeout=PATIENCE)
+    transport._sources[flow.point] = leaving_from('192.0.2.1')
+    transport.send(b'answer', flow)
+    assert peer.recvfrom(100) == (b'answer', ('127.0.0.1', transport.point.address[1]))
+
+
+def test_link_local_addresses(opened: Opened, collector: Collector, link_local: str) -> None:
+    """Their scope is ours and the peer's own affair: it does not show, and is known from where the peer was heard."""
+    transport = opened(f'udp:[{link_local}]:0')
+    host, port = transport.point.address
+    assert transport.point.sent_by == f'[{link_local.partition("%")[0]}]:{port}'
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as peer, \
+            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as contact:
+        for each in (peer, contact):
+            each.settimeout(PATIENCE)
+            each.bind(scoped(link_local, 0))
+        everywhere = opened('udp:[::]:0')
+        for one in (transport, everywhere):
+            peer.sendto(b'hello', scoped(link_local, one.point.address[1]))
+            _, flow = collector.inbox.get(timeout=PATIENCE)
+            assert flow.point.advertised == (host, one.point.address[1])
+            one.send(b'answer', flow)
+            assert peer.recv(100) == b'answer'
+            # Another port of its, as its Contact or sent-by may name one
+            one.send(b'request', Flow(flow.point, (host, contact.getsockname()[1])))
+            assert contact.recv(100) == b'request'
+
+
+def test_an_interface_that_is_not_there(opened: Opened) -> None:
+    with pytest.raises(TransportError, match=r'^cannot listen on udp:\[fe80::1%nothing0\]:0: no interface'):
+        opened('udp:[fe80::1%nothing0]:0')
+
+
 # -- what can go wrong in sending
 
 
@@ -349,11 +413,9 @@ def test_the_queue_is_bounded(opened: Opened, peer: socket.socket) -> None:
 
 # -- ICMP
 
-linux = pytest.mark.skipif(not hasattr(socket, 'MSG_ERRQUEUE'), reason='only Linux tells of ICMP errors')
-
 
 @linux
-@pytest.mark.parametrize('place', ['udp:127.0.0.1:0', 'udp:[::1]:0', 'udp:0.0.0.0:0'])
+@pytest.mark.parametrize('place', ['udp:127.0.0.1:0', 'udp:[::1]:0', 'udp:0.0.0.0:0', 'udp:[::]:0'])
 def test_a_refusal_is_told_with_the_message_that_was_refused(opened: Opened, collector: Collector, place: str) -> None:
     transport = opened(place)
     host = '::1' if '[' in place else '127.0.0.1'
