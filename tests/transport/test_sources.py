@@ -28,7 +28,7 @@ def test_addresses_as_the_system_takes_them(host: str, scope: int, expected: Soc
 
 
 def test_an_interface_that_is_not_there() -> None:
-    with pytest.raises(OSError, match='no interface|No such device'):
+    with pytest.raises(OSError, match='no interface'):
         scoped('fe80::1%nothing0', 5060)
 
 
