@@ -45,7 +45,7 @@ NEVER = float('inf')
 
 
 class Notice(Carrier):
-    """An event that is no message: ``hold``, ``composing`` (its ``detail`` says more), ``ended`` (``error`` says why)."""
+    """An event that is no message: ``hold``, ``ended`` (``error`` says why); ``detail`` is what else it says."""
 
     __slots__ = ('detail', 'error', 'label', 'leg', 'time')
 
