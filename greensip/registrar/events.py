@@ -76,13 +76,26 @@ class RegNotifier(Notifier):
         """A SUBSCRIBE: its first document is made now."""
         aor = self._key(watcher)
         if aor:
-            now = self.now()
-            bindings = self.location.lookup(aor, now)
-            # As the registration was before, so that nothing seems to have just happened.
-            document = reginfo(Change(aor, '', bindings, bindings), now)
-            self._documents[aor] = document.to_bytes(), REGINFO
+            self._documents[aor] = self._present(aor, 0), REGINFO
         super().on_subscribe(watcher)
         self._documents.pop(aor, None)
+        # The next one has its own version (RFC 3680 5.1), and times that are right by then.
+        watcher.subscription.repeats = False
+
+    def _on_refresh(self, watcher: Any) -> None:
+        """RFC 6665 4.2.1.4: a SUBSCRIBE in the dialog is answered with the state as it is by now."""
+        if watcher.state == 'active':
+            watcher.notify(self._present(self._key(watcher), self._next_version(watcher)), REGINFO)
+
+    def _present(self, aor: str, version: int) -> bytes:
+        """The document of a registration where nothing has just happened."""
+        now = self.now()
+        bindings = self.location.lookup(aor, now)
+        return reginfo(Change(aor, '', bindings, bindings), now, version).to_bytes()
+
+    def _next_version(self, watcher: Any) -> int:
+        version = self.versions[watcher] = self.versions.get(watcher, 0) + 1
+        return version
 
     def _key(self, watcher: Any) -> str:
         return self.location.aor_of(watcher.resource) or ''
@@ -109,8 +122,7 @@ class RegNotifier(Notifier):
         now = self.now()
         for watcher in list(watchers):
             if watcher.state == 'active':
-                version = self.versions[watcher] = self.versions.get(watcher, 0) + 1
-                watcher.notify(reginfo(change, now, version).to_bytes(), REGINFO)
+                watcher.notify(reginfo(change, now, self._next_version(watcher)).to_bytes(), REGINFO)
 
 
 class States:

@@ -184,6 +184,9 @@ class Notifier(ThreadBound):
         else:
             watcher.accept(body, kind, expires=self.expires)
 
+    def _on_refresh(self, watcher: IncomingSubscription) -> None:
+        """A SUBSCRIBE in the dialog: he gets the latest document once more, by itself."""
+
     def _forget(self, watcher: IncomingSubscription) -> None:
         key = self._key(watcher)
         watchers = self._subscribers.get(key)

@@ -449,8 +449,11 @@ class IncomingSubscription(Watching):
         self.flow: Flow = subscription.transaction.flow
 
     def on_event(self, event: Event) -> None:
-        if event.kind == ENDED and self._keeper is not None:
-            self._keeper._forget(self)
+        if self._keeper is not None:
+            if event.kind == ENDED:
+                self._keeper._forget(self)
+            elif event.kind == REQUEST:
+                self._keeper._on_refresh(self)
         super().on_event(event)
 
     @property

@@ -51,6 +51,24 @@ def test_a_user_watches_his_phones(net, registrar, phone):
     assert registrar.events._documents == {}
 
 
+def test_a_refresh_is_told_what_is_true_by_then(net, phone):
+    """RFC 3680 5.1: each document has a version of its own, and times that are right when it leaves."""
+    bob, other = phone('bob'), phone('bob', 'other')
+    bob.register()
+    other.register(params=';expires=100')
+    with watch(bob) as events:
+        assert told(events.wait_for('NOTIFY', timeout=5))[0] == 0
+        net.run(110)
+        assert told(events.wait_for('NOTIFY', timeout=5))[1:] == ('active', [
+            (bob.ua.uri, 'active', 'refreshed'), (other.ua.uri, 'terminated', 'expired')])
+        net.run(890)
+        events.refresh()
+        notify = events.wait_for('NOTIFY', timeout=5)
+        assert told(notify) == (2, 'active', [(bob.ua.uri, 'active', 'refreshed')])
+        contact, = next(iter(parse_reginfo(notify.body).registrations.values())).contacts.values()
+        assert 2590 <= contact.expires <= 2600
+
+
 def test_nobody_else_does(registrar, phone):
     alice = phone('alice')
     for options, refusal in (({}, Forbidden), ({'credentials': None}, Unauthorized),
