@@ -36,7 +36,7 @@ def send_reinvite(
     reliable: bool,
 ) -> InviteRequest:
     """``InviteUsage.reinvite``."""
-    if usage.state != CONFIRMED:
+    if usage.state != CONFIRMED and (usage.state != ACCEPTED or usage.answering is None):
         raise WrongState(f'no session to change: the call is {usage.state}')
     if usage.inviting or usage.invited or usage.unacked or usage.postponed:
         raise WrongState('another INVITE is under way in this dialog')
@@ -74,8 +74,8 @@ def send_reinvite(
             said(session, Place.INVITE, body)
         invite.start(now)
     else:
-        # Not while the peer's INVITE waits for its ACK, or our PRACK for its answer.  Its number is taken when it
-        # goes.
+        # Not while the peer's INVITE, be it the call's first, waits for its ACK, or our PRACK for its answer.  Its
+        # number is taken when it goes.
         dialog.local_cseq -= 1
         usage.postponed = invite
     return invite

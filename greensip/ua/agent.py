@@ -354,7 +354,8 @@ class UserAgent(Engine):
         exception is logged.  With ``max_legs`` handlers at work further calls get a 503.  ``screen(leg)`` is asked
         first, must not block, and returns None or the status to refuse with.
 
-        Raises WrongState when there is a handler already, or the user agent is closed; WaitTimeout when a deadline
+        Raises WrongState when there is a handler already, or the user agent is closed; UsageError for what is no
+        function; WaitTimeout when a deadline
         passes (the handler goes on to take calls); WrongThread.
         """
         self.check_thread()
@@ -371,13 +372,15 @@ class UserAgent(Engine):
         It answers with ``incoming.respond(code)``, or by returning a code; a handler that returns nothing has answered
         200, one that raises the ``status`` of its GreensipError, else 500.  ``blocking=False``: it never blocks, and is
         called at once, in the greenlet that received the request.  Does not block.  Raises UsageError for
-        the methods that make calls, WrongThread.
+        the methods that make calls, and for what is no function, WrongThread.
 
         The handler of ``REFER`` is called with a ``Transfer``, which it accepts, or has refused.
         """
         self.check_thread()
         if method in ('INVITE', 'ACK', 'BYE', 'CANCEL'):
             raise UsageError(f'{method} belongs to calls: serve() and accept() take those')
+        if not callable(handler):
+            raise UsageError(f'{handler!r} cannot handle requests: give a function')
         self.request_handlers.add(method, handler, blocking)
         if method not in self.core.allow:
             self.core.configure(allow=[*self.core.allow, method])

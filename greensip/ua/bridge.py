@@ -277,6 +277,9 @@ class Bridge(ThreadBound):
                     leg.ua.endpoint.flush()
                     break
 
+    def __repr__(self) -> str:
+        return f'<Bridge of {self.a!r} and {self.b!r}>'
+
     # -- what the legs report, while the endpoint flushes
 
     def on_request(self, leg: Leg, event: Event) -> None:

@@ -66,6 +66,9 @@ class deadline:
             _innermost.reset(self._token)
             self._token = None
 
+    def __repr__(self) -> str:
+        return f'<deadline {self.seconds:g} s>'
+
     def _time(self) -> float:
         now: float = self._clock.now() if self._clock is not None else _now()
         return now

@@ -57,6 +57,9 @@ class IncomingLeg(Leg):
     def _party(self, local: bool) -> NameAddr:
         return self.to if local else self.from_
 
+    def _first_sdp(self) -> bytes:
+        return self.offer
+
     @property
     def headers(self) -> Headers:
         """The header fields of the INVITE, to look at: ``leg.headers['Subject']``."""

@@ -120,7 +120,8 @@ class Leg(Mailbox):
         self._packages: tuple[str, ...] | None = None
         #: our description from before we put the peer on hold; None while we do not
         self._before_hold: bytes | None = None
-        self._peer_holds = False
+        #: None until the peer changes the session for the first time
+        self._peer_holds: bool | None = None
         self._relay: Bridge | None = None
         #: requests that wait for the script's answer
         self._unanswered: list[Any] | None = None
@@ -139,7 +140,7 @@ class Leg(Mailbox):
         if state is None:
             # Cancelled, and not over: the peer may yet answer.
             return 'early' if usage.dialog is not None else 'calling'
-        if state == 'confirmed' and (self._before_hold is not None or self._peer_holds):
+        if state == 'confirmed' and (self._before_hold is not None or self._peer_holds is True):
             return 'held'
         return state
 
@@ -486,14 +487,23 @@ class Leg(Mailbox):
         sdp = sdp_of(message)
         if not sdp:
             return
-        held = holds(sdp)
-        if held != self._peer_holds:
-            self._peer_holds = held
+        held, before = holds(sdp), self._peer_holds
+        if before is None:
+            if held and holds(self._first_sdp()):
+                # A call without media from its beginning: nobody is put on hold by saying so again.
+                return
+            before = False
+        self._peer_holds = held
+        if held != before:
             notice = Notice('hold' if held else 'resume', time=now, leg=self)
             if self._relay is None:
                 self.deliver(notice)
             else:
                 self.show(notice)
+
+    def _first_sdp(self) -> bytes:
+        """The peer's description with which the call began; empty if that is not known."""
+        raise NotImplementedError
 
     def _tolerates(self, event: Happening) -> bool:
         # A 100 comes from the next hop and depends on its speed; ACK is one of the protocol's chores.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.event import FORKED, RESPONSE, Event
 from greensip.dialog.invite_client import ClientInvite
+from greensip.dialog.negotiation import sdp_of
 from greensip.errors import GreensipError, ParseError, UsageError
 from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
 from greensip.native import mypyc_attr
@@ -114,6 +115,10 @@ class OutgoingLeg(Leg):
 
     def _party(self, local: bool) -> NameAddr:
         return self.from_ if local else self.to
+
+    def _first_sdp(self) -> bytes:
+        response = self.usage.response
+        return sdp_of(response) if response is not None else b''
 
     @property
     def _invite(self) -> Any:
@@ -280,12 +285,13 @@ def loose_route(proxy: Any) -> str:
 
 
 def target_of(uri: Any) -> Uri:
-    """The URI to call: a text, a Uri, or a NameAddr.  Raises ParseError."""
+    """The URI to call: a text, a Uri, or a NameAddr.  Raises ParseError, UsageError for anything else."""
     if isinstance(uri, str):
         text = uri.strip()
         return parse_name_addr(text).uri if '<' in text else parse_uri(text)
     if isinstance(uri, NameAddr):
         return uri.uri
-    found: Uri = uri
-    return found
+    if isinstance(uri, Uri):
+        return uri
+    raise UsageError(f'{uri!r} is no URI: give a text, a Uri or a NameAddr')
 

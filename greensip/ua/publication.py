@@ -237,6 +237,9 @@ class EventStateCompositor(ThreadBound):
     def __len__(self) -> int:
         return len(self._by_tag)
 
+    def __repr__(self) -> str:
+        return f'<EventStateCompositor for {", ".join(self.notifiers)}: {len(self)} published>'
+
     def __call__(self, incoming: IncomingRequest) -> None:
         """Process a PUBLISH: the steps of RFC 3903 6.  Does not block."""
         try:

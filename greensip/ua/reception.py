@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from greensip.dialog.event import Event
 from greensip.dialog.reliable import asks_reliability
-from greensip.errors import GreensipError, WrongState
+from greensip.errors import GreensipError, UsageError, WrongState
 
 from .incoming import IncomingLeg
 from .mailbox import Mailbox, Notice, Watch, wait_on
@@ -79,6 +79,8 @@ class Reception:
         """Give the calls to ``handler`` from now on, those that wait first."""
         if self.handler is not None:
             raise WrongState('there is a handler already')
+        if not callable(handler):
+            raise UsageError(f'{handler!r} cannot handle calls: give a function that takes a leg')
         self.handler, self._screen, self._max_legs = handler, screen, max_legs
         waiting, self.door._events[:] = self.door._events[:], []
         for notice in waiting:

@@ -787,6 +787,28 @@ def test_a_strict_router_gets_the_target_last(world: World, alice: Party, bob: P
     assert [str(route) for route in ack.routes] == ['<sip:127.0.0.1:7001;lr>', '<sip:bob@192.0.2.9>']
 
 
+def test_a_reinvite_before_the_ack_waits_for_it(world: World, alice: Party, bob: Party) -> None:
+    """14.1: not while the call's first INVITE is under way."""
+    bob.on['incoming'] = lambda event: event.subject.respond(200, world.now, body=ANSWER)
+    usage = call(alice, bob, auto_ack=False)
+    reinvite_answerer(alice)
+    world.run(0.1)
+    peer = bob.last('incoming').subject
+    peer.reinvite(world.now, ANSWER)
+    with pytest.raises(WrongState):
+        peer.reinvite(world.now, ANSWER)
+    world.ladder()
+    world.run(0.3)
+    assert world.ladder() == []
+    usage.ack(world.now)
+    world.run(0.1)
+    assert world.ladder() == [
+        'alice -> bob: ACK', 'bob -> alice: INVITE', 'alice -> bob: 200 INVITE', 'bob -> alice: ACK']
+    usage.bye(world.now)
+    world.run(1)
+    assert peer.state == 'terminated'
+
+
 def test_a_reinvite_changes_the_target_but_not_the_routes(world: World, alice: Party, bob: Party) -> None:
     usage, peer = established(world, alice, bob)
     other = world.party('carol', 5090)

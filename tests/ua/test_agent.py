@@ -129,6 +129,14 @@ def test_a_deadline_holds_for_serve_too(alice, bob, net, to_bob):
         pass
 
 
+@pytest.mark.parametrize('handler', [None, 5, 'handler'])
+def test_what_is_no_handler_is_refused_at_once(bob, handler):
+    for take in (lambda: bob.serve(handler), lambda: bob.handle('MESSAGE', handler)):
+        with pytest.raises(UsageError, match='cannot handle'):
+            take()
+    bob.serve(answering, background=True)
+
+
 def test_one_handler_at_a_time(bob):
     bob.serve(answering, background=True)
     with pytest.raises(WrongState):

@@ -310,6 +310,63 @@ def test_hold_and_resume(alice, bob, net, to_bob):
     assert versions == [b'1', b'2', b'3', b'4']
 
 
+def test_a_call_without_media_is_not_put_on_hold_by_a_refresh(alice, bob, net, to_bob):
+    def handler(leg):
+        leg.answer()
+        leg.reinvite()
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.call(to_bob) as leg:
+        leg.wait_for('INVITE', timeout=1)
+        leg.hold()
+        leg.resume()
+        net.run(1)
+        other, = bob.legs
+        assert (leg.state, other.state) == ('confirmed', 'confirmed')
+        with pytest.raises(WaitTimeout):
+            leg.wait_for('hold', timeout=1)
+        # It may have media later on, and then be held.
+        leg.reinvite(sdp_of_port(7000))
+        leg.reinvite(sdp_of_port(7000, 'sendonly'))
+        net.run(1)
+        assert other.state == 'held'
+        leg.reinvite(sdp_of_port(7000))
+        net.run(1)
+        assert other.state == 'confirmed'
+
+
+def test_a_call_that_is_put_on_hold_by_whoever_answered_it(alice, bob, net, to_bob):
+    bob.serve(lambda leg: (leg.answer(sdp_of_port(6000)), leg.hold(), leg.resume(), leg.wait_ended()), background=True)
+    with alice.call(to_bob, sdp=SDP) as leg:
+        assert leg.wait_for('hold', timeout=5).leg is leg
+        leg.wait_for('resume', timeout=5)
+        assert leg.state == 'confirmed'
+
+
+def test_a_session_is_changed_as_soon_as_the_answer_is_acknowledged(alice, bob, net, to_bob):
+    """RFC 3261 14.1 wants the INVITE to be over first: that is waited out."""
+    net.lose('ACK', 1)
+    bob.serve(lambda leg: (leg.answer(sdp_of_port(6000)), leg.hold(), leg.wait_ended()), background=True)
+    with alice.call(to_bob, sdp=SDP) as leg:
+        leg.wait_for('hold', timeout=5)
+    titles = [arrow.title.split(' (')[0] for arrow in net.ladder.arrows]
+    assert titles[:6] == ['INVITE', '200 INVITE', 'ACK', '200 INVITE', 'ACK', 'INVITE']
+
+
+def test_a_session_is_not_changed_when_the_answer_is_never_acknowledged(alice, bob, net, to_bob):
+    net.lose('ACK', 100)
+    alice.invite(to_bob)
+    with bob.accept() as leg:
+        leg.answer()
+        with pytest.raises(WaitTimeout):
+            leg.hold(timeout=2)
+        assert leg.local_sdp == leg.response.body
+        with pytest.raises(TransactionTimeout):
+            leg.hold()
+    assert 'INVITE' not in [arrow.title.split(' (')[0] for arrow in net.ladder.arrows if arrow.source == 'bob']
+
+
 def test_a_reinvite_that_is_refused_leaves_the_session_as_it_was(agent, net):
     alice, bob = agent('alice'), agent('bob', manual=('INVITE',))
 
@@ -439,6 +496,13 @@ def test_uris_as_text_and_as_values(alice, bob, net, to_bob):
     for uri in (to_bob, f'"Bob" <{to_bob};x=1>', parse_uri(to_bob)):
         with alice.call(uri, from_=parse_uri('sip:carol@example.com')) as leg:
             assert leg.to.uri.user == 'bob' and leg.from_.uri.user == 'carol'
+
+
+@pytest.mark.parametrize('target', [None, 5, b'sip:bob@example.com'])
+def test_what_is_no_uri_is_refused_at_once(alice, target):
+    for verb in alice.invite, alice.options, alice.keep_alive:
+        with pytest.raises(UsageError, match=r'is no URI: give a text'):
+            verb(target)
 
 
 def test_cancel_raises_487(alice, bob, to_bob):
