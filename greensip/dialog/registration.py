@@ -53,7 +53,7 @@ from .outside import outside_envelope
 from .register import RegisterRequest, is_among
 from .registered import granted_time, gruu_in, keep_time, name_addrs_of, own_bindings, values_of
 from .routing import is_sips
-from .soft_state import Backoff, longest_wait, refresh_time, seconds_in
+from .soft_state import Backoff, longest_wait, refresh_time, retry_after_of
 
 if TYPE_CHECKING:
     from .core import Core
@@ -610,7 +610,7 @@ class Registration(Machine):
         self.stop_retry()
         others = any(peer.is_bound for peer in self.peers if peer is not self)
         delay = longest_wait(self.backoff, others, self.failures) * (0.5 + 0.5 * self._share())
-        self._retry = self.core.timers.add(max(delay, retry_after_of(error)), now, self, 'retry')
+        self._retry = self.core.timers.add(max(delay, retry_after_of(error, LONGEST_RETRY_AFTER)), now, self, 'retry')
 
     def on_timer(self, name: str, now: float) -> None:
         """``retry``: time for the next REGISTER; ``expired``: the binding has run out."""
@@ -665,10 +665,3 @@ class Registration(Machine):
 
     def __repr__(self) -> str:
         return f'<Registration {self.aor} {self.state}>'
-
-
-def retry_after_of(error: Exception) -> float:
-    """20.33: how long a refusal wants us to wait, in seconds."""
-    response = error.response if isinstance(error, ResponseError) else None
-    asked = seconds_in(response, 'Retry-After') if isinstance(response, Response) else None
-    return 0.0 if asked is None else min(float(asked), LONGEST_RETRY_AFTER)

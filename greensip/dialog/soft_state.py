@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from greensip.errors import ParseError
+from greensip.errors import ParseError, ResponseError
 from greensip.message import Response
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     'longest_wait',
     'refresh_delay',
     'refresh_time',
+    'retry_after_of',
     'retry_delay',
     'seconds_in',
 ]
@@ -99,3 +100,10 @@ def seconds_in(response: Response, name: str) -> int | None:
         return value
     seconds = getattr(value, 'seconds', None)
     return seconds if isinstance(seconds, int) else None
+
+
+def retry_after_of(error: Exception, longest: float = LONGEST_RETRY_AFTER) -> float:
+    """RFC 3261 20.33: how long a refusal wants us to wait, in seconds, at most ``longest``; 0 if it does not say."""
+    response = error.response if isinstance(error, ResponseError) else None
+    asked = seconds_in(response, 'Retry-After') if isinstance(response, Response) else None
+    return 0.0 if asked is None else min(float(asked), longest)

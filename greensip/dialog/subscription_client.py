@@ -38,7 +38,7 @@ from .invite import InviteUsage
 from .nobody import NOBODY
 from .notify import take_first_notify, take_notify
 from .outside import Destination
-from .soft_state import back_off, refresh_delay, seconds_in
+from .soft_state import back_off, refresh_delay, retry_after_of, seconds_in
 from .states import CLOSING
 from .states import TERMINATED as CALL_TERMINATED
 from .subscription import FATAL, Subscription
@@ -149,6 +149,7 @@ class ClientSubscription(Subscription):
         'key',
         'manual',
         'method',
+        'not_before',
         'refer_to',
         'refresh_at',
         'resubscribe',
@@ -262,6 +263,8 @@ class ClientSubscription(Subscription):
         self.forks = 0
         self.too_brief = 0
         self.refresh_at = 0.0
+        #: until when the notifier wants to be left alone (RFC 3261 20.33)
+        self.not_before = 0.0
         self.error: Exception | None = None
         self._timer_n: Timer | None = None
         self._expiry: Timer | None = None
@@ -464,6 +467,8 @@ class ClientSubscription(Subscription):
     def _failed(self, error: Exception, fatal: bool, now: float) -> None:
         """4.1.2.1, 4.1.2.2: what a failure means depends on how far the subscription is."""
         self.stop_timer_n()
+        wanted = retry_after_of(error)
+        self.not_before = now + wanted
         if self.state == NOTIFY_WAIT:
             self._end('refused', error, now)
         elif self.state == UNSUBSCRIBING:
@@ -473,9 +478,9 @@ class ClientSubscription(Subscription):
         elif fatal:
             self._end('gone', error, now)
         elif self.expires_at is not None:
-            # It lasts as long as it was to last before; until then we may try again.
+            # It lasts as long as it was to last before; until then we may try again, if the notifier does not mind.
             left = self.expires_at - now
-            self._refresh_in(max(left / 2, 1.0) if left > 2.0 else left + 1.0, now)
+            self._refresh_in(max(left / 2 if left > 2.0 else left + 1.0, wanted), now)
 
     def on_failure(self, exchange: ClientRequest, error: Exception, now: float) -> None:
         """No response to our SUBSCRIBE or REFER."""
@@ -608,7 +613,8 @@ class ClientSubscription(Subscription):
             self.fire(event, error, now)
 
     def begin_anew(self, error: Exception, delay: float, now: float) -> None:
-        """Begin it anew after ``delay`` seconds; longer if that has happened often lately."""
+        """Begin it anew after ``delay`` seconds; longer if the notifier wants that, or it has happened often lately."""
+        delay = max(delay, self.not_before - now)
         if self.since is not None and now - self.since >= LASTING:
             self.attempts = 0
         if self.attempts > 1:

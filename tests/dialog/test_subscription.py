@@ -895,6 +895,10 @@ class Lone:
         self.world.flush()
         return [message for source, _, message in self.world.messages if getattr(message, 'method', '') == 'SUBSCRIBE']
 
+    def count(self):
+        """How many SUBSCRIBEs went out, without repetitions."""
+        return len({message.branch for message in self.sent()})
+
     def hear(self, data):
         self.world.inject(data, ('127.0.0.1', 7000), self.alice)
 
@@ -960,6 +964,56 @@ def test_a_refresh_without_a_notify(lone, world, state):
     world.run(2)
     assert isinstance(lone.error(), TransactionTimeout)
     assert world.idle()
+
+
+def test_a_refresh_is_put_off(lone, world):
+    """RFC 3261 21.5.4: not before Retry-After has passed."""
+    sub = begun(lone, 'active')
+    sub.refresh(world.now)
+    lone.answer(503, 'Retry-After: 2000')
+    world.run(1995)
+    assert lone.count() == 2
+    world.run(10)
+    assert lone.count() == 3
+    assert sub.state == 'active'
+
+
+def test_it_runs_out_while_the_notifier_wants_to_be_left_alone(lone, world):
+    sub = begun(lone, 'active', resubscribe=True)
+    sub.refresh(world.now)
+    lone.answer(503, 'Retry-After: 4000 (maintenance)')
+    world.run(3605)
+    assert (sub.state, lone.count()) == ('waiting', 2)
+    world.run(400)
+    assert (sub.state, lone.count()) == ('notify_wait', 3)
+    lone.answer(503, 'Retry-After: 1800')
+    world.run(1795)
+    assert (sub.state, lone.count()) == ('waiting', 3)
+    world.run(10)
+    assert (sub.state, lone.count()) == ('notify_wait', 4)
+
+
+def test_a_longer_time_than_was_asked_for(lone, world):
+    """4.2.1.1: the notifier MUST NOT lengthen it; one that does has to be asked again all the same."""
+    lone.subscribe(expires=600)
+    lone.answer(200, 'Expires: 86400')
+    lone.notify('active')
+    world.run(505)
+    assert lone.count() == 1
+    world.run(10)
+    assert lone.count() == 2
+
+
+def test_a_fetch_is_not_refreshed(lone, world):
+    """4.4.3, with a notifier that takes it for a subscription."""
+    sub = lone.subscribe(expires=0)
+    lone.answer(200, 'Expires: 0')
+    lone.notify('active;expires=600')
+    world.run(590)
+    assert (sub.state, lone.count()) == ('active', 1)
+    world.run(20)
+    assert sub.state == 'terminated'
+    assert isinstance(lone.error(), SubscriptionEnded)
 
 
 def test_a_204_promises_no_notify(lone, world):
