@@ -23,6 +23,9 @@ RESERVED = frozenset(
     {'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'}
 )
 
+#: methods besides INVITE that make dialogs
+EVENT_DIALOGS = frozenset({'REFER', 'SUBSCRIBE'})
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Capabilities:
@@ -59,10 +62,9 @@ class Capabilities:
         self._secure_contacts.clear()
         agent = [('User-Agent', self.user_agent)] if self.user_agent else []
         server = [('Server', self.user_agent)] if self.user_agent else []
-        allow = [('Allow', ', '.join(self.allow))]
-        if self.allow_events:
-            # RFC 6665 4.4.4
-            allow.append(('Allow-Events', ', '.join(self.allow_events)))
+        # RFC 6665 4.4.4: "in all methods which initiate dialogs and their responses"
+        self._events: Fields = [('Allow-Events', ', '.join(self.allow_events))] if self.allow_events else ()
+        allow = [('Allow', ', '.join(self.allow)), *self._events]
         supported = [('Supported', ', '.join(self.supported))] if self.supported else []
         packages = self.info_packages
         self._recv_info: Fields = [('Recv-Info', ', '.join(packages))] if packages is not None else ()
@@ -76,6 +78,9 @@ class Capabilities:
             for method in METHODS:
                 if method != 'INVITE':
                     self._request_fields[method] = [*(allow if method == 'UPDATE' else []), *supported, *agent]
+        if self._events:
+            for method in EVENT_DIALOGS:
+                self._request_fields[method] = [*self._events, *self._request_fields[method]]
         self._any_request_fields: Fields = agent
         # RFC 3262 4: an INVITE that says of 100rel what the others do not
         others = [tag for tag in self.supported if tag.lower() != '100rel']
@@ -129,6 +134,8 @@ class Capabilities:
         if method == 'INVITE' and 200 <= response.code < 300:
             for name, text in self._capabilities:
                 response.add(name, text)
+        elif self._events and method in EVENT_DIALOGS and 200 <= response.code < 300:
+            response.add(*self._events[0])
         for name, text in self.server_fields:
             response.add(name, text)
         if headers:

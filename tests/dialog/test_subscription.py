@@ -114,6 +114,20 @@ def test_a_subscription(pair, world):
     pair.idle()
 
 
+def test_who_notifies_says_so(pair, world):
+    """4.4.4: in requests that make dialogs, and their responses."""
+    pair.alice.core.configure(allow_events=['dialog'])
+    pair.bob.core.configure(allow_events=['presence', 'reg'])
+    pair.established()
+    pair.accepting = {}
+    pair.alice.core.refer('sip:carol@127.0.0.1', world.now, uri=pair.bob.uri, from_=pair.alice.uri)
+    world.run(1)
+    for method in ('SUBSCRIBE', 'REFER'):
+        said = [message.get('Allow-Events') for _, _, message in world.messages if message.cseq.method == method]
+        assert said == ['dialog', 'presence, reg']
+    assert not any(notify.has('Allow-Events') for notify in pair.notifies())
+
+
 def test_it_is_refreshed_by_itself(pair, world):
     pair.established(expires=600)
     world.run(505)
@@ -1014,6 +1028,21 @@ def test_a_fetch_is_not_refreshed(lone, world):
     world.run(20)
     assert sub.state == 'terminated'
     assert isinstance(lone.error(), SubscriptionEnded)
+
+
+def test_the_last_word_of_a_refer_may_be_late(lone, world):
+    """RFC 3515 2.4.7: nobody refreshes what REFER has begun; the recipient says when it is over."""
+    sub = lone.alice.core.refer('sip:carol@127.0.0.1', world.now, uri='sip:n@127.0.0.1:7000',
+                                from_='sip:alice@127.0.0.1')
+    world.flush()
+    request = sub.request
+    for cseq, state in ((1, 'active;expires=60'), (2, 'terminated;reason=noresource')):
+        lone.hear(notify_of(request, 'n', 7000, cseq=cseq, state=state, event='refer'))
+        if cseq == 1:
+            lone.answer(200, request=request)
+            world.run(80)
+            assert sub.state == 'active'
+    assert lone.error().reason == 'noresource'
 
 
 def test_a_204_promises_no_notify(lone, world):
