@@ -6,7 +6,9 @@ heads can be due.  Starting, cancelling and firing cost the same however many ti
 a cancelled timer is a cleared cell that is thrown away when it comes to the head.
 
 Durations that are made up as calls go (the expiry of a session, a random back-off) would leave a queue each: they
-get queues only up to ``MAX_QUEUES``, then a heap.
+get queues only up to ``MAX_QUEUES``, then a heap.  What runs for longer than ``MAX_QUEUED`` seconds is in the heap too:
+a cleared cell may wait for as long as its timer would have run, and a peer can have us begin and cancel timers of a
+hundred years as often as it likes.  So the heap is swept before more than half of it are cleared cells.
 
 ``now`` should never go backwards.  Where it does, since two greenlets read the clock and then ran in the other
 order, a timer fires late by that much, no more.
@@ -16,15 +18,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from operator import attrgetter
 from typing import Protocol
 
-__all__ = ['MAX_QUEUES', 'Target', 'Timer', 'Timers']
+__all__ = ['MAX_QUEUED', 'MAX_QUEUES', 'Target', 'Timer', 'Timers']
 
 #: so many different durations have a queue of their own
 MAX_QUEUES = 32
+#: seconds: longer timers have none, unless their duration was reserved
+MAX_QUEUED = 64.0
+#: cells for which the heap is not worth sweeping
+FEW = 256
 
 NEVER = float('inf')
 
@@ -61,13 +67,15 @@ class Timers:
     ``durations`` are those that are known to be used: they have a queue whatever else is added first.
     """
 
-    __slots__ = ('_due', '_heap', '_order', '_queues', 'earliest')
+    __slots__ = ('_due', '_heap', '_order', '_queues', '_room', 'earliest')
 
     def __init__(self, durations: Iterable[float] = ()) -> None:
         self.earliest = NEVER
         self._queues: dict[float, deque[Timer]] = {}
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
+        #: the heap is swept when it has grown to this
+        self._room = FEW
         # Those that handle() is firing.  Kept here, so that the rest is not lost when a target raises.
         self._due: deque[Timer] = deque()
         self.reserve(durations)
@@ -84,13 +92,21 @@ class Timers:
         queue = self._queues.get(duration)
         if queue is not None:
             queue.append(timer)
-        elif len(self._queues) < MAX_QUEUES:
+        elif duration <= MAX_QUEUED and len(self._queues) < MAX_QUEUES:
             self._queues[duration] = deque((timer,))
         else:
+            if len(self._heap) >= self._room:
+                self._sweep()
             heappush(self._heap, (deadline, next(self._order), timer))
         if deadline < self.earliest:
             self.earliest = deadline
         return timer
+
+    def _sweep(self) -> None:
+        """Throw away what was cancelled; so seldom that each timer pays for it once."""
+        heap = self._heap = [entry for entry in self._heap if entry[2].target is not None]
+        heapify(heap)
+        self._room = max(FEW, 2 * len(heap))
 
     def next_timer(self) -> float | None:
         """The next deadline, None when no timer runs."""

@@ -187,3 +187,18 @@ def test_like_a_sorted_list(steps: list[tuple[str, float]]) -> None:
                        in zip(deadlines, deadlines[1:], rounds, rounds[1:]))
         assert len(timers) == len(plain)
         assert timers.next_timer() == min(plain.values(), default=None)
+
+
+@pytest.mark.parametrize('durations', [(4e6,), (4e6, 4e9), tuple(4e6 + n for n in range(100))], ids=len)
+def test_long_timers_that_are_cancelled_are_not_kept_until_they_would_have_fired(recorder: Recorder,
+                                                                                durations: tuple[float, ...]) -> None:
+    """As Expires and Session-Expires of a peer make them: one call that lasts holds up what came after it."""
+    timers = Timers()
+    running = [timers.add(duration, 0.0, recorder, 'kept') for duration in durations]
+    for number in range(20_000):
+        timers.add(durations[number % len(durations)], number / 100, recorder, 'cancelled').cancel()
+        timers.next_timer()
+    assert len(timers) == len(running)
+    assert sum(map(len, timers._queues.values())) + len(timers._heap) <= 1000
+    timers.handle(1e10)
+    assert recorder.fired == [('kept', 1e10)] * len(running)
