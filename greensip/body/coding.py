@@ -1,13 +1,16 @@
-"""Bodies that were packed: Content-Encoding (RFC 3261 20.12), as linphone sends its reports and documents."""
+"""Bodies that were packed: Content-Encoding (RFC 3261 20.12), as linphone sends its reports and documents; and the
+character sets that texts and documents may be written in."""
 
 from __future__ import annotations
 
 import zlib
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 
 from greensip.errors import ParseError
 from greensip.message import Message
 
-__all__ = ['CODINGS', 'content_of', 'unpack']
+__all__ = ['CODINGS', 'charset_of', 'content_of', 'unpack']
 
 #: what we can unpack, as Accept-Encoding has it
 CODINGS = 'gzip, deflate, identity'
@@ -15,6 +18,9 @@ CODINGS = 'gzip, deflate, identity'
 #: how zlib calls them: the head of gzip, that of zlib (RFC 9110 8.4.1.2), and none, as some have it
 _WINDOWS = {'gzip': (31,), 'x-gzip': (31,), 'deflate': (15, -15)}
 _LIMIT = 262144
+_CHARSETS = frozenset({*aliases, *aliases.values(), 'cp720', 'cp737', 'cp874', 'koi8_u'})
+#: a name that is longer names nothing
+_LONGEST = 40
 
 
 def unpack(coding: str, data: bytes, limit: int = _LIMIT) -> bytes:
@@ -46,3 +52,15 @@ def content_of(message: Message, limit: int = _LIMIT) -> bytes:
     text = message.get('Content-Encoding') or message.get('e')
     coding = text.strip().lower() if text is not None else ''
     return message.body if coding in ('', 'identity') else unpack(coding, message.body, limit)
+
+
+def charset_of(name: str) -> str | None:
+    """What Python calls the character set that a peer names; None for one that we do not know.
+
+    A name from the network is not for Python to look up: it remembers for ever that there is no such thing, and it has
+    codecs that are no character sets, such as punycode, whose time grows with the square of the text.
+    """
+    if len(name) > _LONGEST:
+        return None
+    known = normalize_encoding(name).lower()
+    return aliases.get(known, known) if known in _CHARSETS else None

@@ -16,6 +16,8 @@ from xml.parsers import expat
 
 from greensip.errors import ParseError, UsageError
 
+from .coding import charset_of
+
 __all__ = [
     'LANG', 'XML_LIMITS', 'Element', 'XmlLimits', 'children', 'find', 'format_time', 'local_name', 'make', 'parse_time',
     'parse_xml', 'read_flag', 'read_number', 'text_of', 'write_xml',
@@ -60,6 +62,7 @@ def parse_xml(data: bytes, namespace: str, name: str, limits: XmlLimits = XML_LI
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.builder.data
     parser.StartDoctypeDeclHandler = reader.refuse
+    parser.XmlDeclHandler = reader.declare
     try:
         # Some phones put an empty line in front of the declaration.
         parser.Parse(data.lstrip(b' \t\r\n'), True)
@@ -106,6 +109,10 @@ class _Reader:
 
     def _tag(self, name: str) -> str:
         return '{' + name if '}' in name else f'{{{self.namespace}}}{name}'
+
+    def declare(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and charset_of(encoding) is None:
+            raise ParseError('XML that cannot be decoded: unknown encoding', encoding)
 
     def refuse(self, *_: object) -> None:
         raise ParseError('a document type declaration')

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from greensip.body import CODINGS, CPIM, IMDN, ISCOMPOSING, CpimMessage, Imdn, content_of, parse_document, report
+from greensip.body.coding import charset_of
 from greensip.dialog.exchange import ClientRequest
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState
 from greensip.message import MediaType, NameAddr, Request, Response, SipUri, Uri, parse_media_type
@@ -217,7 +218,7 @@ def _kind_of(content_type: MediaType | None) -> MediaType:
 def _decoded(body: bytes, kind: MediaType) -> str:
     """RFC 3261 20.15: UTF-8 unless something else is said."""
     try:
-        return body.decode(kind.param('charset') or 'utf-8', 'replace')
+        return body.decode(charset_of(kind.param('charset') or '') or 'utf-8', 'replace')
     except (LookupError, ValueError):
         return body.decode('utf-8', 'replace')
 

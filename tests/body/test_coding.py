@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from greensip.body.coding import content_of, unpack
+from greensip.body.coding import charset_of, content_of, unpack
 from greensip.errors import ParseError
 from greensip.message import Request
 
@@ -42,3 +42,14 @@ def test_refused(coding: str, data: bytes, status: int) -> None:
 ])
 def test_of_a_message(name: str, coding: str, data: bytes) -> None:
     assert content_of(Request('MESSAGE', 'sip:a@h', [(name, coding)], data)) == TEXT
+
+
+@pytest.mark.parametrize(('name', 'codec'), [
+    ('UTF-8', 'utf_8'), ('us-ascii', 'ascii'), ('iso-8859-15', 'iso8859_15'), ('Windows-1252', 'cp1252'),
+    ('koi8-u', 'koi8_u'), ('Shift_JIS', 'shift_jis'), ('UTF-16', 'utf_16'),
+    # no character sets, though Python has codecs of these names: that of punycode takes time by the square
+    ('punycode', None), ('idna', None), ('unicode_escape', None), ('undefined', None),
+    ('klingon', None), ('', None), ('.', None), ('utf-8' + 'x' * 30_000, None),
+])
+def test_charsets(name: str, codec: str | None) -> None:
+    assert charset_of(name) == codec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -84,6 +85,15 @@ def test_a_long_namespace_is_not_paid_for_with_every_name(inside: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
     finally:
         tracemalloc.stop()
+
+
+def test_encodings_that_nobody_knows_are_not_remembered() -> None:
+    """Python keeps each name for ever, and a peer has as many as he likes, of any length."""
+    before = len(encodings._cache)
+    for number in range(20):
+        with pytest.raises(ParseError):
+            parse_xml(f'<?xml version="1.0" encoding="x{number}{"x" * 10_000}"?><a/>'.encode(), 'urn:a', 'a')
+    assert len(encodings._cache) == before
 
 
 @pytest.mark.parametrize('data', [

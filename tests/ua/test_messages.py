@@ -145,6 +145,7 @@ def test_who_does_not_read_gets_no_more(alice, bob, net, to_bob, monkeypatch):
 @pytest.mark.parametrize(('content_type', 'body', 'text'), [
     ('text/plain;charset=iso-8859-1', 'grüße'.encode('latin-1'), 'grüße'),
     ('text/plain;charset=klingon', 'grüße'.encode(), 'grüße'),
+    ('text/plain;charset=punycode', b'gre-ka0b', 'gre-ka0b'),
     ('text/plain', b'\xff', '�'),
     ('text/html', b'<b>x</b>', '<b>x</b>'),
     ('application/octet-stream', b'x', ''),
