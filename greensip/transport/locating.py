@@ -25,6 +25,9 @@ __all__ = ['MAX_SERVERS', 'MAX_URIS', 'RECORD_TYPE', 'SECURE', 'Answer', 'Enum',
 MAX_SERVERS = 16
 #: URIs of one number that are kept
 MAX_URIS = 8
+#: digits of a telephone number (ITU-T E.164 6.2.1); what somebody's regular expression may take for longer ones grows
+#: with their sixth power
+MAX_DIGITS = 15
 #: how often one number may lead to another name (RFC 6116 2.2)
 MAX_STEPS = 5
 
@@ -153,7 +156,7 @@ def locate(hop: Hop, transports: Sequence[str], families: Sequence[int], random:
                for address in addresses.get(server.host, [server.host])]
     if not targets:
         raise ResolveError(trouble or f'{host} has no address')
-    return list(dict.fromkeys(targets))
+    return list(dict.fromkeys(targets))[:MAX_SERVERS]
 
 
 def suitable(hop: Hop, transports: Sequence[str]) -> list[str]:
@@ -183,7 +186,7 @@ def services_of(records: Iterable[str], wanted: Sequence[str]) -> list[tuple[str
     """4.1: transport, flag and replacement of the NAPTR records that are for us, the preferred one first.
 
     "The resource record will contain an empty regular expression and a replacement value"; with the flag ``s`` that has
-    SRV records, with ``a`` addresses.
+    SRV records, with ``a`` addresses.  Each asks another question, so there are no more than ``MAX_SERVERS``.
     """
     found = [service for text in records if (service := parse_service(text)) is not None]
     usable: dict[tuple[str, str, str], None] = {}
@@ -192,19 +195,19 @@ def services_of(records: Iterable[str], wanted: Sequence[str]) -> list[tuple[str
         flag = service.flags.lower()
         if transport in wanted and flag in ('s', 'a') and not service.regexp and service.replacement != '.':
             usable[transport or '', flag, service.replacement] = None
-    return list(usable)
+    return list(usable)[:MAX_SERVERS]
 
 
 def in_order(records: Iterable[Srv], random: RandomBits) -> list[Srv]:
-    """RFC 2782: by priority; within one, drawn by weight."""
+    """RFC 2782: by priority; within one, drawn by weight.  The first ``MAX_SERVERS``, for the rest is never tried."""
     # "arrange all SRV RRs (that have not been ordered yet) in any order, except that all those with weight 0 are
     # placed at the beginning of the list"
     left = sorted(records, key=lambda record: (record.priority, record.weight > 0))
     ordered: list[Srv] = []
-    while left:
+    while left and len(ordered) < MAX_SERVERS:
         group = [record for record in left if record.priority == left[0].priority]
         del left[:len(group)]
-        while len(group) > 1:
+        while len(group) > 1 and len(ordered) < MAX_SERVERS:
             # "choose a uniform random number between 0 and the sum computed (inclusive), and select the RR whose
             # running sum value is the first in the selected order which is greater than or equal to the random number"
             drawn = random.getrandbits(48) % (sum(record.weight for record in group) + 1)
@@ -215,7 +218,7 @@ def in_order(records: Iterable[Srv], random: RandomBits) -> list[Srv]:
                 running += group[chosen].weight
             ordered.append(group.pop(chosen))
         ordered += group
-    return ordered
+    return ordered[:MAX_SERVERS]
 
 
 @lru_cache(1024)
@@ -259,16 +262,20 @@ def enum(number: str, suffix: str) -> Enum:
     """The SIP URIs of a telephone number ``+15551234``, best first, at least one.  Raises ResolveError."""
     name = enum_name(number, suffix)
     trouble = ''
+    if sum(digit.isdigit() for digit in number) > MAX_DIGITS:
+        error = ResolveError(f'{number} is too long for a telephone number')
+        error.status = 404
+        raise error
     for _ in range(MAX_STEPS):
         answer, = yield [Question(name, 'NAPTR')]
         trouble = answer.trouble
         services = sorted(service for text in answer.records if (service := parse_service(text)) is not None)
         found: list[str] = []
-        for service in services:
-            if service.flags.lower() == 'u' and is_sip(service.service):
-                uri = rewritten(service.regexp, number)
-                if uri is not None and uri not in found:
-                    found.append(uri)
+        rules = [service.regexp for service in services if service.flags.lower() == 'u' and is_sip(service.service)]
+        for regexp in rules[:MAX_SERVERS]:
+            uri = rewritten(regexp, number)
+            if uri is not None and uri not in found:
+                found.append(uri)
         if found:
             return found[:MAX_URIS]
         # A record without a flag says where to look on (RFC 6116 2.2: "non-terminal").

@@ -16,6 +16,7 @@ import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
@@ -39,6 +40,8 @@ __all__ = ['Answer', 'Locator', 'Resolver', 'StaticResolver', 'SystemResolver']
 
 #: answers that are kept
 CACHE = 4096
+#: records of one answer that are taken
+RECORDS = 256
 #: seconds that an answer is kept at least and at most, whatever its time to live
 SHORTEST_TTL = 1.0
 LONGEST_TTL = 86400.0
@@ -364,7 +367,7 @@ class SystemResolver(Locator):
             missing = 'address' if kind in ADDRESS_FAMILY else f'{kind} record'
             return Answer((), now + life, f'{name} has no {missing}'), alias
         life = min(max(chain.minimum_ttl, SHORTEST_TTL), LONGEST_TTL)
-        return Answer(tuple(record.to_text() for record in chain.answer), now + life), ''
+        return Answer(tuple(record.to_text() for record in islice(chain.answer, RECORDS)), now + life), ''
 
     def _ask(self, server: tuple[str, int], query: dns.message.Message) -> dns.message.Message:
         """One server, once, over UDP, and over TCP if the answer does not fit.  Raises OSError, DNSException."""

@@ -17,8 +17,10 @@ from greensip.testing import NameServer, VirtualClock
 from greensip.transaction.flow import Hop
 from greensip.transport import Endpoint, StaticResolver, SystemResolver
 from greensip.transport.locating import (
+    MAX_DIGITS,
     MAX_SERVERS,
     MAX_STEPS,
+    Answer,
     Srv,
     enum_name,
     in_order,
@@ -168,6 +170,22 @@ def test_the_servers_of_a_name_are_bounded() -> None:
         f'UDP 10.1.0.{number}:5060' for number in range(MAX_SERVERS)]
 
 
+def test_the_addresses_of_a_server_are_bounded() -> None:
+    names = {'example.com': [f'10.1.{number}.{host}' for number in range(20) for host in range(20)]}
+    assert len(found('sip:b@example.com:5060', UDP, {}, names=names)) == MAX_SERVERS
+
+
+def test_the_questions_that_one_answer_leads_to_are_bounded() -> None:
+    """Each is a socket for seconds, and who has a domain may write into it what he likes."""
+    steps = locate(Hop('example.com', None, None), UDP, [4, 6], random.Random(1))
+    next(steps)
+    records = [f'1 1 "s" "SIP+D2U" "" _sip{number}._udp.example.com.' for number in range(200)]
+    services = steps.send([Answer(tuple(records))])
+    assert len(services) == MAX_SERVERS
+    many = tuple(f'1 1 5060 s{number}.example.com.' for number in range(200))
+    assert len(steps.send([Answer(many)] * len(services))) == 2 * MAX_SERVERS
+
+
 # RFC 2782
 
 
@@ -235,6 +253,20 @@ def test_a_number_without_an_address() -> None:
         with pytest.raises(ResolveError, match=r'\+15551234 has no SIP address') as caught:
             numbers(*records)
         assert caught.value.status == 404
+
+
+def test_a_number_that_is_too_long_is_not_asked_for() -> None:
+    """Over a hundred digits the regular expression of a stranger takes seconds, in which nobody else gets a turn."""
+    resolver = StaticResolver()
+    for length in (MAX_DIGITS, MAX_DIGITS + 1):
+        number = '+' + '1' * length
+        resolver.records = {(enum_name(number, 'e164.arpa'), 'NAPTR'): ['1 1 "u" "E2U+sip" "!^.*$!sip:x@e.com!" .']}
+        if length == MAX_DIGITS:
+            assert resolver.enum(number, 'e164.arpa') == ['sip:x@e.com']
+        else:
+            with pytest.raises(ResolveError, match='too long') as caught:
+                resolver.enum(number, 'e164.arpa')
+            assert caught.value.status == 404
 
 
 def test_the_name_of_a_number() -> None:

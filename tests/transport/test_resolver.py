@@ -206,6 +206,13 @@ def test_the_cache_is_bounded(resolver: SystemResolver, server: NameServer, monk
     assert resolver.cached(Hop('n19.example.com.', 5060, None), ['UDP'], [4]) == [Target('UDP', '10.0.0.19', 5060)]
 
 
+def test_an_answer_is_bounded(resolver: SystemResolver, server: NameServer) -> None:
+    name = 'many.example.com.'
+    server.records[name, 'A'] = [f'{name} 60 IN A 10.0.{number // 200}.{number % 200}' for number in range(400)]
+    server.truncate = True
+    assert len(resolver.addresses(name, [4])) == resolver_module.RECORDS
+
+
 @pytest.mark.parametrize('name', ['a' * 64 + '.example.com', 'a..b', '.' * 300, 'b\u00fccher.example', 'a' * 300])
 def test_what_is_no_name_is_an_error_like_any_other(resolver: SystemResolver, name: str) -> None:
     with pytest.raises(ResolveError):
