@@ -38,6 +38,9 @@ log = logging.getLogger('greensip.ua')
 
 #: events that may lie unread before the oldest is dropped: a script that never looks must not fill the memory
 UNREAD = 1000
+#: and octets of messages that may lie there; looked at with every so many events, as messages mostly are small
+UNREAD_OCTETS = 2**20
+WEIGHED = 64
 #: entries of a history, two for each event of which a WaitTimeout can tell
 REMEMBERED = 2 * 24
 
@@ -63,6 +66,16 @@ class Notice(Carrier):
 
     def __repr__(self) -> str:
         return f'<Notice {self.label}{":" if self.detail else ""}{self.detail} at {self.time:.3f}>'
+
+
+def weight(event: Any) -> int:
+    """The octets of an event's message, about; those of a body that came packed are counted as it is now."""
+    message = getattr(event, 'message', None)
+    if message is None:
+        return 0
+    body = getattr(event, 'body', None)
+    size = len(message.body) + (len(body) if isinstance(body, bytes) else 0)
+    return size + sum(len(text) for _, text in message.fields)
 
 
 def fresh(error: BaseException) -> BaseException:
@@ -237,9 +250,22 @@ class Mailbox(ThreadBound):
         if len(events) > UNREAD:
             del events[0]
             self._first += 1
+        if not (self._first + len(events)) % WEIGHED:
+            self._lighten()
         for matcher, gate in self._gates:
             if not gate.woken and (self._strict or matcher.may_match(event)):
                 gate.wake()
+
+    def _lighten(self) -> None:
+        """Drop the oldest events whose messages are too much together: a peer's may be of 64 KB each."""
+        events = self._events
+        left = UNREAD_OCTETS
+        for index in range(len(events) - 1, -1, -1):
+            left -= weight(events[index])
+            if left < 0:
+                del events[:index + 1]
+                self._first += index + 1
+                return
 
     def show(self, event: Happening) -> None:
         """Deliver ``event`` to those who wait for it now; others need not see it, somebody else takes care of it."""

@@ -250,6 +250,9 @@ class Inbox(Mailbox):
         """How many events lie there."""
         return len(self._events)
 
+    def _lighten(self) -> None:
+        """What has been taken with a 200 is not dropped: who writes more than can lie here gets a 480."""
+
     def next(self, timeout: float | None = None) -> IncomingMessage:
         """Block until there is a message, and return it.  Raises as ``wait_for('MESSAGE')``."""
         message: IncomingMessage = self.wait_for('MESSAGE', timeout=timeout)

@@ -8,6 +8,7 @@ import weakref
 import gevent
 import pytest
 
+from greensip.dialog.event import REQUEST, Event
 from greensip.errors import (
     Busy,
     LocalHangup,
@@ -19,6 +20,7 @@ from greensip.errors import (
     WaitTimeout,
     response_error,
 )
+from greensip.message import Request
 from greensip.ua import mailbox
 from greensip.ua.deadline import deadline
 from greensip.ua.mailbox import after, wait_any
@@ -85,6 +87,22 @@ def test_unread_events_are_bounded(line):
         line.happen('INFO')
     line.happen('BYE')
     assert len(line._events) == mailbox.UNREAD
+    assert line.wait_for('BYE').label == 'BYE'
+    assert line._events == []
+
+
+@pytest.mark.parametrize('small', [0, mailbox.UNREAD])
+def test_unread_octets_are_bounded(line, small):
+    """Also where the mailbox was full of small ones before."""
+    for _ in range(small):
+        line.happen('INFO')
+    for number in range(300):
+        request = Request('INFO', 'sip:b@x', [('Subject', 's' * 10_000)], body=bytes(50_000))
+        line.deliver(Event(REQUEST, None, request, 1000.0 + number))
+    held = [event.message for event in line._events if event.message is not None]
+    assert 15 <= len(held) <= 17 + mailbox.WEIGHED
+    assert line._events[-1].time == 1299.0
+    line.happen('BYE')
     assert line.wait_for('BYE').label == 'BYE'
     assert line._events == []
 
