@@ -7,7 +7,6 @@ call meanwhile: what the command socket shows, and in the end the call's record.
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from greensip.b2bua.hunt import Hunt
@@ -30,7 +29,7 @@ from greensip.errors import (
     WaitTimeout,
 )
 from greensip.message import SipUri
-from greensip.message.grammar import quote
+from greensip.message.grammar import quote, remember
 from greensip.transaction.flow import Flow, hostport
 from greensip.ua import Bridge, IncomingLeg, Leg, LegGroup, OutgoingLeg
 from greensip.ua.fields import fields_of
@@ -490,15 +489,28 @@ def hidden(call_id: str) -> str:
     return hashlib.md5(call_id.encode('utf-8', 'surrogateescape'), usedforsecurity=False).hexdigest()
 
 
-@lru_cache(maxsize=4096)
+# The same people call again; what is remembered of them is bounded in number and length.
+_users: dict[str, str] = {}
+_names: dict[str, str] = {}
+
+
 def user_part(user: str | None) -> str:
     """``user@`` as a URI has it, escaped; nothing for no user."""
-    return str(SipUri(user, 'h'))[4:-1] if user else ''
+    if not user:
+        return ''
+    text = _users.get(user)
+    if text is None:
+        text = str(SipUri(user, 'h'))[4:-1]
+        remember(_users, user, text)
+    return text
 
 
-@lru_cache(maxsize=4096)
 def display_part(name: str | None) -> str:
     """A display name before the angle brackets; nothing for no name."""
     if not name:
         return ''
-    return quote(''.join(character if character >= ' ' else ' ' for character in name)) + ' '
+    text = _names.get(name)
+    if text is None:
+        text = quote(''.join(character if character >= ' ' else ' ' for character in name)) + ' '
+        remember(_names, name, text)
+    return text

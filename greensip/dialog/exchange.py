@@ -40,6 +40,8 @@ log = logging.getLogger('greensip.dialog')
 
 #: seconds for which a Retry-After is believed at most
 LONGEST_RETRY_AFTER = 3600.0
+#: so often one request goes out again with credentials: each proxy of a chain, and each nonce that was stale, takes one
+MAX_CHALLENGES = 16
 
 #: header fields as name and text
 Fields = Sequence[tuple[str, str]]
@@ -67,6 +69,7 @@ class ClientRequest:
         '_auth',
         'body',
         'capabilities',
+        'challenges',
         'contact',
         'content_type',
         'core',
@@ -135,6 +138,8 @@ class ClientRequest:
         self.others: Sequence[Flow] = ()
         #: whether the present server has not seen our credentials yet
         self.moved = False
+        #: how often it went out again with credentials
+        self.challenges = 0
         #: where it would have gone but for its size (18.1.1)
         self.usual: Flow | None = None
         #: runs while the present server may still answer before the next one is tried
@@ -397,7 +402,7 @@ class ClientRequest:
 
     def _try_credentials(self, response: Response, now: float) -> bool:
         """22.2: answer the challenges in a new attempt with the next CSeq; False when that is hopeless."""
-        if self.digest is None or self.given_up():
+        if self.digest is None or self.challenges >= MAX_CHALLENGES or self.given_up():
             return False
         uri = self.envelope.uri if self.dialog is None else self.dialog.request_uri
         # What another server did not like says nothing about what this one will (RFC 3263 4.3).
@@ -406,6 +411,7 @@ class ClientRequest:
         if not auth:
             return False
         self.moved = False
+        self.challenges += 1
         self.next_attempt(now, auth)
         return True
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from greensip.errors import ConnectError, TransportError
 from greensip.message import SipUri, parse_name_addr, parse_uri
+from greensip.message.grammar import MEMORY_LENGTH
 from greensip.transaction.flow import Flow, Hop, Point
 
 __all__ = [
@@ -190,9 +191,10 @@ class Router:
                     return known
             hop = self._websocket(next_hop(uri_text), point)
             found = self.numeric_flow(hop, point) if is_numeric(hop.host) else hop
-            if len(self._hops) >= MAX_HOPS:
-                self._hops.clear()
-            self._hops[key] = found
+            if len(uri_text) <= MEMORY_LENGTH:
+                if len(self._hops) >= MAX_HOPS:
+                    self._hops.clear()
+                self._hops[key] = found
         return found
 
     def _websocket(self, hop: Hop, preferred: Point | None) -> Hop:

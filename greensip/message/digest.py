@@ -175,6 +175,9 @@ _KINDS = (('WWW-Authenticate', 'Authorization', 'Authentication-Info'),
 
 # A server that calls each new nonce stale would go on for ever.
 _MAX_STALE = 3
+#: realms for which credentials are kept, the latest ones: each further request has those for all of them, and whoever
+#: is called may challenge for as many as he likes
+MAX_REALMS = 8
 
 
 class DigestClient:
@@ -259,7 +262,12 @@ class DigestClient:
             elif challenge.nonce == nonce or nc <= 1:
                 return f'wrong user name or password for realm {realm!r}'
         cnonce = f'{random.getrandbits(64):016x}'
-        self._sessions[key] = _Session(challenge, username, password_hash, self._qop(challenge), cnonce)
+        sessions = self._sessions
+        if key not in sessions and len(sessions) >= MAX_REALMS:
+            oldest = next(iter(sessions))
+            del sessions[oldest]
+            self._stale.pop(oldest, None)
+        sessions[key] = _Session(challenge, username, password_hash, self._qop(challenge), cnonce)
         return ''
 
     def _used(self, key: tuple[str, str], target: tuple[str, str],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from greensip.b2bua import call as call_module
 from greensip.errors import (
     Busy,
     Forbidden,
@@ -815,3 +816,12 @@ def test_who_pays_is_in_the_record(rig: Any) -> None:
     rig.finish()
     record = rig.records()[0]
     assert (record['bill_to'], record['bill_cli'], record['bill_cld'], record.get('other')) == ('acme', '1', '2', None)
+
+
+def test_names_of_callers_are_remembered_as_long_as_they_are_short() -> None:
+    """Thousands of 30 KB are what a stranger can send."""
+    assert call_module.user_part('a b') == 'a%20b@' and call_module.display_part('A\tB') == '"A B" '
+    assert call_module.user_part('u' * 30_000) == 'u' * 30_000 + '@'
+    assert call_module.display_part('n' * 30_000) == f'"{"n" * 30_000}" '
+    assert 'a b' in call_module._users and 'A\tB' in call_module._names
+    assert max(map(len, [*call_module._users, *call_module._names])) < 1000

@@ -7,6 +7,8 @@ import random
 import pytest
 
 from greensip.dialog import FAILED, REQUEST, RESPONSE
+from greensip.dialog.event import Event
+from greensip.dialog.exchange import MAX_CHALLENGES
 from greensip.errors import ConnectError, ParseError, TransactionTimeout, UsageError
 from greensip.message import Request, Response, parse_message
 from greensip.message.digest import DigestServer
@@ -292,6 +294,28 @@ def test_a_wrong_password_is_not_tried_for_ever(world: World, bob: Party) -> Non
     world.run(1)
     assert world.ladder() == ['alice -> bob: MESSAGE', 'bob -> alice: 401 MESSAGE'] * 2
     assert alice.last(RESPONSE).code == 401
+
+
+@pytest.mark.parametrize('turns', [1, 3, 10**6])
+def test_nobody_is_challenged_for_ever(world: World, bob: Party, turns: int) -> None:
+    """By a new realm each time, or by a few of which each in its turn says that the nonce was stale."""
+    count = 0
+
+    def challenge(event: Event) -> None:
+        nonlocal count
+        count += 1
+        text = f'Digest realm="r{count % turns}", nonce="n{count}", stale=true'
+        proxy = count % 2
+        bob.core.respond(event.exchange, 407 if proxy else 401, world.now,
+                         headers=[('Proxy-Authenticate' if proxy else 'WWW-Authenticate', text)])
+
+    bob.on['MESSAGE'] = challenge
+    alice = world.party('alice', 5060)
+    alice.core.request('MESSAGE', bob.uri, world.now, from_=alice.uri, body=b'hi', content_type='text/plain',
+                       credentials=('alice', 's3cret'))
+    world.run(60)
+    assert count <= MAX_CHALLENGES + 1
+    assert alice.last(RESPONSE).code in (401, 407)
 
 
 def test_an_encoding_that_nobody_knows_is_refused_with_those_that_we_do(world: World, bob: Party) -> None:

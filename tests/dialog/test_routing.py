@@ -146,3 +146,12 @@ def test_remembered_hops_are_bounded() -> None:
     for number in range(MAX_HOPS + 10):
         router.route(f'sip:user{number}@192.0.2.1')
     assert len(router._hops) <= MAX_HOPS
+
+
+def test_long_uris_are_not_remembered() -> None:
+    """Peers may have as many Contacts of 30 KB as they like."""
+    router = Router()
+    router.points.append(Point('UDP', ('127.0.0.1', 5060)))
+    for number in range(10):
+        assert router.route(f'sip:{"u" * 30_000}{number}@192.0.2.1') == Flow(router.points[0], ('192.0.2.1', 5060))
+    assert router._hops == {}

@@ -14,6 +14,7 @@ from greensip.message import Request, Response, parse_challenge, parse_credentia
 from greensip.message import digest as digest_module
 from greensip.message.digest import (
     ALGORITHMS,
+    MAX_REALMS,
     DigestClient,
     DigestServer,
     Login,
@@ -272,6 +273,18 @@ def test_a_server_that_calls_every_nonce_stale() -> None:
         sent = one.answer('OPTIONS', URI, b'', refused(f'Digest realm="r",nonce="n{number}",qop="auth",stale=true'),
                           random.Random(1), sent=sent)
         assert sent
+
+
+def test_realms_without_end() -> None:
+    """Each further request has credentials for all realms known: the oldest are forgotten, and challenged anew."""
+    one = client()
+    for number in range(100):
+        assert one.answer('INVITE', URI, b'', refused(f'Digest realm="r{number}",nonce="1",stale=true'),
+                          random.Random(1), sent=())
+    realms = [parse_credentials(text).realm for _, text in one.preempt('BYE', URI)]
+    assert realms == [f'r{number}' for number in range(100 - MAX_REALMS, 100)]
+    assert len(one._stale) <= MAX_REALMS
+    assert one.answer('INVITE', URI, b'', refused('Digest realm="r0",nonce="2"'), random.Random(1), sent=())
 
 
 def test_next_nonce() -> None:
