@@ -91,9 +91,13 @@ class ParseError(GreensipError, ValueError):
 
 
 class TransportError(GreensipError, OSError):
-    """A message could not be handed to the network (RFC 3261 8.1.3.1: as good as a 503)."""
+    """A message could not be handed to the network (RFC 3261 8.1.3.1: as good as a 503).
+
+    ``kept``: the connection was one that had served before, so that a new one may do.
+    """
 
     status = 503
+    kept = False
 
 
 class ResolveError(TransportError):

@@ -86,6 +86,7 @@ class ClientRequest:
         'others',
         'owner',
         'point',
+        'renewed',
         'request',
         'response',
         'subject',
@@ -140,6 +141,8 @@ class ClientRequest:
         self.moved = False
         #: how often it went out again with credentials
         self.challenges = 0
+        #: whether it was sent again as a connection that had served before was not there any more
+        self.renewed = False
         #: where it would have gone but for its size (18.1.1)
         self.usual: Flow | None = None
         #: runs while the present server may still answer before the next one is tried
@@ -281,6 +284,13 @@ class ClientRequest:
             # 18.1.1: "the element SHOULD retry the request, using UDP"
             self._avoid(flow, None, now)
             self._attempt(usual, now, by_size=False)
+            return True
+        if (isinstance(error, TransportError) and error.kept and not (self.heard or self.renewed or flow.connection)
+                and self.method != 'REGISTER'):
+            # Who was there a while ago has closed the connection, or restarted, or a NAT has forgotten it: whether it
+            # is there is told by a new connection.  A registration has its own ways.
+            self.renewed = True
+            self._attempt(flow, now, by_size=False)
             return True
         others = self._next_servers
         if not (others or self._is_named) or (self.heard and isinstance(error, TransactionTimeout)):

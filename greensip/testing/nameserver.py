@@ -34,16 +34,18 @@ class NameServer:
     """Serves what ``add`` was given until it is closed; its greenlets run from the beginning.
 
     ``records`` are the lines of text by name and type.  ``failing`` are response codes by name and type, such as
-    ``SERVFAIL``, and ``rcode`` is the one for all others.  ``silent``: True, or the types of record for which no answer
-    is sent.  ``truncate``: over UDP only that there is more.  ``soa``: the zone's, which says for how long "there is no
-    such name" is kept (RFC 2308).  ``follow=False``: an alias is all that is said of a name that has one.  ``noise``:
-    datagrams sent before each answer.  ``asked`` is what was asked, in order.
+    ``SERVFAIL``, and ``rcode`` is the one for all others.  ``edns=False``: it has never heard of EDNS (RFC 6891 7).
+    ``silent``: True, or the types of record for which no answer is sent.  ``truncate``: over UDP only that there is
+    more.  ``soa``: the zone's, which says for how long "there is no such name" is kept (RFC 2308).  ``follow=False``:
+    an alias is all that is said of a name that has one.  ``noise``: datagrams sent before each answer.  ``asked`` is
+    what was asked, in order.
     """
 
     def __init__(self, address: tuple[str, int] = ('127.0.0.1', 0)) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.failing: dict[tuple[str, str], str] = {}
         self.rcode = 'NOERROR'
+        self.edns = True
         self.silent: bool | Iterable[str] = False
         self.truncate = False
         self.follow = True
@@ -128,6 +130,8 @@ class NameServer:
             return None
         response = dns.message.make_response(query)
         rcode = self.failing.get(key, self.rcode)
+        if query.edns >= 0 and not self.edns:
+            rcode = 'FORMERR'
         response.set_rcode(dns.rcode.from_text(rcode))
         if rcode != 'NOERROR':
             return response

@@ -440,6 +440,7 @@ class Connection:
         transport = self.transport
         if transport.closed:
             return
+        error.kept = self.heard
         failed = transport.receiver.failed
         while self._waiting:
             data, flow = self._waiting.popleft()

@@ -343,6 +343,9 @@ class SystemResolver(Locator):
             for server in self.servers or self._configuration.servers():
                 try:
                     response = self._ask(server, query)
+                    if response.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
+                        # RFC 6891 7: that is how a server answers that has never heard of EDNS.
+                        response = self._ask(server, dns.message.make_query(name, kind))
                     if response.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
                         return self._read_answer(name, kind, response)
                     trouble = f'cannot look up {name}: {server[0]} says {dns.rcode.to_text(response.rcode())}'

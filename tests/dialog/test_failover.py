@@ -407,6 +407,59 @@ def test_credentials_stay_with_the_server_that_asked_and_go_on_with_the_next(ali
     assert settled(alice)
 
 
+# A connection that had served before
+
+
+def kept(text: str = 'closed') -> ConnectError:
+    error = ConnectError(text)
+    error.kept = True
+    return error
+
+
+def test_a_connection_that_had_served_is_replaced_by_another_to_the_same_server(alice: Alice) -> None:
+    usage = alice.invite(1)
+    first = alice.last('INVITE')
+    assert alice.sent() == ['1 INVITE']
+    assert alice.breaks(1, kept()) == ['1 INVITE']
+    second = alice.last('INVITE')
+    assert second.branch != first.branch and second.fields[1:] == first.fields[1:]
+    alice.hears(1, 200, 'Contact: <sip:bob@127.0.0.1:1>')
+    # Inside the call as well: a trunk that has restarted does not end it.
+    usage.reinvite(alice.world.now, SDP)
+    alice.world.flush()
+    assert alice.breaks(1, kept()) == ['1 INVITE']
+    alice.hears(1, 200, 'Contact: <sip:bob@127.0.0.1:1>')
+    assert usage.state == 'confirmed'
+
+
+def test_once_and_then_the_next_server_is_tried(alice: Alice) -> None:
+    alice.invite(1, 2)
+    assert alice.breaks(1, kept()) == ['1 INVITE']
+    assert alice.breaks(1, kept()) == ['2 INVITE']
+
+
+def test_not_after_a_response_and_not_for_whom_nobody_waits(alice: Alice) -> None:
+    alice.ask('OPTIONS', 1)
+    alice.hears(1, 100, method='OPTIONS')
+    assert alice.breaks(1, kept(), 'OPTIONS') == []
+    assert alice.party.last(FAILED) is not None
+    usage = alice.invite(1)
+    usage.cancel(alice.world.now)
+    alice.sent()
+    assert alice.breaks(1, kept()) == []
+
+
+def test_nor_over_a_flow_that_cannot_be_opened_again(alice: Alice) -> None:
+    flow = Flow(alice.party.point, ('127.0.0.1', 1), 7)
+    alice.core.request('OPTIONS', 'sip:bob@127.0.0.1:1', alice.world.now, from_=alice.party.uri, flow=flow)
+    alice.world.flush()
+    alice.sent()
+    alice.core.transport_failed(flow, kept(), alice.world.now)
+    alice.world.flush()
+    assert alice.sent() == []
+    assert alice.party.last(FAILED).error.kept
+
+
 # By TCP because of its size
 
 

@@ -172,6 +172,13 @@ def test_a_long_answer_comes_over_tcp(resolver: SystemResolver, server: NameServ
     assert len(resolver.addresses('bob.example.com', [4])) == 99
 
 
+def test_a_server_that_has_never_heard_of_edns(resolver: SystemResolver, server: NameServer) -> None:
+    server.edns = False
+    server.records = {('bob.example.com.', 'A'): ['bob.example.com. 60 IN A 10.0.0.1']}
+    assert resolver.addresses('bob.example.com', [4]) == ['10.0.0.1']
+    assert resolver.queries == 2
+
+
 def test_look_ups_of_one_name_are_merged_and_block_nobody_else(resolver: SystemResolver, server: NameServer) -> None:
     server.records = {('bob.example.com.', 'A'): ['bob.example.com. 60 IN A 10.0.0.1']}
     jobs = [gevent.spawn(resolver.addresses, 'bob.example.com', [4]) for _ in range(5)]

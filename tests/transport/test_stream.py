@@ -403,6 +403,45 @@ def test_a_peer_that_closes_in_mid_transaction_fails_it_at_once(rig: Rig) -> Non
         assert isinstance(rig.events[0].error, ConnectError)
 
 
+@pytest.mark.parametrize('reset', [False, True])
+def test_a_connection_that_had_served_may_be_gone_when_it_is_needed_again(rig: Rig, reset: bool) -> None:
+    """A trunk that restarts, or closes what is idle, just when we have something to say: a new connection is opened."""
+    listener = rig.listen()
+    uri = f'sip:bob@{hostport(*listener.getsockname())};transport=tcp'
+    rig.ask(uri)
+    peer = rig.accept(listener)
+    peer.sendall(answer(read_message(peer)))
+    rig.until(lambda: rig.events)
+    if reset:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    peer.close()
+    # Nothing has told us of it yet.
+    assert rig.connection().open
+    rig.ask(uri, 'MESSAGE')
+    again = rig.accept(listener)
+    request = read_message(again)
+    assert request.startswith(b'MESSAGE')
+    again.sendall(answer(request))
+    rig.until(lambda: len(rig.events) == 2)
+    assert [event.code for event in rig.events] == [200, 200]
+    # Once: who takes a request and closes the connection for it does so again.
+    rig.ask(uri, 'MESSAGE')
+    read_message(again)
+    again.close()
+    last = rig.accept(listener)
+    read_message(last)
+    last.close()
+    rig.until(lambda: len(rig.events) == 3)
+    assert rig.events[2].kind == FAILED
+
+
+def answer(request: bytes) -> bytes:
+    """A 200 to a request."""
+    return b'SIP/2.0 200 OK\r\n' + b'\r\n'.join(
+        line for line in request.split(b'\r\n')
+        if line.startswith((b'Via:', b'From:', b'To:', b'Call-ID:', b'CSeq:'))) + b'\r\nContent-Length: 0\r\n\r\n'
+
+
 def test_a_response_takes_a_new_connection_when_its_own_is_gone(rig: Rig) -> None:
     """18.2.2: to the address of "received" and the port of sent-by."""
     rig.endpoint.on_event = rig.events.append
