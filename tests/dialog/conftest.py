@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from greensip.dialog import ENDED, INCOMING, Core, Event
+from greensip.fsm import Machine, Row
 from greensip.fsm import log as fsm_log
 from greensip.message import Message, Request, Response, parse_message
 from greensip.transaction.flow import Flow, Point
 from greensip.transaction.settings import Settings
 
 LATENCY = 0.01
+OFFER = b'v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n'
+ANSWER = OFFER.replace(b'4000', b'5000')
 
 
-@contextmanager
-def walking() -> Iterator[set[tuple[str, str, str]]]:
-    """The arrows that machines go along meanwhile, as they log them: class, state, event."""
+@pytest.fixture(scope='module')
+def walked() -> Iterator[set[tuple[str, str, str]]]:
+    """The arrows that machines go along while a module's tests run, as they log them: class, state, event.
+
+    A module asks for it with ``pytestmark = pytest.mark.usefixtures('walked')``.
+    """
     arrows: set[tuple[str, str, str]] = set()
 
     class Collector(logging.Handler):
@@ -37,6 +43,19 @@ def walking() -> Iterator[set[tuple[str, str, str]]]:
     finally:
         fsm_log.removeHandler(collector)
         fsm_log.setLevel(level)
+
+
+def never_walked(
+    request: pytest.FixtureRequest, walked: set[tuple[str, str, str]], *machines: type[Machine],
+    wanted: Callable[[Row], bool] = lambda row: True,
+) -> list[str]:
+    """The wanted rows that no test of this module went along; asked by the last one.  Skips if only some were run."""
+    here = {item.originalname for item in request.session.items
+            if item.path == request.path and isinstance(item, pytest.Function)}
+    if len(here) < request.path.read_text().count('\ndef test_'):
+        pytest.skip('only some of the ladders were run')
+    return [f'{machine.__name__}: {row.state}, {row.event}' for machine in machines for row in machine.rows
+            if wanted(row) and (machine.__name__, row.state, row.event) not in walked]
 
 
 def name_of(message: Message) -> str:
@@ -180,3 +199,54 @@ def lines(text: str) -> list[str]:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+# Alice calls, and bob answers
+
+
+def answer(party: Party, usage: Any) -> None:
+    usage.respond(180, party.world.now)
+    usage.respond(200, party.world.now, body=ANSWER)
+
+
+def speaks(party: Party, *tags: str) -> Party:
+    """A party that knows the extensions; its PRACKs and UPDATEs are answered as a program would."""
+    core = party.core
+    core.configure(supported=tags, allow=[*core.allow, 'PRACK'])
+
+    def prack(event):
+        session = event.subject.session
+        offered = session is not None and session.state == 'offer received'
+        core.respond(event.exchange, 200, party.world.now, body=ANSWER if offered else b'')
+
+    party.on['PRACK'] = prack
+    party.on['UPDATE'] = lambda event: core.respond(
+        event.exchange, 200, party.world.now, body=ANSWER if event.message.body else b'')
+    return party
+
+
+@pytest.fixture
+def tags() -> Sequence[str]:
+    """The extensions that they know; a module that is about one overrides it, and answers calls by itself."""
+    return ()
+
+
+@pytest.fixture
+def alice(world: World, tags: Sequence[str]) -> Party:
+    party = world.party('alice', 5060)
+    return speaks(party, *tags) if tags else party
+
+
+@pytest.fixture
+def bob(world: World, tags: Sequence[str]) -> Party:
+    party = world.party('bob', 5080)
+    if tags:
+        return speaks(party, *tags)
+    party.on['incoming'] = lambda event: answer(party, event.subject)
+    return party
+
+
+@pytest.fixture
+def lone(alice: Party) -> Party:
+    """Alice, whose peer is played by the test."""
+    return alice

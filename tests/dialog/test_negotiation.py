@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from greensip.dialog import FAILED, REQUEST, RESPONSE
 from greensip.dialog.negotiation import session_of
 from greensip.errors import TransactionTimeout, WrongState
 
-from .conftest import Party, World, lines, name_of
-from .test_invite import ANSWER, OFFER, ask, reply, says, sent
-from .test_reliable import OTHER, SDP, call, hung_up, progress, rel, ringing, speaks
+from .calls import OTHER, SDP, ask, call, hung_up, progress, rel, reply, ringing, says, sent
+from .conftest import ANSWER, OFFER, Party, World, lines, name_of
 
 MORE = OFFER.replace(b'4000', b'8000')
 
 
 @pytest.fixture
-def alice(world: World) -> Party:
-    return speaks(world.party('alice', 5060))
-
-
-@pytest.fixture
-def bob(world: World) -> Party:
-    return speaks(world.party('bob', 5080))
-
-
-@pytest.fixture
-def lone(world: World) -> Party:
-    return speaks(world.party('alice', 5060))
-
-
+def tags() -> Sequence[str]:
+    return ('100rel', '199')
 
 
 def early(world: World, alice: Party, bob: Party):
