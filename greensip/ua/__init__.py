@@ -11,15 +11,17 @@ from .group import LegGroup
 from .hunt import Hunt
 from .identity import ANONYMOUS, Cause, Identity, divert
 from .incoming import IncomingLeg
+from .incoming_subscription import IncomingSubscription
 from .leg import Leg, SessionInterval, Timings
 from .mailbox import After, Mailbox, Notice, Watch, after, wait_any
 from .messages import Inbox, IncomingMessage
+from .notification import Notification
 from .notifier import Notifier
 from .outgoing import OutgoingLeg
 from .publication import EventStateCompositor, Publication
 from .referral import Referral, TransferOutcome
 from .request import IncomingRequest
-from .subscription import IncomingSubscription, Notification, OutgoingSubscription
+from .subscription import OutgoingSubscription
 from .threads import Proxy
 from .transfer import Transfer
 

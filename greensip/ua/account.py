@@ -45,9 +45,10 @@ from .reply import Reply, wait_reply
 
 if TYPE_CHECKING:
     from .agent import UserAgent
+    from .incoming_subscription import IncomingSubscription
     from .publication import Publication
     from .referral import Referral
-    from .subscription import IncomingSubscription, OutgoingSubscription
+    from .subscription import OutgoingSubscription
 
 __all__ = ['Account']
 

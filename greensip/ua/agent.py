@@ -41,6 +41,7 @@ from .fields import Body, Extra, body_of, fields_of
 from .group import LegGroup
 from .identity import Identity
 from .incoming import IncomingLeg
+from .incoming_subscription import IncomingSubscription
 from .leg import SDP, Leg
 from .mailbox import Gate
 from .messages import Inbox, switchboard_of
@@ -53,11 +54,7 @@ from .referral import Referral, refer_outside
 from .reply import Reply, wait_reply
 from .request import RequestHandlers
 from .session import inactive_offer
-from .subscription import (
-    IncomingSubscription,
-    OutgoingSubscription,
-    make_subscription,
-)
+from .subscription import OutgoingSubscription, make_subscription
 from .transfer import Transfer
 from .watchdog import Watchdog, watch_hub
 

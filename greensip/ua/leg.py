@@ -26,6 +26,7 @@ from greensip.native import mypyc_attr
 from .early import acknowledge_offer, answer_prack
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
 from .identity import Cause, HistoryEntry, Identity, causes_of, history_of
+from .incoming_subscription import take_subscribe
 from .info import info_fields, package_of, packages_of
 from .later import later
 from .mailbox import Mailbox, Notice
@@ -33,7 +34,7 @@ from .pattern import Happening
 from .referral import Referral, TransferOutcome, is_gruu, refer, replacing
 from .reply import Reply, wait_reply
 from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
-from .subscription import OutgoingSubscription, make_subscription, take_subscribe
+from .subscription import OutgoingSubscription, make_subscription
 from .transfer import UNDECIDED, Transfer, accept_by_itself, take_refer
 
 if TYPE_CHECKING:

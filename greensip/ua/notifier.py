@@ -20,7 +20,8 @@ from greensip.message import NameAddr, SipUri, parse_name_addr, parse_uri
 from greensip.native import mypyc_attr
 
 from .fields import Body, body_of
-from .subscription import CONTENT_TYPES, IncomingSubscription
+from .incoming_subscription import IncomingSubscription
+from .notification import CONTENT_TYPES
 from .threads import ThreadBound
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from greensip.message import Uri, parse_uri
 from greensip.native import mypyc_attr
 
 from .fields import body_of
+from .incoming_subscription import IncomingSubscription
 from .notifier import Notifier
 from .publication import Publication
-from .subscription import IncomingSubscription
 from .threads import ThreadBound
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from greensip.native import mypyc_attr
 
 from .fields import Body, Extra, body_of, fields_of
 from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
+from .notification import CONTENT_TYPES
 from .notifier import Notifier, resource_of, takes
 from .pattern import Matcher
-from .subscription import CONTENT_TYPES
 from .threads import ThreadBound
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from greensip.errors import GreensipError, UsageError, WrongState
 from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, body_of, fields_of
+from .incoming_subscription import MOST, IncomingSubscription, open_subscription, take_subscribe
 from .naming import target_leg
-from .subscription import MOST, IncomingSubscription, open_subscription, take_subscribe
 from .threads import ThreadBound
 from .transfer import Transfer, on_outside_refer
 

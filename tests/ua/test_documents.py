@@ -15,7 +15,7 @@ from greensip.body import (
     Registration,
 )
 from greensip.errors import ParseError
-from greensip.ua import subscription as module
+from greensip.ua import whole as module
 
 
 @pytest.fixture

@@ -395,7 +395,7 @@ def test_the_flow_that_it_took_is_gone(net, agent, alice):
 
 
 def test_no_more_than_so_many(net, alice, to_bob, watchers, monkeypatch):
-    monkeypatch.setattr('greensip.ua.subscription.MOST', 2)
+    monkeypatch.setattr('greensip.ua.incoming_subscription.MOST', 2)
     events = [alice.subscribe(to_bob, 'message-summary') for _ in range(2)]
     net.run(1)
     with alice.subscribe(to_bob, 'message-summary') as third, pytest.raises(ResponseError) as caught:
