@@ -14,7 +14,9 @@ from greensip.message import Request, parse_name_addr
 from greensip.message.digest import DigestServer
 from greensip.transaction.flow import Flow, Point
 
-from .conftest import Party, World, lines
+from .conftest import Party, World, lines, never_walked
+
+pytestmark = pytest.mark.usefixtures('walked')
 
 AOR = '<sip:bob@biloxi.example.com>'
 
@@ -865,3 +867,8 @@ def test_any_broken_value(world: World, bob: Party, registrar: Registrar, code: 
     assert bob.core.registrations == set()
     world.run(100)
     assert world.idle()
+
+
+def test_every_arrow_was_walked(request: pytest.FixtureRequest, walked: set[tuple[str, str, str]]) -> None:
+    """Kept last: together the stories above go along each row."""
+    assert never_walked(request, walked, Registration) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
 import pytest
@@ -299,6 +300,7 @@ ROLLBACKS = [
     ('', '>INVITE+ <1xx+ !>INVITE', NO_SESSION),
     ('', '>INVITE+ <1xx-rel+ >PRACK <2xx-PRACK !>INVITE', NO_SESSION),
     ('', '>INVITE+ <1xx-rel+ >PRACK <2xx-PRACK >UPDATE+ !>INVITE', NO_SESSION),
+    ('', '>INVITE+ <1xx-rel+ >PRACK <2xx-PRACK <UPDATE+ !>INVITE', NO_SESSION),
     ('', '>INVITE <1xx-rel+ !>INVITE', NO_SESSION),
     (CALL, '>INVITE+ !>INVITE', STABLE),
     (CALL, '<INVITE+ !<INVITE', STABLE),
@@ -326,7 +328,7 @@ def test_rejected_offers_roll_back(before: str, ladder: str, state: str) -> None
         assert (machine.local, machine.remote) == (None, None)
     assert machine.obstacle(Place.INVITE) is None or 'PRACK' in ladder
     # Life goes on, after a challenge for instance.
-    if not machine.invite and not machine.update_sent:
+    if not (machine.invite or machine.update_sent or machine.update_received):
         assert play(machine, '>INVITE+ <2xx-INVITE+ >ACK') == ['offer', 'answer']
 
 
@@ -351,6 +353,29 @@ def test_an_update_survives_the_failure_of_a_re_invite() -> None:
     assert (machine.state, machine.offer, machine.local) == (OFFER_SENT, b'update', SDP)
     machine.receive(Place.UPDATE_2XX, b'answer')
     assert (machine.state, machine.local, machine.remote) == (STABLE, b'update', b'answer')
+
+
+def test_the_peers_update_survives_the_failure_of_a_re_invite() -> None:
+    machine = established()
+    play(machine, '>INVITE+ <1xx-rel+ >PRACK <2xx-PRACK')
+    machine.receive(Place.UPDATE, b'update')
+    machine.refused(Place.INVITE, ours=True)
+    assert (machine.state, machine.offer, machine.local) == (OFFER_RECEIVED, b'update', SDP)
+    machine.send(Place.UPDATE_2XX, b'answer')
+    assert (machine.state, machine.local, machine.remote) == (STABLE, b'answer', b'update')
+
+
+def test_every_arrow_was_walked(caplog: pytest.LogCaptureFixture) -> None:
+    """The ladders above go along each row, in the role of either side."""
+    caplog.set_level(logging.DEBUG, 'greensip.fsm')
+    ladders = [row[1:3] for row in FLOWS] + [row[:2] for row in ROLLBACKS]
+    for before, ladder in ladders:
+        for turned in (str, mirrored):
+            play(OfferAnswer(), turned(f'{before} {ladder}'))
+    test_an_update_survives_the_failure_of_a_re_invite()
+    test_the_peers_update_survives_the_failure_of_a_re_invite()
+    walked = {record.args[1:3] for record in caplog.records if isinstance(record.args, tuple)}
+    assert [row for row in OfferAnswer.rows if (row.state, row.event) not in walked] == []
 
 
 def test_a_wrong_answer_is_refused_on_both_sides() -> None:
