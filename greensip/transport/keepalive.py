@@ -49,10 +49,11 @@ class KeepAlive:
     """Somebody's wish that a flow be kept alive; ``stop()``, or the end of a ``with`` block, ends it.
 
     ``interval`` are the seconds between two keep-alives, at least and at most.  ``mapped`` is the address from which
-    the peer hears us, as it has told (STUN), ``error`` why the flow failed when it was asked last, None while it lives.
+    the peer hears us, as it has told (STUN), ``error`` why the flow failed when it was asked last, None while it lives,
+    ``silent`` whether that was because no request of STUN had an answer.
     """
 
-    __slots__ = ('error', 'interval', 'mapped', 'method', 'on_failed', 'source', 'stopped')
+    __slots__ = ('error', 'interval', 'mapped', 'method', 'on_failed', 'silent', 'source', 'stopped')
 
     def __init__(self, source: Callable[[], Flow | None], interval: tuple[float, float] | None, method: str,
                  on_failed: Callable[[KeepAlive], object] | None) -> None:
@@ -65,6 +66,7 @@ class KeepAlive:
         self.on_failed = on_failed
         self.mapped: Address | None = None
         self.error: TransportError | None = None
+        self.silent = False
         self.stopped = False
 
     @property
@@ -270,7 +272,7 @@ class KeepAlives:
         data = probe.send(now)
         if data is None:
             where = hostport(*probe.flow.remote)
-            self._failed(probe, ConnectError(f'{where} does not answer {REQUESTS} keep-alives'))
+            self._failed(probe, ConnectError(f'{where} does not answer {REQUESTS} keep-alives'), silent=True)
         elif self._send(transport, probe, data):
             self._push(probe.next, probe)
 
@@ -335,12 +337,14 @@ class KeepAlives:
     def _alive(self, probe: Probe) -> None:
         for wish in self._wanting(probe.flow):
             wish.error = None
+            wish.silent = False
             wish.mapped = probe.mapped
 
-    def _failed(self, probe: Probe, error: TransportError) -> None:
+    def _failed(self, probe: Probe, error: TransportError, silent: bool = False) -> None:
         log.info('! %r has failed: %s', probe.flow, error)
         for wish in self._wanting(probe.flow):
             wish.error = error
+            wish.silent = silent
             wish.mapped = probe.mapped
             if wish.on_failed is not None:
                 try:

@@ -655,7 +655,7 @@ class UserAgent(Engine):
                     return dialog.flow if dialog is not None and dialog.confirmed else None
 
                 self._kept[usage] = self._keepers().begin(flow, min(max(seconds, 1), 86400) if seconds else None,
-                                                          at_once=False)
+                                                          at_once=False, on_failed=_end_if_silent)
 
     # -- the end
 
@@ -786,6 +786,12 @@ def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:
         return Settings(**timeouts)
     except TypeError as error:
         raise UsageError(f'timeouts= takes the settings of greensip.Settings: {error}') from None
+
+
+def _end_if_silent(keep_alive: KeepAlive) -> None:
+    """RFC 6223 10: who wanted STUN and does not answer it is not asked for the rest of the dialog."""
+    if keep_alive.silent:
+        keep_alive.stop()
 
 
 def _check_prack(prack: str) -> None:

@@ -303,6 +303,15 @@ def test_keep_alives_are_negotiated_for_a_call(net: Network, call: Callable[...,
     assert len(asked(net)) == seen
 
 
+def test_who_wants_them_and_does_not_answer_is_left_alone(net: Network, call: Callable[..., Any]) -> None:
+    """RFC 6223 10: what a stranger wrote into our Via is no reason to bother a server for hours."""
+    with call({'send_keep_alives': True}, {'expect_keep_alives': 30}) as leg:
+        net.lose(lambda packet: packet.data[:2] == b'\0\x01', times=1000)
+        net.run(3000)
+        assert len(asked(net)) == 7
+        assert leg.request('INFO').code == 200
+
+
 def test_zero_leaves_the_interval_to_us(net: Network, call: Callable[..., Any]) -> None:
     with call({'send_keep_alives': True}, {'expect_keep_alives': 0}):
         net.run(300)
