@@ -208,7 +208,7 @@ class Call:
         call_id = f'{hidden(self.call_id) if b2bua.hide_call_id else self.call_id}-b2b_{self.hunt.number}'
         self.sent = cli, cld, call_id
         user = user_part(cld)
-        proxy = route.op if route.op is not None and not self._came_from(*route.op) else None
+        proxy = route.op if route.op is not None and not self._came_from(*route.op, route.transport) else None
         by = f';transport={route.transport}' if route.transport else ''
         options: dict[str, Any] = {
             'uri': f'sip:{user}{address}{by if proxy is None else ""}',
@@ -278,17 +278,20 @@ class Call:
         A connection comes from a port of its own: there the top Via tells.
         """
         own = self.b2bua.own_addresses
-        if self.caller.source in own:
-            return True
-        flow = self.caller.flow
-        if not flow.point.reliable or self.caller.invite is None:
-            return False
-        via = self.caller.invite.via
-        return (via.host.strip('[]'), via.port or DEFAULT_PORT.get(via.transport, 5060)) in own
+        return self.caller.source in own or self._sent_by() in own
 
-    def _came_from(self, host: str, port: int | None) -> bool:
+    def _sent_by(self) -> tuple[str, int] | None:
+        """Where the other end of the connection says that it listens; None for a datagram."""
+        flow, invite = self.caller.flow, self.caller.invite
+        if not flow.point.reliable or invite is None:
+            return None
+        via = invite.via
+        return via.host.strip('[]'), via.port or DEFAULT_PORT.get(via.transport, 5060)
+
+    def _came_from(self, host: str, port: int | None, transport: str) -> bool:
         """Whether that is where the INVITE came from: it is not sent back to an outbound proxy."""
-        return self.caller.source == (host, port or 5060)
+        place = host, port or DEFAULT_PORT.get(transport.upper(), 5060)
+        return place in (self.caller.source, self._sent_by())
 
     def for_transfer(self, number: str, transferee: Leg) -> Call:
         """What the INVITE of a transfer is made from: the transferee calls ``number``, over all routes."""

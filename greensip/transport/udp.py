@@ -94,8 +94,8 @@ OPTIONS: Mapping[str, Callable[[str], object]] = {}
 _RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)} if sys.platform == 'linux' else {}
 _EXTENDED_ERROR = struct.Struct('=IBBBBII')
 _FROM_ICMP, _FROM_ICMP6 = 2, 3
-#: "destination unreachable" of ICMP and of ICMPv6.  18.4: time exceeded and the like are ignored
-_UNREACHABLE = {(_FROM_ICMP, 3), (_FROM_ICMP6, 1)}
+#: 18.4: "destination unreachable" and "parameter problem" of ICMP and of ICMPv6; time exceeded and the like are ignored
+_UNREACHABLE = {(_FROM_ICMP, 3), (_FROM_ICMP, 12), (_FROM_ICMP6, 1), (_FROM_ICMP6, 4)}
 
 #: what a system call says on account of an ICMP error that came in meanwhile
 _LATE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EACCES, errno.EMSGSIZE,

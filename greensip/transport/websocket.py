@@ -412,6 +412,8 @@ def judge(request: h11.Request, rules: Rules) -> Refusal | None:
     upgrade = (('Upgrade', 'websocket'),)
     if b'websocket' not in tokens(fields, b'upgrade') or b'upgrade' not in tokens(fields, b'connection'):
         return Refusal(426, 'this is for WebSockets: there is no Upgrade', upgrade)
+    if request.http_version < b'1.1':
+        return Refusal(400, 'a WebSocket begins with HTTP/1.1 or later')
     # 6.: the version
     if fields.get(b'sec-websocket-version') != [VERSION]:
         return Refusal(426, 'this is for WebSockets of version 13',

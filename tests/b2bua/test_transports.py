@@ -167,6 +167,21 @@ def test_the_outbound_proxy_is_reached_by_the_transport(site: Site) -> None:
         assert invite.get('Route') == f'<sip:{point(proxy, "tcp").sent_by};transport=tcp;lr>'
 
 
+@pytest.mark.parametrize('transport', ['tcp', 'tls'])
+def test_what_comes_from_the_outbound_proxy_is_not_sent_back_there(site: Site, transport: str) -> None:
+    """The port that its connection comes from is none at which it listens: its Via tells."""
+    legs: list[Any] = []
+    callee = site.agent(transport, handler=answering(legs))
+    back: list[Any] = []
+    proxy = site.agent(transport, handler=answering(back))
+    b2bua = site.b2bua('--listen', site.place(transport), '-s',
+                       f'{point(callee, transport).sent_by};op={point(proxy, transport).sent_by};transport={transport}')
+    with proxy.call(uri(b2bua, transport), sdp=OFFER, timeout=5):
+        assert not legs[0].invite.has('Route')
+    with site.agent(transport).call(uri(b2bua, transport), sdp=OFFER, timeout=5):
+        assert back[0].invite.has('Route')
+
+
 def test_back_to_where_a_connection_came_from(site: Site) -> None:
     """sippy's host "sip-ua": for a connection its port is nobody's, so the call goes back over it."""
     b2bua = site.b2bua('--listen', site.place('tcp'), '-s', 'sip-ua')

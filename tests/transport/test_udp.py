@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -485,6 +486,21 @@ def test_icmp_errors_can_be_left_to_the_timers(opened: Opened, collector: Collec
         transport.send(INVITE, dead)
     gevent.sleep(0.01)
     assert collector.failures.empty()
+
+
+@linux
+@pytest.mark.parametrize(('place', 'origin', 'kind', 'told'), [
+    ('udp:127.0.0.1:0', 2, 3, True), ('udp:127.0.0.1:0', 2, 12, True), ('udp:127.0.0.1:0', 2, 11, False),
+    ('udp:127.0.0.1:0', 2, 4, False), ('udp:[::1]:0', 3, 1, True), ('udp:[::1]:0', 3, 4, True),
+    ('udp:[::1]:0', 3, 3, False), ('udp:[::1]:0', 3, 2, False),
+])
+def test_which_errors_are_told(opened: Opened, collector: Collector, place: str, origin: int, kind: int,
+                               told: bool) -> None:
+    """RFC 3261 18.4: unreachable, and a problem with a parameter; not a source that is to slow down, not time."""
+    transport = opened(place)
+    field = struct.pack('=IBBBBII', errno.EPROTO, origin, kind, 0, 0, 0, 0)
+    transport._icmp_error(field, INVITE, transport.point.address)
+    assert collector.failures.qsize() == told
 
 
 @pytest.mark.parametrize(('quoted', 'head'), [

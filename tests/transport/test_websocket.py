@@ -125,6 +125,7 @@ def test_handshakes_that_are_accepted(text: bytes) -> None:
 @pytest.mark.parametrize('text, status, field', [
     (request('POST / HTTP/1.1'), 405, b'Allow: GET'),
     (request('HEAD / HTTP/1.1'), 405, b'Allow: GET'),
+    (request('GET / HTTP/1.0'), 400, b''),
     (request(Upgrade=None, Connection=None), 426, b'Upgrade: websocket'),
     (request(Upgrade='h2c'), 426, b'Upgrade: websocket'),
     (request(Connection='close'), 426, b'Upgrade: websocket'),
