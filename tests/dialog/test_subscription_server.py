@@ -53,6 +53,27 @@ def test_who_notifies_says_so(pair, world):
     assert not any(notify.has('Allow-Events') for notify in pair.notifies())
 
 
+@pytest.mark.parametrize(('shortest', 'asked', 'code', 'granted'), [
+    (0, None, 200, '3600'), (60, None, 200, '3600'), (60, 59, 423, None), (60, 60, 200, '60'),
+    (7200, 3599, 423, None), (7200, 3600, 200, '3600'), (0, 99999, 200, '3600')])
+def test_how_long_a_refresh_lasts(pair, world, shortest, asked, code, granted):
+    """4.2.1.1: without Expires it is the package's time; 423 only for "smaller than one hour"."""
+    pair.established(expires=600)
+    pair.server.shortest = shortest
+    first = pair.subscribes()[0]
+    expires = '' if asked is None else f'Expires: {asked}\r\n'
+    world.inject((f'SUBSCRIBE {pair.bob.uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKagain\r\n'
+                  f'From: {first.get("From")}\r\nTo: {pair.notifies()[0].get("From")}\r\nCSeq: 7 SUBSCRIBE\r\n'
+                  f'Call-ID: {first.call_id}\r\nContact: {first.get("Contact")}\r\nEvent: presence\r\n{expires}'
+                  'Content-Length: 0\r\n\r\n').encode(), ('127.0.0.1', 5060), pair.bob)
+    world.run(1)
+    response = next(message for _, _, message in world.messages if message.cseq.number == 7)
+    assert (response.code, response.get('Expires')) == (code, granted)
+    if code == 423:
+        assert response.get('Min-Expires') == str(shortest)
+    assert len(pair.notifies()) == (2 if code == 200 else 1)
+
+
 def test_one_notify_at_a_time_and_the_latest_document(pair, world):
     pair.established()
     for number in range(5):
