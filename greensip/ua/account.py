@@ -34,12 +34,22 @@ from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow, Point
 from greensip.transport.keepalive import KeepAlive
 
+from .addresses import (
+    aor_of,
+    contact_of,
+    loose_route,
+    next_hop,
+    registrar_of,
+    routes_of,
+    same_hop,
+    target_of,
+)
 from .buddy import Buddy
 from .fields import Body, Extra, fields_of
 from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
 from .messages import Inbox, switchboard_of
-from .outgoing import OutgoingLeg, loose_route, target_of
-from .pattern import NOTHING, WORDS, Matcher
+from .outgoing import OutgoingLeg
+from .pattern import NOTHING, Matcher
 from .presence import Presentity, presentity_of
 from .reply import Reply, wait_reply
 
@@ -53,8 +63,6 @@ if TYPE_CHECKING:
 __all__ = ['Account']
 
 log = logging.getLogger('greensip.ua')
-
-WORDS.update({'registered', 'refreshed', 'lost', 'unregistered'})
 
 #: the states of the core's registrations as a script sees them, the one that says most first
 STATES = (
@@ -129,7 +137,7 @@ class Account(Mailbox):
             raise UsageError(f'gruu={gruu!r}: a GRUU is public or temporary')
         if password is None and username is not None and credentials is None:
             raise UsageError('username= without a password: give both, or credentials=')
-        name, home = _aor_of(aor)
+        name, home = aor_of(aor)
         #: the address-of-record, with the display name if there is one
         self.aor: NameAddr = name
         self.ua = ua
@@ -144,31 +152,31 @@ class Account(Mailbox):
         self.gruu_kind = 'public' if gruu is True else gruu or ''
         self.keep_alive = keep_alive
         several = [home] if registrar is None else [registrar] if isinstance(registrar, (str, Uri)) else [*registrar]
-        registrars = [_registrar_of(one) for one in several]
+        registrars = [registrar_of(one) for one in several]
         if not registrars:
             raise UsageError('register where? Give at least one registrar')
-        given = [route] if isinstance(route, str) else [*route]
+        given = routes_of(route)
         if isinstance(outbound, bool) or outbound is None:
             wanted = _is_stream(registrars[0], given, ua) if outbound is None else outbound
-            routes = [given or [*ua.core.route]]
+            routes = [given or tuple(ua.core.route)]
         else:
             proxies = [outbound] if isinstance(outbound, str) else [*outbound]
             if not proxies or given:
                 raise UsageError('outbound= takes one or more proxies, and takes the place of route=')
-            wanted, routes = True, [[loose_route(proxy)] for proxy in proxies]
+            wanted, routes = True, [(loose_route(proxy),) for proxy in proxies]
         if flows is not None and not flows >= 1:
             raise UsageError(f'flows={flows!r}: at least one is needed')
         if instance is None:
             instance = _instance_of(ua, str(own)) if wanted or gruu else ''
         if not instance and (wanted or gruu):
             raise UsageError('outbound and gruu need an instance (RFC 5626 4.2.1, RFC 5627 4.1)')
-        addresses = [None if contact is None else _contact_of(contact) for contact in contacts] or [None]
+        addresses = [None if contact is None else contact_of(contact) for contact in contacts] or [None]
         #: one for each flow
         self.registrations: list[Registration] = []
         peers: list[Registration] = []
         for number, hops in enumerate(routes[:flows]):
             registration = Registration(
-                ua.core, str(name), [Place(text, tuple(hops)) for text in registrars], credentials=credentials,
+                ua.core, str(name), [Place(text, hops) for text in registrars], credentials=credentials,
                 expires=expires, contacts=addresses, user=self.contact_user, params=params,
                 headers=fields_of(headers), instance=instance, reg_id=reg_id + number if wanted else 0,
                 gruu=bool(gruu), keep=ua.core.offers_keep, nat=nat, backoff=backoff, peers=peers)
@@ -274,7 +282,7 @@ class Account(Mailbox):
         self.check()
         now = self.ua.clock.now()
         if contacts is not None:
-            addresses = [None if contact is None else _contact_of(contact) for contact in contacts]
+            addresses = [None if contact is None else contact_of(contact) for contact in contacts]
             for registration in self.registrations:
                 registration.change_contacts(addresses)
         attempt = self._begin()
@@ -637,12 +645,11 @@ class Account(Mailbox):
                 return (loose_route(registrar),)
         if not service or not hops:
             return service or hops
-        return service if _same_hop(hops[-1], service[0]) else (*hops, *service)
+        return service if same_hop(hops[-1], service[0]) else (*hops, *service)
 
     def _contact_for(self, target: Uri, route: Sequence[str] | str, flow: Flow | None) -> str:
         """The Contact of a request that makes a dialog."""
-        routes = [route] if isinstance(route, str) else route
-        uri = _uri_of(routes[0]) if routes else str(target)
+        uri = next_hop(target, routes_of(route))
         point: Point = flow.point if flow is not None else self.ua._point(uri)
         return self.contact_at(point, is_sips(str(target)) or is_sips(uri))
 
@@ -693,37 +700,6 @@ OUTCOMES = Matcher(('registered', 'refreshed', 'failed', 'lost', 'unregistered')
 GONE = Matcher(('unregistered',), 'answer to REGISTER')
 
 
-def _aor_of(aor: NameAddr | Uri | str) -> tuple[NameAddr, SipUri]:
-    """10: the address-of-record, which has no parameters, and where its domain is reached."""
-    if isinstance(aor, NameAddr):
-        name = aor
-    else:
-        text = str(aor).strip()
-        name = parse_name_addr(text if '<' in text else f'<{text}>')
-    uri = name.uri
-    if not isinstance(uri, SipUri) or not uri.user:
-        raise UsageError(f'{aor} is no address-of-record: write sip:alice@example.com')
-    return NameAddr(name.display, uri.replace(params={}, headers=(), password=None)), uri
-
-
-def _registrar_of(registrar: Uri | str) -> str:
-    """10.2: the Request-URI of REGISTER: "the "userinfo" and "@" components of the SIP URI MUST NOT be present"."""
-    text = str(registrar).strip()
-    named = text.lower().startswith(('sip:', 'sips:'))
-    uri = parse_uri(text if named else f'sip:{text}')
-    if not isinstance(uri, SipUri) or (uri.user and not named):
-        raise UsageError(f'{registrar} is no registrar: write sip:pbx.example.com')
-    return str(uri.replace(user=None, password=None, headers=()))
-
-
-def _contact_of(contact: NameAddr | Uri | str) -> NameAddr:
-    """An address to register, with its parameters; a bare URI keeps its own."""
-    if isinstance(contact, NameAddr):
-        return contact
-    text = str(contact).strip()
-    return parse_name_addr(text if '<' in text else f'<{text}>')
-
-
 def _free_user(user: str, ua: UserAgent) -> str:
     """The user part of our contact: that of the address-of-record, with a number if another account has it."""
     plain = str(SipUri(user, 'x'))[len('sip:'):-len('@x')]
@@ -737,7 +713,7 @@ def _free_user(user: str, ua: UserAgent) -> str:
 def _is_stream(registrar: str, route: Sequence[str], ua: UserAgent) -> bool:
     """Whether the registrar is reached over a connection, as far as that can be told without a look-up."""
     routes = route or ua.core.route
-    uri = parse_uri(_uri_of(routes[0]) if routes else registrar)
+    uri = parse_uri(next_hop(registrar, routes))
     if not isinstance(uri, SipUri):
         return False
     transport = (uri.params.get('transport') or '').lower()
@@ -750,17 +726,3 @@ def _instance_of(ua: UserAgent, aor: str) -> str:
     """RFC 5626 4.1: the same after each start, and another one for each device."""
     point = ua.points[0]
     return uuid.uuid5(uuid.NAMESPACE_URL, f'{socket.gethostname()} {point.address} {aor}').urn
-
-
-def _uri_of(route: str) -> str:
-    return route[route.index('<') + 1:route.index('>')] if '<' in route else route
-
-
-def _same_hop(one: str, other: str) -> bool:
-    """Whether two Route values lead to the same place."""
-    try:
-        first, second = parse_uri(_uri_of(one)), parse_uri(_uri_of(other))
-    except ParseError:
-        return False
-    return (isinstance(first, SipUri) and isinstance(second, SipUri)
-            and (first.host.lower(), first.port) == (second.host.lower(), second.port))

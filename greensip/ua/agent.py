@@ -34,6 +34,7 @@ from greensip.transport.keepalive import KeepAlive, KeepAlives
 from greensip.transport.trace import Traces
 
 from .account import Account
+from .addresses import loose_route, next_hop, routes_of, target_of
 from .buddy import Buddy
 from .deadline import current_deadline
 from .engine import Engine
@@ -46,7 +47,7 @@ from .leg import SDP, Leg
 from .mailbox import Gate
 from .messages import Inbox, switchboard_of
 from .naming import history_fields, naming_fields
-from .outgoing import OutgoingLeg, Redirection, loose_route, target_of
+from .outgoing import OutgoingLeg, Redirection
 from .presence import Presentity, presentity_of
 from .publication import Publication, make_publication
 from .reception import Reception
@@ -238,7 +239,7 @@ class UserAgent(Engine):
 
     def _own_address(self, target: Uri, routes: Sequence[str], flow: Flow | None = None) -> str:
         """From when the script gives none."""
-        point = flow.point if flow is not None else self._point(_next_hop(target, routes or self.core.route))
+        point = flow.point if flow is not None else self._point(next_hop(target, routes or self.core.route))
         return f'<sip:{self.name}@{point.sent_by}>'
 
     # -- calls that we make
@@ -286,11 +287,11 @@ class UserAgent(Engine):
         if 'REFER' in manual and 'REFER' not in self.core.allow:
             self.core.configure(allow=list(dict.fromkeys([*self.core.allow, *TRANSFER_METHODS])))
         target = target_of(uri)
-        routes = [route] if isinstance(route, str) else route
+        routes = routes_of(route) if route else ()
         if body is not None:
             data, kind = body_of(body, content_type, SDP)
         elif sdp is None:
-            facing = flow.point if flow is not None else self._point(_next_hop(target, routes or self.core.route))
+            facing = flow.point if flow is not None else self._point(next_hop(target, routes or self.core.route))
             host = facing.advertised[0]
             data, kind = inactive_offer(host, self.codecs, self.core.random), SDP
         else:
@@ -305,7 +306,7 @@ class UserAgent(Engine):
         options: dict[str, Any] = {
             'from_': from_ if from_ is not None else self._own_address(target, routes, flow), 'to': to,
             'headers': pairs, 'body': data, 'content_type': kind,
-            'route': _routes(routes) if routes else (), 'point': point, 'flow': flow, 'credentials': credentials,
+            'route': routes, 'point': point, 'flow': flow, 'credentials': credentials,
             'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
             'session_timer': session_timer, 'prack': prack if prack is not None else self.prack,
             'auto_prack': 'PRACK' not in manual, 'expires': expires, 'forks': forks,
@@ -402,12 +403,12 @@ class UserAgent(Engine):
         if self.closed:
             raise WrongState('the user agent is closed')
         target = target_of(uri)
-        routes = [route] if isinstance(route, str) else route
+        routes = routes_of(route)
         data, kind = body_of(body, content_type, 'text/plain')
         exchange: ClientRequest = self.core.request(
             method, target, self.clock.now(),
             from_=from_ if from_ is not None else self._own_address(target, routes, flow), to=to,
-            headers=fields_of(headers), body=data, content_type=kind, route=_routes(routes),
+            headers=fields_of(headers), body=data, content_type=kind, route=routes,
             credentials=credentials, call_id=call_id, cseq=cseq, contact=contact, max_forwards=max_forwards,
             flow=flow)
         reply = Reply(self, exchange, str(target))
@@ -431,10 +432,10 @@ class UserAgent(Engine):
         if self.closed:
             raise WrongState('the user agent is closed')
         who = target_of(uri)
-        routes = [route] if isinstance(route, str) and route else route
+        routes = routes_of(route)
         sender = from_ if from_ is not None else self._own_address(who, routes, flow)
         return refer_outside(self, who, target, referred_by, subscribe, leg, headers, {
-            'from_': sender, 'to': to, 'route': _routes(routes) if routes else (), 'credentials': credentials,
+            'from_': sender, 'to': to, 'route': routes, 'credentials': credentials,
             'contact': contact, 'flow': flow})
 
     def options(self, uri: NameAddr | Uri | str, *, timeout: float | None = None, **options: Any) -> Response:
@@ -477,12 +478,12 @@ class UserAgent(Engine):
         if forks not in ('first', 'all'):
             raise UsageError(f"forks={forks!r}: 'first' or 'all'")
         target = target_of(uri)
-        routes = [route] if isinstance(route, str) else route
+        routes = routes_of(route)
         return make_subscription(
             self, target, package, str(target), strict=strict, manual=manual, headers=headers, body=body,
             content_type=content_type, accept=accept, expires=expires, event_id=event_id,
             from_=from_ if from_ is not None else self._own_address(target, routes, flow), to=to,
-            route=_routes(routes), credentials=credentials, contact=contact, call_id=call_id, point=point, flow=flow,
+            route=routes, credentials=credentials, contact=contact, call_id=call_id, point=point, flow=flow,
             resubscribe=resubscribe, accept_forks=forks == 'all')
 
     def events(self, package: str, handler: Any) -> None:
@@ -520,11 +521,11 @@ class UserAgent(Engine):
         if self.closed:
             raise WrongState('the user agent is closed')
         target = target_of(uri)
-        routes = [route] if isinstance(route, str) else route
+        routes = routes_of(route)
         own = from_ if from_ is not None else target
         return make_publication(
             self, target, package, body, str(target), content_type=content_type, headers=headers, timeout=timeout,
-            expires=expires, from_=own, to=to, route=_routes(routes), credentials=credentials, call_id=call_id,
+            expires=expires, from_=own, to=to, route=routes, credentials=credentials, call_id=call_id,
             point=point, flow=flow, etag=etag)
 
     @property
@@ -797,16 +798,3 @@ def _end_if_silent(keep_alive: KeepAlive) -> None:
 def _check_prack(prack: str) -> None:
     if prack not in PRACK_MODES:
         raise UsageError(f'prack={prack!r}: off, supported or required')
-
-
-def _routes(routes: Sequence[str]) -> tuple[str, ...]:
-    """Route values; a bare URI gets its angle brackets."""
-    return tuple(text if '<' in text else f'<{text}>' for text in routes)
-
-
-def _next_hop(target: Uri, routes: Sequence[str]) -> str:
-    """The URI that a request goes to first."""
-    if not routes:
-        return str(target)
-    first = routes[0]
-    return first[first.index('<') + 1:first.index('>')] if '<' in first else first

@@ -27,7 +27,7 @@ from .early import answer_prack
 from .fields import passable, reason_of
 from .leg import SDP, Leg, answer
 from .mailbox import Notice, Watch, wait_on
-from .pattern import WORDS, compile_patterns
+from .pattern import compile_patterns
 from .session import continued
 from .threads import Proxy, ThreadBound, run_in_hub, unwrap
 from .transfer import Transfer, incoming_transfer
@@ -39,7 +39,6 @@ __all__ = ['Bridge', 'join_instead']
 
 log = logging.getLogger('greensip.ua')
 
-WORDS.add('bridged')
 #: what a bridge waits for: a leg is over, or was joined with another one
 CHANGED = compile_patterns(('ended', 'bridged'))
 

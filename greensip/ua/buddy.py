@@ -27,11 +27,11 @@ from greensip.errors import GreensipError, LocalHangup, ParseError, Subscription
 from greensip.message import NameAddr, Request, Response, Uri
 from greensip.native import mypyc_attr
 
+from .addresses import target_of
 from .fields import Body, body_of
 from .mailbox import Mailbox, Notice, Watch, wait_on
 from .messages import IncomingMessage, Switchboard, key_of, send_message, switchboard_of, wanted_reports
-from .outgoing import target_of
-from .pattern import WORDS, Matcher, Pattern
+from .pattern import Matcher, Pattern
 
 if TYPE_CHECKING:
     from .account import Account
@@ -42,7 +42,6 @@ __all__ = ['Buddy', 'PresenceChange']
 log = logging.getLogger('greensip.ua')
 
 STATUSES = ('online', 'busy', 'away', 'offline', 'unknown')
-WORDS.update({*STATUSES, 'presence', 'unsubscribed'})
 
 #: what ends the waiting for a subscription
 FIRST_WORD = Matcher(('active',), 'NOTIFY')

@@ -31,7 +31,6 @@ from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, Headers, body_of, fields_of
 from .mailbox import Mailbox, Notice
-from .pattern import DETAILED, WORDS
 from .threads import ThreadBound
 
 if TYPE_CHECKING:
@@ -43,9 +42,6 @@ __all__ = ['Inbox', 'IncomingMessage', 'Switchboard', 'key_of', 'send_message', 
            'wanted_reports']
 
 log = logging.getLogger('greensip.ua')
-
-WORDS.update({'composing', 'report'})
-DETAILED.update({'composing', 'report'})
 
 #: messages that may lie unread in an inbox before further ones are put off
 UNREAD = 256

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from greensip.dialog.event import FORKED, RESPONSE, Event
 from greensip.dialog.invite_client import ClientInvite
 from greensip.dialog.negotiation import sdp_of
-from greensip.errors import GreensipError, ParseError, UsageError
-from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.errors import GreensipError, ParseError
+from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr
 from greensip.native import mypyc_attr
 
+from .addresses import loose_route
 from .early import EarlyDialog
 from .fields import Extra, Headers, fields_of, reason_field
 from .identity import next_history
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .incoming import IncomingLeg
 
-__all__ = ['OutgoingLeg', 'Redirection', 'loose_route', 'target_of']
+__all__ = ['OutgoingLeg', 'Redirection']
 
 log = logging.getLogger('greensip.ua')
 
@@ -274,24 +275,3 @@ class OutgoingLeg(Leg):
             usage.cancel(self.ua.clock.now(), reason, headers)
             return True
         return False
-
-
-def loose_route(proxy: Any) -> str:
-    """A Route value for a proxy, with the ``lr`` that every proxy of RFC 3261 wants.  Raises UsageError."""
-    uri = target_of(proxy)
-    if not isinstance(uri, SipUri):
-        raise UsageError(f'{proxy} cannot be a proxy: only sip and sips URIs can be sent to')
-    return f'<{uri}>' if 'lr' in uri.params else f'<{uri};lr>'
-
-
-def target_of(uri: Any) -> Uri:
-    """The URI to call: a text, a Uri, or a NameAddr.  Raises ParseError, UsageError for anything else."""
-    if isinstance(uri, str):
-        text = uri.strip()
-        return parse_name_addr(text).uri if '<' in text else parse_uri(text)
-    if isinstance(uri, NameAddr):
-        return uri.uri
-    if isinstance(uri, Uri):
-        return uri
-    raise UsageError(f'{uri!r} is no URI: give a text, a Uri or a NameAddr')
-

@@ -36,10 +36,21 @@ class Happening(Protocol):
 
 Pattern = str | type | Callable[[Any], bool]
 
-#: words that are not messages; other modules add theirs, so that a typing mistake is told at once
-WORDS: set[str] = {'ended', 'failed', 'forked', 'hold', 'resume'}
+#: words that are not messages, so that a typing mistake is told at once
+WORDS = frozenset({
+    # of every mailbox
+    'ended', 'failed',
+    # of calls, and of who takes them
+    'bridged', 'call', 'forked', 'hold', 'resume',
+    # of accounts
+    'lost', 'refreshed', 'registered', 'unregistered',
+    # of subscriptions
+    'active', 'pending',
+    # of buddies and their messages
+    'away', 'busy', 'composing', 'offline', 'online', 'presence', 'report', 'unknown', 'unsubscribed',
+})
 #: those of them that a detail can narrow: ``composing:active``
-DETAILED: set[str] = set()
+DETAILED = frozenset({'composing', 'report'})
 #: words of which nothing can tell yet, and what they need: better refused than waited for in vain
 LATER = {'dtmf': 'media', 'media': 'media'}
 

@@ -12,7 +12,7 @@ from greensip.errors import GreensipError, UsageError, WrongState
 
 from .incoming import IncomingLeg
 from .mailbox import Mailbox, Notice, Watch, wait_on
-from .pattern import WORDS, Matcher, compile_patterns
+from .pattern import Matcher, compile_patterns
 from .workers import Task
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ log = logging.getLogger('greensip.ua')
 BACKLOG = 64
 PATIENCE = 30.0
 
-WORDS.add('call')
 CALL = compile_patterns(('call',))
 #: the end of the user agent
 CLOSED = Matcher(('ended',), 'close() of the user agent')

@@ -31,7 +31,6 @@ from greensip.native import mypyc_attr
 from .fields import Body, Extra, body_of, fields_of
 from .mailbox import Mailbox, Notice
 from .notification import CONTENT_TYPES, Notification
-from .pattern import WORDS
 from .threads import Carrier
 from .whole import PARTIAL_PACKAGES, Whole
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ['OutgoingSubscription', 'Watching', 'make_subscription']
 
 log = logging.getLogger('greensip.ua')
-
-WORDS.update(('active', 'pending'))
 
 #: seconds before the whole state is asked for again: a notifier that cannot count is not to be asked all the time
 PATIENCE = 32.0

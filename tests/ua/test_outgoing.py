@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greensip.errors import Busy, Declined, Redirected, RequestTerminated
-from greensip.ua.outgoing import target_of
+from greensip.ua.addresses import target_of
 
 from .conftest import answering
 
