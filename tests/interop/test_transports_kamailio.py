@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +70,34 @@ def test_it_stays_on_the_path(path: Between) -> None:
             assert leg.request('INFO', timeout=10).code == 200
             (leg if hangs_up == 'caller' else incoming).hangup()
             leg.wait_ended(timeout=10)
+            incoming.wait_ended(timeout=10)
+
+
+@pytest.mark.parametrize('transport', ['tcp', 'tls'])
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
+def test_it_restarts_in_mid_call(how: signal.Signals, transport: str, place: Callable[..., str],
+                                 certificate: Certificate, needs: Callable[..., None], running: list[peers.Peer],
+                                 folder: Path, free_port: Callable[..., int]) -> None:
+    """Its connections are gone, at a moment that nobody is told of; the calls over it go on."""
+    needs('kamailio')
+    listen = {transport: free_port()}
+    with UserAgent(place(transport), name='alice') as alice, UserAgent(place(transport), name='bob') as bob:
+        next_hop = f'sip:127.0.0.1:{bob.points[0].address[1]};transport={transport}'
+        (folder / 'first').mkdir()
+        running.append(lab.kamailio(listen, next_hop, folder / 'first', certificate))
+        with alice.invite(f'sip:bob@127.0.0.1:{listen[transport]};transport={transport}', sdp=LARGE) as leg:
+            incoming = bob.accept(timeout=10)
+            incoming.answer(LARGE)
+            leg.wait_for('200', timeout=10)
+            incoming.wait_for('ACK', timeout=10)
+            # All its processes at once, which are a group.
+            os.killpg(running[0].pid, how)
+            running[0].wait(10)
+            (folder / 'second').mkdir()
+            running.append(lab.kamailio(listen, next_hop, folder / 'second', certificate))
+            assert incoming.request('INFO', timeout=10).code == 200
+            assert leg.request('INFO', timeout=10).code == 200
+            leg.hangup()
             incoming.wait_ended(timeout=10)
 
 
