@@ -287,7 +287,9 @@ def _open(options: Options, **common: Any) -> UserAgent:
     """The user agent; SetupError if its addresses cannot be had."""
     common |= {'pcap': options.pcap, 'hep': options.hep, **_extensions(options)}
     try:
-        places = [_shown(Listen.parse(place), options.advertise) for place in options.listening()]
+        places = [Listen.parse(place) for place in options.listening()]
+        if options.advertise:
+            places = [place.showing(read_hostport(options.advertise, place.port)) for place in places]
         if options.allowed_pts:
             return FilteringAgent(*places, allowed=options.allowed_pts, keep_responses=False, **common)
         return UserAgent(*places, keep_responses=False, **common)
@@ -312,13 +314,6 @@ def _extensions(options: Options) -> dict[str, Any]:
     if options.replaces or options.refer != 'refuse':
         tags.append('replaces')
     return {'supported': tags, **settings}
-
-
-def _shown(listen: Listen, advertise: str) -> Listen:
-    """The place with what all places show to peers, unless it shows something of its own."""
-    if not advertise or listen.advertised is not None:
-        return listen
-    return listen._replace(advertised=read_hostport(advertise, listen.port))
 
 
 def _program(handler: Callable[..., Any] | None) -> Callable[[Call], Any]:

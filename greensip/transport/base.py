@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from gevent.monkey import get_original
 
+from greensip.dialog.routing import is_numeric
 from greensip.errors import ParseError, TransportError, UsageError
 from greensip.message import Limits, Request, Response
 from greensip.native import mypyc_attr
@@ -85,6 +86,17 @@ class Listen(NamedTuple):
         host = match['host'].strip('[]')
         shown = read_hostport(advertised, port) if advertised else None
         return cls(transport, '0.0.0.0' if host in ('*', '') else host, port, shown, tuple(options))
+
+    def showing(self, advertised: Address) -> Listen:
+        """The place with what all places show to peers, unless it shows something of its own.
+
+        An address is for the places of its family: nobody who has called the other one has a way there.
+        """
+        host = advertised[0]
+        if self.advertised is not None or (
+                is_numeric(host) and is_numeric(self.host) and (':' in host) != (':' in self.host)):
+            return self
+        return self._replace(advertised=advertised)
 
     def __str__(self) -> str:
         place = f'{self.transport.lower()}:{hostport(self.host, self.port)}'

@@ -188,8 +188,8 @@ class Endpoint:
         return self.core.points
 
     def _open(self, listen: Listen, advertised: Address | None) -> None:
-        if listen.advertised is None and advertised is not None:
-            listen = listen._replace(advertised=advertised)
+        if advertised is not None:
+            listen = listen.showing(advertised)
         if self.network is not None:
             transport = self.network.listen(listen, self)
         else:

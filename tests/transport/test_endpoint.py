@@ -153,6 +153,19 @@ def test_what_peers_are_told_can_be_said(peer: socket.socket) -> None:
         assert b'sip.example.com:5070' in request.partition(b'Contact: ')[2]
 
 
+@pytest.mark.parametrize(('advertised', 'shown'), [
+    ('203.0.113.5', ['203.0.113.5', '::1', 'sip.example.com']), ('2001:db8::5', ['127.0.0.1', '2001:db8::5',
+                                                                                  'sip.example.com']),
+    ('gate.example.com', ['gate.example.com', 'gate.example.com', 'sip.example.com']),
+])
+def test_an_address_is_told_to_those_of_its_family(advertised: str, shown: list[str]) -> None:
+    """A NAT is in the way of one family; the other is seen as it is."""
+    places = ['udp:127.0.0.1:0', 'udp:[::1]:0', 'tcp:127.0.0.1:0;advertise=sip.example.com']
+    with Endpoint(new_core(), places, advertised=(advertised, 0)) as endpoint:
+        assert [point.advertised[0] for point in endpoint.points] == shown
+        assert all(point.advertised[1] == point.address[1] for point in endpoint.points[:2])
+
+
 @pytest.mark.parametrize(('place', 'kind', 'sentence'), [
     ('carrier pigeon', UsageError, "cannot read 'carrier pigeon' as a place to listen at"),
     ('sctp:127.0.0.1:5060', UsageError, 'cannot listen on sctp:127.0.0.1:5060: the transports are '),
