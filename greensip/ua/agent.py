@@ -35,6 +35,7 @@ from greensip.transport.trace import Traces
 
 from .account import Account
 from .addresses import loose_route, next_hop, routes_of, target_of
+from .bridge import Bridge
 from .buddy import Buddy
 from .deadline import current_deadline
 from .engine import Engine
@@ -331,6 +332,10 @@ class UserAgent(Engine):
     def group(self, leg: Leg | None = None) -> LegGroup:
         """``LegGroup(leg)`` of this user agent; reaches other threads through ``from_thread()``."""
         return LegGroup(leg, engine=self)
+
+    def bridge(self, a: Leg, b: Leg, **options: Any) -> Bridge:
+        """``Bridge(a, b, ...)`` of two legs of this user agent; reaches other threads through ``from_thread()``."""
+        return Bridge(a, b, **options)
 
     # -- calls that come in
 

@@ -19,17 +19,18 @@ from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.negotiation import sdp_of
 from greensip.dialog.reliable import asks_reliability
-from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError, WrongState
+from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError, WrongState, WrongThread
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import OFFER_RECEIVED
 
 from .early import answer_prack
+from .engine import thread_ident
 from .fields import passable, reason_of
 from .leg import SDP, Leg, answer
 from .mailbox import Notice, Watch, wait_on
 from .pattern import compile_patterns
 from .session import continued
-from .threads import Proxy, ThreadBound, run_in_hub, unwrap
+from .threads import Proxy, ThreadBound, unwrap
 from .transfer import Transfer, incoming_transfer
 
 if TYPE_CHECKING:
@@ -125,16 +126,17 @@ class Bridge(ThreadBound):
     ``refer``: what happens to a REFER: ``'refuse'`` answers 603, ``'pass'`` relays it, and the NOTIFYs that follow,
     to the other leg; a function is called with the ``Transfer`` in a greenlet of its own, and takes it or has refused.
     The user agent has to allow the methods that this takes.  Raises UsageError if it does not, or if a leg has a bridge
-    already.  ``renumber``: the legs had their sessions with others before, so that the origins of session
-    descriptions have to be made to go on (RFC 3264 8).
+    already; WrongThread for proxies: ``ua.from_thread().bridge(a, b)`` takes those.
+    ``renumber``: the legs had their sessions with others before, so that the origins of session descriptions have to be
+    made to go on (RFC 3264 8).
     """
 
     __slots__ = ('_invites', '_parting', '_renumbers', 'a', 'b', 'refer')
 
     def __init__(self, a: Any, b: Any, *, refer: Literal['refuse', 'pass'] | Callable[[Transfer], object] = 'refuse',
                  renumber: bool = False) -> None:
-        if isinstance(a, Proxy):
-            run_in_hub(a._engine, a._target.ua.check_thread, (), {})
+        if isinstance(a, Proxy) and thread_ident() != a._engine.thread:
+            raise WrongThread('legs of another OS thread are joined there: ua.from_thread().bridge(a, b)')
         self.a: Leg = unwrap(a)
         self.b: Leg = unwrap(b)
         self.refer = refer
@@ -181,15 +183,17 @@ class Bridge(ThreadBound):
         """Relay from now on, before the call of ``b`` is answered: UPDATE, INFO, and the offers and answers in PRACK.
 
         For a caller ``a`` that gets the provisional responses of ``b`` (``progress_to=a``).  Does not block; ``wait()``
-        goes on with it, ``end()`` gives it up.  Raises UsageError if a leg has another bridge.
+        goes on with it, ``end()`` gives it up.  Raises UsageError if a leg has another bridge, WrongThread.
         """
+        self.a.ua.check_thread()
         for leg in (self.a, self.b):
             if leg._relay is not None and leg._relay is not self:
                 raise UsageError(f'{leg!r} has a bridge already')
         self.a._relay = self.b._relay = self
 
     def end(self) -> None:
-        """Relay no more.  Does not block, may be called twice."""
+        """Relay no more.  Does not block, may be called twice.  Raises WrongThread."""
+        self.a.ua.check_thread()
         for leg in (self.a, self.b):
             if leg._relay is self:
                 leg._relay = None

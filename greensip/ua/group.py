@@ -10,13 +10,13 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-from greensip.errors import GreensipError, ResponseError, UsageError
+from greensip.errors import GreensipError, ResponseError, UsageError, WrongThread
 from greensip.native import mypyc_attr
 
 from .engine import Engine, sole_engine, thread_ident, wrong_thread
 from .mailbox import Watch, wait_watches
 from .pattern import Pattern, compile_patterns
-from .threads import ThreadBound
+from .threads import Proxy, ThreadBound, unwrap
 
 __all__ = ['LegGroup', 'rank']
 
@@ -25,12 +25,17 @@ __all__ = ['LegGroup', 'rank']
 class LegGroup(ThreadBound):
     """Several legs with one scope: ``leg`` is the one it is bound to, or None, ``legs`` are the others.
 
-    ``engine`` (a user agent) is that of ``leg``, or the only one that is open.
+    ``engine`` (a user agent) is that of ``leg``, or the only one that is open.  Raises WrongThread for a proxy:
+    ``ua.from_thread().group(leg)`` takes that.
     """
 
     __slots__ = ('_engine', 'leg', 'legs')
 
     def __init__(self, leg: Any = None, *, engine: Engine | None = None) -> None:
+        if isinstance(leg, Proxy):
+            if thread_ident() != leg._engine.thread:
+                raise WrongThread('legs of another OS thread are grouped there: ua.from_thread().group(leg)')
+            leg = unwrap(leg)
         self.leg: Any = leg
         self.legs: list[Any] = []
         if engine is None:
@@ -54,7 +59,12 @@ class LegGroup(ThreadBound):
         return leg
 
     def remove(self, leg: Any) -> Any:
-        """Take ``leg`` out of the group, and return it: it outlives the group, and somebody else has to close it."""
+        """Take ``leg`` out of the group, and return it: it outlives the group, and somebody else has to close it.
+
+        Raises WrongThread.
+        """
+        if thread_ident() != self._engine.thread:
+            raise wrong_thread()
         if leg in self.legs:
             self.legs.remove(leg)
             leg._group = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import gevent
 import pytest
 
@@ -15,11 +17,13 @@ from greensip.errors import (
     TransactionTimeout,
     UsageError,
     WaitTimeout,
+    WrongThread,
     response_error,
 )
 from greensip.ua.engine import Engine
 from greensip.ua.group import LegGroup
 from greensip.ua.mailbox import after, wait_any
+from greensip.ua.threads import Proxy
 
 from .conftest import Line
 
@@ -171,6 +175,24 @@ def test_a_group_without_engine_needs_exactly_one(engine, clock):
     engine.close()
     with pytest.raises(UsageError, match='none is open'):
         LegGroup()
+
+
+def test_a_foreign_thread_is_told_where_to_make_a_group(engine, a):
+    proxy = Proxy(engine, a)
+    assert LegGroup(proxy).leg is a
+    seen = []
+
+    def script():
+        for verb in (lambda: LegGroup(proxy), lambda: LegGroup(a).add(a), lambda: LegGroup(a).remove(a)):
+            try:
+                verb()
+            except WrongThread as error:
+                seen.append(str(error))
+
+    thread = threading.Thread(target=script)
+    thread.start()
+    thread.join(timeout=5)
+    assert len(seen) == 3 and seen[0].endswith('ua.from_thread().group(leg)')
 
 
 def test_a_killed_greenlet_leaves_no_gates(a, b):

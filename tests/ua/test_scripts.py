@@ -18,6 +18,7 @@ from greensip import (
     TransportError,
     UserAgent,
     WaitTimeout,
+    WrongThread,
     deadline,
 )
 
@@ -188,11 +189,20 @@ def test_a_thread_in_the_script_of_a_group(free_port):
             with safe.group() as group:
                 for _ in range(3):
                     group.invite(f'sip:bob@127.0.0.1:{port}')
-                result.append(group.first('200', timeout=20).state)
+                one = group.first('200', timeout=20)
+                result.append(one.state)
+                two = safe.call(f'sip:bob@127.0.0.1:{port}', timeout=20)
+                with pytest.raises(WrongThread, match=r'bridge\(a, b\)$'):
+                    Bridge(one, two)
+                bridge = safe.bridge(one, two)
+                with pytest.raises(WaitTimeout):
+                    bridge.wait(timeout=0.1)
+                two.hangup()
+                result.append(bridge.wait(timeout=20) == two)
 
         thread = threading.Thread(target=script)
         thread.start()
         while thread.is_alive():
             gevent.sleep(0.005)
         ua.drain(grace=5)
-    assert result == ['confirmed']
+    assert result == ['confirmed', True]
