@@ -180,14 +180,16 @@ class Buddy(Mailbox):
         self.ua.check_thread()
         if self._closed or self.ua.closed:
             raise WrongState('the buddy is closed')
-        if self._subscription is None:
-            self._asking = Asking(self.ua, self.peer_name)
-            asking = self._asking
-            self._begin(expires)
-        elif self._asking is None:
-            return self._status
-        else:
-            asking = self._asking
+        asking = self._asking
+        if asking is None:
+            if self._subscription is not None:
+                return self._status
+            asking = self._asking = Asking(self.ua, self.peer_name)
+            try:
+                self._begin(expires)
+            except BaseException:
+                self._asking = None
+                raise
         if wait:
             wait_on((Watch(asking, FIRST_WORD),), timeout)
         return self._status

@@ -612,12 +612,20 @@ class Leg(Mailbox):
     def _leave(self, code: int, reason: str | None, headers: Sequence[tuple[str, str]],
                error: GreensipError | None = None) -> None:
         """Say goodbye as the state of the call asks for."""
-        usage, ua = self.usage, self.ua
-        state = usage.state
-        if state in ('accepted', 'confirmed'):
-            usage.bye(ua.clock.now(), reason, headers)
-        elif not self._give_up(code, reason, headers, error):
-            return
+        ua = self.ua
+        while True:
+            usage = self.usage
+            state = usage.state
+            try:
+                if state in ('accepted', 'confirmed'):
+                    usage.bye(ua.clock.now(), reason, headers)
+                elif not self._give_up(code, reason, headers, error):
+                    return
+                break
+            except WrongState:
+                if self.usage.state == state:
+                    raise
+                # A log handler has let others run, and one of them has changed it: look again.
         self.interrupt()
         ua.endpoint.flush()
 

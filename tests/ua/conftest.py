@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+import gevent
 import pytest
 
 from greensip.errors import LocalHangup
@@ -68,6 +71,23 @@ def line(engine):
 def later(clock):
     """later(0.4, fn, ...) calls fn then."""
     return clock.timer
+
+
+class Switching(logging.Handler):
+    """A log handler as a program may have one: it lets other greenlets run at each line."""
+
+    def emit(self, record):
+        gevent.sleep(0)
+
+
+@pytest.fixture
+def switching_log(caplog):
+    handler = Switching()
+    logger = logging.getLogger('greensip')
+    with caplog.at_level(logging.DEBUG, logger='greensip'):
+        logger.addHandler(handler)
+        yield
+        logger.removeHandler(handler)
 
 
 # -- SIP: user agents on a network in memory

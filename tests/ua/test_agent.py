@@ -409,7 +409,7 @@ def test_close_ends_every_leg_whether_or_not_its_peer_agrees(alice, bob, net, to
     assert isinstance(waiting.get(timeout=1).error, LocalHangup)
     assert leg.ended and leg.state == 'ended' and leg.timings.ended is not None
     with pytest.raises(LocalHangup):
-        leg.wait_for('200')
+        leg.wait_for('INFO')
     assert alice.core.counts()['calls'] == 0
 
 

@@ -117,6 +117,10 @@ def test_two_who_wait_for_the_first_word(bob, buddy, net):
     assert [task.get(timeout=1) for task in tasks] == ['online', 'online'] and len(bob.watchers) == 1
 
 
+def test_two_who_wait_for_the_first_word_while_a_log_handler_lets_both_run(bob, buddy, net, switching_log):
+    test_two_who_wait_for_the_first_word(bob, buddy, net)
+
+
 def test_fetched_once(bob, buddy):
     bob.presence = 'busy'
     assert buddy.subscribe(expires=0) == 'busy'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 
 from greensip.errors import Busy, RemoteCancel, RemoteHangup, RequestTerminated, TransactionTimeout
@@ -322,6 +323,30 @@ def test_hanging_up_a_peer_that_is_not_there(alice, net):
 
 
 # -- more of the kind
+
+@pytest.mark.parametrize('callee', [
+    lambda leg: leg.wait_ended(),
+    lambda leg: (leg.ring(), leg.wait_ended()),
+    lambda leg: (leg.answer(), leg.wait_ended()),
+])
+def test_two_hang_up_at_once_and_a_log_handler_lets_both_run(alice, bob, net, to_bob, switching_log, callee):
+    bob.serve(callee, background=True)
+    leg = alice.invite(to_bob)
+    net.clock.sleep(1)
+    tasks = [gevent.spawn(leg.hangup) for _ in range(3)]
+    net.clock.sleep(1)
+    assert [task.exception for task in tasks] == [None] * 3 and leg.ended
+    assert [title for title in titles(net, 'alice') if title in ('BYE', 'CANCEL')] in (['BYE'], ['CANCEL'])
+
+
+@pytest.mark.parametrize('verb', ['hangup', 'reject'])
+def test_the_callee_refuses_while_a_log_handler_lets_others_run(alice, bob, net, to_bob, switching_log, verb):
+    leg = alice.invite(to_bob)
+    caller = bob.accept()
+    tasks = [gevent.spawn(getattr(caller, verb)), gevent.spawn(caller.hangup)]
+    net.clock.sleep(1)
+    assert tasks[1].exception is None and caller.ended and leg.ended
+
 
 def test_bye_crosses_bye(alice, bob, net, to_bob):
     legs = []
