@@ -32,7 +32,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
@@ -44,12 +44,12 @@ from gevent import GreenletExit
 from gevent.event import Event
 
 from greensip import ua as blocking
-from greensip.errors import UsageError, WrongState
+from greensip.errors import GreensipError, UsageError, WrongState
 from greensip.ua.deadline import current_deadline, deadline, inherited
 from greensip.ua.later import later
 from greensip.ua.threads import BOUND, CARRIERS, Proxy, Seen, unwrap
 
-__all__ = ['AsyncProxy', 'Bridge', 'Hub', 'LegGroup', 'UserAgent', 'wait_any']
+__all__ = ['AsyncProxy', 'Bridge', 'Hub', 'Hunt', 'LegGroup', 'UserAgent', 'wait_any']
 
 #: seconds that what is at work may take to end when a hub is closed
 FAREWELL = 1.0
@@ -363,8 +363,30 @@ def Bridge(a: AsyncProxy, b: AsyncProxy, **options: Any) -> Pending:
     return Pending(lambda: in_hub(a._hub, blocking.Bridge, (a, b), options))
 
 
+class Hunt:
+    """``await aio.Hunt(routes, timeout=8).call(ua, ...)``: ``greensip.Hunt``; ``ua`` may be a group, too."""
+
+    __slots__ = ('_hunt',)
+
+    def __init__(self, routes: Iterable[Any], **options: Any) -> None:
+        self._hunt = blocking.Hunt(routes, **options)
+
+    def call(self, caller: AsyncProxy, **options: Any) -> Pending:
+        """Try the routes until one is answered: its leg.  Raises as ``greensip.Hunt.call``."""
+        return Pending(lambda: in_hub(caller._hub, self._hunt.call, (caller,), options))
+
+    @property
+    def errors(self) -> list[GreensipError]:
+        """What came of the routes that failed.  Not awaited: it is here."""
+        return self._hunt.errors
+
+    def __repr__(self) -> str:
+        return repr(self._hunt)
+
+
 async def wait_any(*sources: Any, timeout: float | None = None) -> Any:
-    """``greensip.wait_any``: sources are ``await leg.on('BYE')`` and ``greensip.after(20)``."""
+    """``greensip.wait_any``: sources are ``leg.on('BYE')``, awaited before or not, and ``greensip.after(20)``."""
+    sources = tuple([await source if isinstance(source, Pending) else source for source in sources])
     for source in sources:
         if isinstance(source, AsyncProxy):
             return await in_hub(source._hub, blocking.wait_any, sources, {'timeout': timeout})

@@ -216,7 +216,8 @@ async def test_groups_bridges_and_waiting_for_any(alice: Any, bob: Any) -> None:
         await middle.serve(b2bua, background=True)
         await bob.serve(answering, background=True)
         async with alice.call(await middle.uri, timeout=5) as leg:
-            assert [found.label for found in (await aio.wait_any(await leg.on('BYE'), after(0.1)),)] == ['after']
+            assert (await aio.wait_any(await leg.on('BYE'), after(0.1))).label == 'after'
+            assert (await aio.wait_any(leg.on('BYE'), after(0.1))).label == 'after'
             assert len(await middle.legs) == 2
             legs = [one async for one in IterateLegs(middle)]
             assert all(isinstance(one, aio.AsyncProxy) for one in legs)
@@ -224,6 +225,22 @@ async def test_groups_bridges_and_waiting_for_any(alice: Any, bob: Any) -> None:
     assert not hub.closed
     hub.close()
     hub.close()
+
+
+@program
+async def test_routes_are_tried_in_order(alice: Any, bob: Any) -> None:
+    async def busy(leg: Any) -> None:
+        await leg.reject(486)
+
+    await alice.serve(busy, background=True)
+    await bob.serve(answering, background=True)
+    hunt = aio.Hunt([await alice.uri, await bob.uri], timeout=5)
+    async with hunt.call(alice) as leg:
+        assert (await leg.remote).uri.user == 'bob' and isinstance(hunt.errors[0], Busy)
+    async with alice.group() as group:
+        leg = await hunt.call(group)
+        assert (await group.legs)[-1] == leg
+    assert repr(hunt).startswith('<Hunt sip:alice@')
 
 
 @program

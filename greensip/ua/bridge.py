@@ -28,7 +28,7 @@ from .engine import thread_ident
 from .fields import passable, reason_of
 from .leg import SDP, Leg, answer
 from .mailbox import Notice, Watch, wait_on
-from .pattern import compile_patterns
+from .pattern import Matcher
 from .session import continued
 from .threads import Proxy, ThreadBound, unwrap
 from .transfer import Transfer, incoming_transfer
@@ -41,7 +41,7 @@ __all__ = ['Bridge', 'join_instead']
 log = logging.getLogger('greensip.ua')
 
 #: what a bridge waits for: a leg is over, or was joined with another one
-CHANGED = compile_patterns(('ended', 'bridged'))
+CHANGED = Matcher(('ended', 'bridged'), 'end')
 
 
 class Relayed:
@@ -169,7 +169,8 @@ class Bridge(ThreadBound):
                 watches = [Watch(leg, CHANGED) for leg in (self.a, self.b) if leg is not self._parting or not leg.ended]
                 for watch in watches:
                     watch.strict = False
-                found: Any = wait_on(watches, None if until is None else max(0.0, until - clock.now()))
+                left = None if until is None else max(0.0, until - clock.now())
+                found: Any = wait_on(watches, left, asked=timeout)
                 if (found.leg is self.a or found.leg is self.b) and found.event.label != 'bridged' and (
                         found.leg is not self._parting):
                     break

@@ -320,6 +320,15 @@ def test_no_leg_has_two_bridges(alice, middle, callee, net, to_middle):
             Bridge(*middle.legs, refer='pass')
 
 
+def test_a_wait_that_is_too_long_leaves_both_calls_as_they_are(alice, callee, net):
+    with alice.call(net.uri('bob'), sdp=SDP) as a, alice.call(net.uri('bob'), sdp=SDP) as b:
+        bridge = Bridge(a, b)
+        assert repr(bridge).startswith('<Bridge of <OutgoingLeg sip:bob@')
+        with pytest.raises(WaitTimeout, match=r'^no end within 30 s from sip:bob@.*; no end within 30 s from sip:bob@'):
+            bridge.wait(timeout=30)
+        assert (a.state, b.state, Bridge.of(a)) == ('confirmed', 'confirmed', None)
+
+
 def test_progress_passes_with_its_body(agent, alice, middle, net, to_middle):
     bob = agent('bob')
 
