@@ -13,6 +13,7 @@ from gevent import getcurrent
 from greensip.dialog.core import Core
 from greensip.dialog.event import ENDED, INCOMING, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest
+from greensip.dialog.negotiation import SDP
 from greensip.errors import (
     ParseError,
     TransportError,
@@ -44,7 +45,7 @@ from .group import LegGroup
 from .identity import Identity
 from .incoming import IncomingLeg
 from .incoming_subscription import IncomingSubscription
-from .leg import SDP, Leg
+from .leg import Leg
 from .mailbox import Gate
 from .messages import Inbox, switchboard_of
 from .naming import history_fields, naming_fields

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import ClientRequest
-from greensip.dialog.negotiation import sdp_of
+from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.dialog.reliable import asks_reliability
 from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError, WrongState, WrongThread
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import OFFER_RECEIVED
 
+from .chores import answer
 from .early import answer_prack
 from .engine import thread_ident
 from .fields import passable, reason_of
-from .leg import SDP, Leg, answer
+from .leg import Leg
 from .mailbox import Notice, Watch, wait_on
 from .pattern import Matcher
 from .session import continued

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greensip.dialog.invite_server import ServerInvite, wants_sips
+from greensip.dialog.negotiation import SDP
 from greensip.dialog.reliable import asks_reliability, has_option
 from greensip.errors import GreensipError, MediaError, ResponseError, UsageError, WrongState
 from greensip.message import NameAddr, Request, Response, Uri
@@ -13,7 +14,7 @@ from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow
 
 from .fields import Body, Extra, Headers, body_of, fields_of, passable, response_of
-from .leg import SDP, Leg
+from .leg import Leg
 from .naming import target_leg
 from .session import answer_again, continued, inactive_answer, inactive_offer
 from .transfer import referrer_of

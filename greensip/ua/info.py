@@ -7,6 +7,7 @@ without a package is the old kind, which says nothing of what it means.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from greensip.errors import ParseError, UsageError
@@ -15,7 +16,7 @@ from greensip.message.grammar import is_token
 
 from .fields import Pairs
 
-__all__ = ['info_fields', 'package_of', 'packages_of']
+__all__ = ['info_fields', 'is_taken', 'package_of', 'packages_of']
 
 
 def packages_of(message: Message | None) -> tuple[str, ...] | None:
@@ -36,6 +37,15 @@ def package_of(request: Request) -> str | None:
     value: Any = request.value('Info-Package')
     name: str = value.value
     return name
+
+
+def is_taken(request: Request, packages: Sequence[str] | None) -> bool:
+    """Whether an INFO is of a package among those that we have said we take, or of none (RFC 6086 4.2.2)."""
+    try:
+        package = package_of(request)
+    except ParseError:
+        return False
+    return package is None or package in (packages or ())
 
 
 def info_fields(package: str, taken: tuple[str, ...] | None) -> Pairs:

@@ -17,25 +17,25 @@ from greensip.dialog.dialog import Dialog
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.exchange import ClientRequest, InviteRequest
 from greensip.dialog.invite import InviteUsage
-from greensip.dialog.negotiation import sdp_of
+from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.dialog.replaces import give_way, target_dialog_text
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import Message, NameAddr, Request, Response, parse_name_addr
 from greensip.native import mypyc_attr
 
-from .early import acknowledge_offer, answer_prack
-from .fields import Body, Extra, Headers, body_of, fields_of, passable, reason_field, reason_of, response_of, sdp_bytes
+from .chores import answer, answer_by_itself
+from .early import acknowledge_offer
+from .fields import Body, Extra, Headers, body_of, fields_of, reason_field, reason_of, response_of, sdp_bytes
 from .identity import Cause, HistoryEntry, Identity, causes_of, history_of
-from .incoming_subscription import take_subscribe
-from .info import info_fields, package_of, packages_of
+from .info import info_fields, packages_of
 from .later import later
 from .mailbox import Mailbox, Notice
 from .pattern import Happening
 from .referral import Referral, TransferOutcome, is_gruu, refer, replacing
 from .reply import Reply, wait_reply
-from .session import answer_again, hold_offer, holds, inactive_answer, inactive_offer, resume_offer
+from .session import hold_offer, holds, resume_offer
 from .subscription import OutgoingSubscription, make_subscription
-from .transfer import UNDECIDED, Transfer, accept_by_itself, take_refer
+from .transfer import Transfer, take_refer
 
 if TYPE_CHECKING:
     from .account import Account
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 __all__ = ['Leg', 'SessionInterval', 'Timings']
 
 log = logging.getLogger('greensip.ua')
-
-SDP = 'application/sdp'
 
 #: the states of the core's usage as a script sees them
 STATES = {
@@ -381,83 +379,14 @@ class Leg(Mailbox):
             self._unanswered = [*(self._unanswered or ()), event.exchange]
             self.deliver(event)
         else:
-            self._answer_request(event)
+            answer_by_itself(self, event)
             self.deliver(event)
             self._note_hold(message, event.time)
-
-    def _answer_request(self, event: Event) -> None:
-        """The chores: what a script that has not asked for a request would answer it with."""
-        core, now, transaction = self.ua.core, event.time, event.exchange
-        method = event.label
-        if method == 'INVITE' or method == 'UPDATE':
-            message = event.message
-            assert message is not None
-            offer = sdp_of(message)
-            local = self.usage.local_sdp
-            try:
-                if offer:
-                    body = (answer_again(offer, local, self._before_hold is not None) if local
-                            else inactive_answer(offer, self._host(), self.ua.codecs, core.random))
-                elif method == 'INVITE':
-                    body = local or inactive_offer(self._host(), self.ua.codecs, core.random)
-                else:
-                    body = b''
-            except ParseError:
-                core.respond(transaction, 400, now)
-            except GreensipError:
-                core.respond(transaction, 488, now, headers=(('Warning', '304 greensip "media type not available"'),))
-            else:
-                core.respond(transaction, 200, now, body=body)
-                self._note_packages(message)
-        elif method == 'INFO' or method == 'MESSAGE':
-            if method == 'INFO' and not self._takes(event):
-                core.respond(transaction, 469, now, headers=(('Recv-Info', ', '.join(core.info_packages or ())),))
-                return
-            core.respond(transaction, 200, now)
-        elif method == 'PRACK':
-            request: Any = event.message
-            core.respond(transaction, 200, now, body=answer_prack(self, request))
-        elif method == 'NOTIFY':
-            # RFC 6665 4.1.3: those of our subscriptions do not come here.
-            core.respond(transaction, 481, now)
-        elif method == 'SUBSCRIBE':
-            take_subscribe(self.ua, event, self.ua.request_handlers.packages)
-        else:
-            core.respond(transaction, 501, now)
-
-    def _deliver_transfer(self, transfer: Transfer, policy: str) -> None:
-        """A REFER that is about this call: the script decides (``ask``), or it is refused or accepted by itself."""
-        if policy == 'ask':
-            waiting = [one for one in self._unanswered or () if not getattr(one, 'answered', False)]
-            if len(waiting) >= UNDECIDED:
-                transfer.reject(500, headers={'Retry-After': '10'})
-                return
-            self._unanswered = [*waiting, transfer]
-        elif policy == 'accept':
-            # Without NOTIFYs (RFC 4488) nothing else limits how many calls the peer has us make.
-            going = [one for one in self._unanswered or () if not (isinstance(one, Transfer) and one._settled)]
-            if len(going) >= UNDECIDED:
-                transfer.reject(500, headers={'Retry-After': '10'})
-                return
-            self._unanswered = [*going, transfer]
-            accept_by_itself(transfer)
-        else:
-            transfer.reject(603)
-        self.deliver(transfer)
 
     def _note_packages(self, message: Message | None) -> None:
         """RFC 6086 5.2.2: a re-INVITE or UPDATE, or its 2xx, may name other packages than were taken so far."""
         if self.ua.core.info_packages is not None:
             self._packages = packages_of(message) if packages_of(message) is not None else self._packages
-
-    def _takes(self, event: Event) -> bool:
-        """Whether an INFO is of a package that we have said we take, or of none (RFC 6086 4.2.2)."""
-        message: Any = event.message
-        try:
-            package = package_of(message)
-        except ParseError:
-            return False
-        return package is None or package in (self.ua.core.info_packages or ())
 
     def _acknowledge(self, event: Event) -> None:
         """RFC 3262 5: a reliable response to an INVITE of ours that carries the offer."""
@@ -477,9 +406,6 @@ class Leg(Mailbox):
     @property
     def host(self) -> str:
         """Our address towards the peer, for session descriptions."""
-        return self._host()
-
-    def _host(self) -> str:
         dialog = self.usage.dialog
         return dialog.point.advertised[0] if dialog is not None else self.ua.host
 
@@ -843,18 +769,3 @@ class Leg(Mailbox):
 
 for _name, _needed in LATER.items():
     setattr(Leg, _name, later(_name, _needed))
-
-
-def answer(ua: UserAgent, transaction: Any, code: int, reason: str, headers: Extra, body: Body,
-           content_type: str | None, like: Any) -> None:
-    """Respond to a request inside a dialog, perhaps ``like`` another leg's response."""
-    data, kind = body_of(body, content_type, SDP)
-    pairs: Sequence[tuple[str, str]] = fields_of(headers)
-    model = response_of(like)
-    if model is not None:
-        pairs = [*pairs, *passable(model, contact=code // 100 == 3)]
-        reason = reason or model.reason
-        if body is None and model.body:
-            data, kind = model.body, model.get('Content-Type')
-    ua.core.respond(transaction, code, ua.clock.now(), reason=reason, headers=pairs, body=data, content_type=kind)
-

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .leg import Leg
 
-__all__ = ['UNDECIDED', 'Transfer', 'accept_by_itself', 'incoming_transfer', 'on_outside_refer', 'referrer_of',
-           'take_refer']
+__all__ = ['Transfer', 'incoming_transfer', 'on_outside_refer', 'referrer_of', 'take_refer']
 
 log = logging.getLogger('greensip.ua')
 
@@ -321,7 +320,7 @@ def take_refer(leg: Leg, event: Event) -> None:
     transfer = incoming_transfer(ua, event, leg)
     if transfer is None:
         return
-    leg._deliver_transfer(transfer, 'ask' if 'REFER' in leg.manual else ua.refer_policy)
+    hand_over(leg, transfer, 'ask' if 'REFER' in leg.manual else ua.refer_policy)
 
 
 def incoming_transfer(ua: UserAgent, event: Event, leg: Leg | None) -> Transfer | None:
@@ -333,6 +332,24 @@ def incoming_transfer(ua: UserAgent, event: Event, leg: Leg | None) -> Transfer 
         ua.core.respond(event.exchange, error.status, event.time)
         return None
     return transfer
+
+
+def hand_over(leg: Leg, transfer: Transfer, policy: str) -> None:
+    """A REFER that is about this call: the script decides (``ask``), or it is refused or accepted by itself."""
+    if policy in ('ask', 'accept'):
+        asks = policy == 'ask'
+        # Without NOTIFYs (RFC 4488) nothing else limits how many calls the peer has us make.
+        waiting = [one for one in leg._unanswered or () if not (
+            getattr(one, 'answered', False) if asks else isinstance(one, Transfer) and one._settled)]
+        if len(waiting) >= UNDECIDED:
+            transfer.reject(500, headers={'Retry-After': '10'})
+            return
+        leg._unanswered = [*waiting, transfer]
+        if not asks:
+            accept_by_itself(transfer)
+    else:
+        transfer.reject(603)
+    leg.deliver(transfer)
 
 
 def accept_by_itself(transfer: Transfer) -> None:
@@ -358,5 +375,5 @@ def on_outside_refer(ua: UserAgent, event: Event) -> Transfer | None:
     policy = 'ask' if 'REFER' in leg.manual else ua.refer_policy
     if policy == 'refuse' and 'REFER' in ua.request_handlers:
         return transfer
-    leg._deliver_transfer(transfer, policy)
+    hand_over(leg, transfer, policy)
     return None
