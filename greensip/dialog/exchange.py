@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from .core import Core
 
-__all__ = ['ClientRequest', 'Fields', 'InviteRequest', 'Nobody']
+__all__ = ['PASSED_ON', 'ClientRequest', 'Fields', 'InviteRequest', 'Nobody']
 
 log = logging.getLogger('greensip.dialog')
 
@@ -42,6 +42,9 @@ log = logging.getLogger('greensip.dialog')
 LONGEST_RETRY_AFTER = 3600.0
 #: so often one request goes out again with credentials: each proxy of a chain, and each nonce that was stale, takes one
 MAX_CHALLENGES = 16
+
+#: for ``glares`` of a re-INVITE or UPDATE that a B2BUA passes on: a 491 is told, and not waited out
+PASSED_ON = -1
 
 #: header fields as name and text
 Fields = Sequence[tuple[str, str]]
@@ -490,7 +493,7 @@ class InviteRequest(ClientRequest):
         self.cancel_fields: Fields = ()
         #: when a cancelled INVITE is given up
         self.deadline: Timer | None = None
-        #: how often a 491 sent us away (14.1)
+        #: how often a 491 sent us away (14.1); less than 0 where who asks for it waits himself (``PASSED_ON``)
         self.glares = 0
         #: the reliable responses to it; None if it does not say that we support them (RFC 3262)
         self.reliable: Acknowledged | None = None

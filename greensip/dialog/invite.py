@@ -374,7 +374,7 @@ class InviteUsage(Machine):
         if not self.fire('ACK', request, now):
             self.stop_repeating()
             self.tell(REQUEST, request, now)
-        if self.postponed is not None and not self.postponed.glares:
+        if self.postponed is not None and self.postponed.glares <= 0:
             self.resume_invite(self.postponed, now)
 
     def on_cancel(self, transaction: ServerTransaction, request: Request, now: float) -> None:

@@ -109,7 +109,7 @@ def after_prack(usage: InviteUsage, now: float, error: Exception | None) -> None
     elif update is not None:
         update.done = True
         usage.core.events.append(Event(FAILED, usage, None, now, 0, update, error))
-    if usage.postponed is not None and not usage.postponed.glares:
+    if usage.postponed is not None and usage.postponed.glares <= 0:
         usage.resume_invite(usage.postponed, now)
 
 

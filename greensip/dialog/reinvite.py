@@ -153,7 +153,7 @@ def take_reinvite_response(usage: InviteUsage, exchange: InviteRequest, response
         return
     if dialog.session is not None:
         usage.forget_offer(dialog.session, Place.INVITE)
-    if (code == 491 and exchange.glares < usage.core.settings.max_glares and usage.state == CONFIRMED
+    if (code == 491 and 0 <= exchange.glares < usage.core.settings.max_glares and usage.state == CONFIRMED
             and not exchange.cancelled):
         exchange.glares += 1
         exchange.done = False

@@ -47,7 +47,7 @@ class UpdateRequest(ClientRequest):
             dialog,
             digest,
         )
-        #: how often a 491 sent us away
+        #: how often a 491 sent us away, or ``PASSED_ON``
         self.glares = 0
 
     @property
@@ -125,7 +125,7 @@ def take_update_response(usage: InviteUsage, exchange: UpdateRequest, response: 
             said(dialog.session, Place.UPDATE, exchange.offer)
             usage.local_sdp = exchange.offer or usage.local_sdp
         return True
-    if code != 491 or exchange.glares >= usage.core.settings.max_glares or not usage.is_alive:
+    if code != 491 or not 0 <= exchange.glares < usage.core.settings.max_glares or not usage.is_alive:
         return False
     exchange.glares += 1
     exchange.done = False

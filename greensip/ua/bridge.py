@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from greensip.dialog.event import FAILED, Event
-from greensip.dialog.exchange import ClientRequest
+from greensip.dialog.exchange import PASSED_ON, ClientRequest, InviteRequest
 from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.dialog.reliable import asks_reliability
+from greensip.dialog.update import UpdateRequest
 from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError, WrongState, WrongThread
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import OFFER_RECEIVED
@@ -56,6 +57,7 @@ class Relayed:
         self.other = other
         self.transaction = transaction
         self.exchange = exchange
+        pass_on_glare(exchange)
         #: what we had said to the other leg before: holds again when it refuses
         self.before = before
         self.renumbers = renumbers
@@ -115,9 +117,19 @@ class Relayed:
                                                       content_type=request.get('Content-Type'))
         except WrongState:
             self.answered()
-            core.respond(self.transaction, 500, now, headers=(('Retry-After', '1'),))
+            core.respond(self.transaction, 491, now)
         else:
+            pass_on_glare(self.exchange)
             self.exchange.owner = self
+
+
+def pass_on_glare(exchange: ClientRequest) -> None:
+    """14.1: who asks for a change hears of the 491, and waits as his role wants it.
+
+    If we waited in his place, he would be in the way of the other side's next attempt, which comes sooner.
+    """
+    if isinstance(exchange, (InviteRequest, UpdateRequest)):
+        exchange.glares = PASSED_ON
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -318,6 +330,8 @@ class Bridge(ThreadBound):
                 core.respond(transaction, 491, now)
             elif other.usage.dialog is None or other.state == 'ended':
                 core.respond(transaction, 481, now)
+            elif method == 'UPDATE':
+                core.respond(transaction, 491, now)
             else:
                 core.respond(transaction, 500, now, headers=(('Retry-After', '1'),))
             return

@@ -118,15 +118,25 @@ def test_a_refused_reinvite_is_refused_to_whoever_asked(agent, alice, middle, ne
         assert leg.state == 'confirmed'
 
 
-def test_glare_on_both_sides_is_settled(alice, middle, callee, net, to_middle):
+@pytest.mark.parametrize('delay', [0, 0.005, 0.012, 0.02, 0.025, 1, 2])
+@pytest.mark.parametrize(('theirs', 'ours'), [('INVITE', 'INVITE'), ('UPDATE', 'UPDATE'), ('INVITE', 'UPDATE'),
+                                              ('UPDATE', 'INVITE')])
+def test_glare_on_both_sides_is_settled(alice, middle, callee, net, to_middle, theirs, ours, delay):
+    """14.1: each side waits as its role wants it; the middle is in nobody's way."""
+    def change(leg, method, port, after):
+        net.clock.sleep(after)
+        return (leg.reinvite if method == 'INVITE' else leg.update)(sdp_of_port(port))
+
     with alice.call(to_middle, sdp=SDP) as leg:
         bob, = callee.calls
-        net.clock.sleep(1)
-        both = [gevent.spawn(leg.reinvite, sdp_of_port(4002)), gevent.spawn(bob.reinvite, sdp_of_port(6002))]
-        gevent.joinall(both)
-        assert [task.get().code for task in both] == [200, 200]
-        assert parse_sdp(bob.remote_sdp).media[0].port == 4002
-        assert parse_sdp(leg.remote_sdp).media[0].port == 6002
+        for number in range(1, 6):
+            net.clock.sleep(5)
+            both = [gevent.spawn(change, leg, theirs, 4000 + number, 0),
+                    gevent.spawn(change, bob, ours, 6000 + number, delay)]
+            gevent.joinall(both)
+            assert [task.get().code for task in both] == [200, 200]
+            assert parse_sdp(bob.remote_sdp).media[0].port == 4000 + number
+            assert parse_sdp(leg.remote_sdp).media[0].port == 6000 + number
 
 
 def test_a_cancelled_reinvite_is_cancelled_on_the_other_side(agent, alice, middle, net, to_middle):
