@@ -262,9 +262,10 @@ class UserAgent(Engine):
         preload.  ``follow``: so many further targets may be tried on a 3xx (RFC 3261 8.1.3.4).  ``strict``: what the
         script does not wait for raises UnexpectedMessage.  ``manual``: chores that the script takes over: ``ACK``, and
         methods inside the dialog, to be answered with ``leg.respond()``.  ``progress_to``: an incoming leg that gets
-        our provisional responses.  ``credentials``: user and password for 401 and 407.  ``flow``: where to send it,
-        whatever ``uri`` and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as
-        a browser.  ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
+        our provisional responses.  ``credentials``: user and password for 401 and 407, also of a server that a 3xx
+        leads to; ``Login(user, password, realm)`` is for that realm only.  ``flow``: where to send it, whatever ``uri``
+        and ``route`` say: the ``flow`` of the REGISTER of somebody whom nothing else leads to, such as a browser.
+        ``replaces``: the call of the one called that this one is to take the place of (RFC 3891): our leg
         with him, a ``DialogState`` of somebody who has told of a call with him, or the text of Replaces; ``joins``: the
         one that it is to be joined with (RFC 3911).
         ``session_timer``: seconds as for the user agent, for this call; 0 asks for none.  ``prack``: as for the user
