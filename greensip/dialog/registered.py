@@ -1,4 +1,4 @@
-"""What the 2xx to a REGISTER says: RFC 3261 10.2.4, RFC 6223 4.2, RFC 5627 4.2, and what is no address in it.
+"""What the 2xx to a REGISTER says: RFC 3261 10.2.4, RFC 5627 4.2.
 
 A registrar's answer counts though one field of it cannot be read; that field says nothing then.
 """
@@ -14,7 +14,7 @@ from greensip.message import NameAddr, Response, SipUri, Uri, parse_name_addr, p
 if TYPE_CHECKING:
     from .registration import Registration
 
-__all__ = ['granted_time', 'gruu_in', 'keep_time', 'name_addrs_of', 'own_bindings', 'values_of']
+__all__ = ['granted_time', 'gruu_in', 'name_addrs_of', 'own_bindings', 'values_of']
 
 
 def name_addrs_of(response: Response, name: str) -> list[NameAddr]:
@@ -68,15 +68,6 @@ def granted_time(response: Response, bindings: Sequence[NameAddr], asked: int) -
             expires = None
         times = [expires or asked]
     return max(min(time for time in times if time), 1)
-
-
-def keep_time(response: Response) -> int | None:
-    """RFC 6223 4.2: what the next hop wants, in seconds; None for nothing."""
-    try:
-        text = response.via.params.get('keep') or ''
-    except ParseError:
-        return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def gruu_in(bindings: Sequence[NameAddr], name: str) -> str:

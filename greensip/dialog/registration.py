@@ -46,12 +46,13 @@ from greensip.message import NameAddr, Response, SipUri
 from greensip.message.digest import DigestClient
 from greensip.transaction.flow import Address, Flow, Hop, Point
 from greensip.transaction.timers import Timer
+from greensip.transaction.via import keep_time
 
 from .event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from .exchange import LONGEST_RETRY_AFTER, ClientRequest, Fields
 from .outside import outside_envelope
 from .register import RegisterRequest, is_among
-from .registered import granted_time, gruu_in, keep_time, name_addrs_of, own_bindings, values_of
+from .registered import granted_time, gruu_in, name_addrs_of, own_bindings, values_of
 from .routing import is_sips
 from .soft_state import Backoff, longest_wait, refresh_time, retry_after_of
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from greensip.message import Message, Via
+from greensip.errors import ParseError
+from greensip.message import Message, Response, Via
 from greensip.message.grammar import split_list
 
 from .flow import Flow, hostport
 
-__all__ = ['answer_keep', 'response_flow', 'stamp']
+__all__ = ['answer_keep', 'keep_time', 'response_flow', 'stamp']
 
 #: the port of a sent-by that names none (18.1.1)
 DEFAULT_PORT = 5060
@@ -61,6 +62,15 @@ def answer_keep(message: Message, seconds: int) -> None:
     if 'keep' in via.param_text.lower() and 'keep' in via.params and via.params['keep'] is None:
         via = via.with_param('keep', str(seconds))
         _replace_top(message, f'SIP/2.0/{via.transport} {hostport(via.host, via.port)}{via.param_text}')
+
+
+def keep_time(response: Response) -> int | None:
+    """RFC 6223 4.2: the seconds that the next hop wants between two keep-alives, 0 for any; None for no keep-alives."""
+    try:
+        text = response.via.params.get('keep') or ''
+    except ParseError:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _replace_top(message: Message, text: str) -> None:

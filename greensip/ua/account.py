@@ -46,6 +46,7 @@ from .addresses import (
 )
 from .buddy import Buddy
 from .fields import Body, Extra, fields_of
+from .keeping import interval_of
 from .mailbox import Mailbox, Notice, Watch, fresh, wait_on
 from .messages import Inbox, switchboard_of
 from .outgoing import OutgoingLeg
@@ -70,8 +71,6 @@ STATES = (
     ('unregistering', ('stopping', 'leaving')),
 )
 
-#: seconds of a keep-alive interval at least and at most
-KEEP_LEAST, KEEP_MOST = 1, 86400
 
 
 class Attempt(Mailbox):
@@ -465,7 +464,7 @@ class Account(Mailbox):
         wanted = registration.outbound_active or registration.kept is not None or self.keep_alive is not None
         present = self._keep_alives.get(registration)
         seconds = registration.flow_timer or registration.kept or 0
-        interval = float(min(max(seconds, KEEP_LEAST), KEEP_MOST)) if seconds else None
+        interval = interval_of(seconds)
         if present is not None:
             span = None if interval is None else (0.8 * interval, interval)
             if wanted and present.interval == span:
@@ -476,7 +475,7 @@ class Account(Mailbox):
             def flow() -> Flow | None:
                 return registration.flow if registration.is_bound else None
 
-            self._keep_alives[registration] = self.ua._keepers().begin(
+            self._keep_alives[registration] = self.ua.keeping.keep_alives.begin(
                 flow, interval, method=self.keep_alive or 'stun', at_once=False,
                 on_failed=lambda keep_alive: self._on_flow_failed(registration, keep_alive))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from gevent import getcurrent
 
 from greensip.dialog.core import Core
-from greensip.dialog.event import ENDED, INCOMING, RESPONSE, Event
+from greensip.dialog.event import ENDED, INCOMING, Event
 from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.negotiation import SDP
 from greensip.errors import (
@@ -31,7 +31,7 @@ from greensip.transaction.settings import Settings
 from greensip.transport.clock import Clock
 from greensip.transport.endpoint import Endpoint
 from greensip.transport.entropy import Entropy
-from greensip.transport.keepalive import KeepAlive, KeepAlives
+from greensip.transport.keepalive import KeepAlive
 from greensip.transport.trace import Traces
 
 from .account import Account
@@ -45,6 +45,7 @@ from .group import LegGroup
 from .identity import Identity
 from .incoming import IncomingLeg
 from .incoming_subscription import IncomingSubscription
+from .keeping import Keeping
 from .leg import Leg
 from .mailbox import Gate
 from .messages import Inbox, switchboard_of
@@ -170,9 +171,8 @@ class UserAgent(Engine):
         #: what becomes of a REFER of which no script has asked to be told
         self.refer_policy: str = refer
         self.keep_responses = keep_responses
-        self._keep_alives: KeepAlives | None = None
-        #: those of calls whose peer wants them
-        self._kept: dict[Any, KeepAlive] = {}
+        #: the flows that are kept alive
+        self.keeping = Keeping(self)
         self.closed = False
         self.reception = Reception(self)
         self.request_handlers = RequestHandlers(self)
@@ -628,42 +628,8 @@ class UserAgent(Engine):
         self.check_thread()
         if self.closed:
             raise WrongState('the user agent is closed')
-        flow = target if isinstance(target, Flow) else self._flow_to(str(target_of(target)))
-        return self._keepers().begin(flow, interval, method=method, on_failed=on_failed)
-
-    def _flow_to(self, uri: str) -> Flow:
-        router = self.core.router
-        found = router.route(uri)
-        if isinstance(found, Flow):
-            return found
-        families = list(dict.fromkeys(point.family for point in self.points))
-        targets = self.endpoint.resolver.locate(found, router.transports(None), families)
-        return router.flow(found, router.in_order(targets, self.clock.now())[0])
-
-    def _keepers(self) -> KeepAlives:
-        if self._keep_alives is None:
-            self._keep_alives = KeepAlives(self.endpoint)
-        return self._keep_alives
-
-    def _note_keep(self, event: Event) -> None:
-        """RFC 6223 4.3: the peer of a call of ours wants the flow of its dialog kept alive, or the call is over."""
-        usage = event.subject
-        if event.kind == ENDED:
-            kept = self._kept.pop(usage, None)
-            if kept is not None:
-                kept.stop()
-        elif (event.kind == RESPONSE and isinstance(event.message, Response) and usage not in self._kept
-              and event.exchange is getattr(usage, 'invite', None)):
-            text = event.message.via.params.get('keep') or ''
-            if text.isascii() and text.isdigit():
-                seconds = int(text)
-
-                def flow() -> Flow | None:
-                    dialog = usage.dialog
-                    return dialog.flow if dialog is not None and dialog.confirmed else None
-
-                self._kept[usage] = self._keepers().begin(flow, min(max(seconds, 1), 86400) if seconds else None,
-                                                          at_once=False, on_failed=_end_if_silent)
+        flow = target if isinstance(target, Flow) else self.keeping.flow_to(str(target_of(target)))
+        return self.keeping.keep_alives.begin(flow, interval, method=method, on_failed=on_failed)
 
     # -- the end
 
@@ -716,8 +682,7 @@ class UserAgent(Engine):
             if linger > 0 and getcurrent() is not self.hub:
                 self._wait_quiet(linger)
         finally:
-            if self._keep_alives is not None:
-                self._keep_alives.close()
+            self.keeping.close()
             now = self.clock.now()
             for usage in self._lasting():
                 usage.finish(Unsubscribed(), now)
@@ -770,7 +735,7 @@ class UserAgent(Engine):
         """Called while the endpoint flushes: must not block."""
         subject = event.subject
         if self.core.offers_keep:
-            self._note_keep(event)
+            self.keeping.on_event(event)
         if event.kind == INCOMING:
             self.reception.on_call(event)
         elif subject is None:
@@ -794,12 +759,6 @@ def _settings(timeouts: Settings | Mapping[str, Any] | None) -> Settings | None:
         return Settings(**timeouts)
     except TypeError as error:
         raise UsageError(f'timeouts= takes the settings of greensip.Settings: {error}') from None
-
-
-def _end_if_silent(keep_alive: KeepAlive) -> None:
-    """RFC 6223 10: who wanted STUN and does not answer it is not asked for the rest of the dialog."""
-    if keep_alive.silent:
-        keep_alive.stop()
 
 
 def _check_prack(prack: str) -> None:

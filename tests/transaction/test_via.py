@@ -6,7 +6,7 @@ import pytest
 
 from greensip.message import Request, make_response, parse_message
 from greensip.transaction import Flow, Point
-from greensip.transaction.via import answer_keep, response_flow, stamp
+from greensip.transaction.via import answer_keep, keep_time, response_flow, stamp
 
 UDP = Point('UDP', ('192.0.2.1', 5060))
 UDP6 = Point('UDP', ('2001:db8::1', 5060))
@@ -135,3 +135,17 @@ def test_keep(vias: list[str], expected: list[str]) -> None:
     request = with_vias(*(f'SIP/2.0/UDP {via}' for via in vias))
     answer_keep(request, 30)
     assert request.get_all('Via') == [f'SIP/2.0/UDP {via}' for via in expected]
+
+
+@pytest.mark.parametrize(('params', 'seconds'), [
+    ('', None), (';keep', None), (';keep=', None), (';keep=0', 0), (';keep=30', 30), (';KEEP=30', 30),
+    (';keep=-1', None), (';keep=x', None), (';keep=1e3', None), (';keep=²', None), (f';keep={"9" * 5000}', None)])
+def test_what_the_next_hop_wants(params: str, seconds: int | None) -> None:
+    request = with_vias(f'SIP/2.0/UDP a.example.com;branch=z9hG4bK1{params}')
+    assert keep_time(make_response(request, 200)) == seconds
+
+
+def test_a_via_that_cannot_be_read_wants_nothing() -> None:
+    response = make_response(with_vias('SIP/2.0/UDP a.example.com;branch=z9hG4bK1'), 200)
+    response.set('Via', 'x')
+    assert keep_time(response) is None
