@@ -139,8 +139,16 @@ def test_423_that_says_nothing(pair, world, headers):
     pair.answers = [(423, headers)]
     pair.publish(expires=60)
     world.run(1)
-    assert pair.error().code == 423
+    assert (pair.error().code, len(pair.sent())) == (423, 1)
     pair.idle()
+
+
+def test_a_longer_time_than_was_asked_for(pair, world):
+    """6: the compositor may choose less than was asked for, and not more."""
+    pair.answers = [(200, {'Expires': '86400'})]
+    pair.published(expires=600)
+    world.run(520)
+    assert len(pair.sent()) == 2
 
 
 def test_423_for_ever(pair, world):

@@ -304,6 +304,15 @@ def test_a_redirection_without_a_sip_contact_is_a_refusal(world: World, bob: Par
     assert register(world, bob, registrar).state == 'unregistered'
 
 
+def test_a_secure_registration_is_not_redirected_to_an_insecure_one(
+        world: World, bob: Party, registrar: Registrar) -> None:
+    """RFC 3261 8.1.3.4: the user would have to be told, and nobody is there."""
+    other = Registrar(world, 'other', 5091)
+    registrar.answers += [(302, {'Contact': '<sip:127.0.0.1:5091>'})]
+    registration = register(world, bob, places=[Place('sips:example.com', ('<sip:127.0.0.1:5090;lr>',))])
+    assert (registration.state, len(registrar.requests), other.requests) == ('unregistered', 1, [])
+
+
 # -- failures (10.2.7, RFC 5626 4.5)
 
 @pytest.mark.parametrize('code', [400, 403, 404, 405, 420, 600, 603])
@@ -536,6 +545,17 @@ def test_what_else_a_2xx_says(world: World, bob: Party, registrar: Registrar) ->
     registration.register(world.now)
     world.run()
     assert (registration.state, registration.service_route) == ('registered', ())
+
+
+def test_a_service_route_goes_with_the_registration(world: World, bob: Party, registrar: Registrar) -> None:
+    """RFC 3608 6.1: it is that of "the most recent successful registration"."""
+    registrar.extra = {'Service-Route': '<sip:p1.example.com;lr>'}
+    registration = register(world, bob, registrar)
+    assert registration.service_route == ('<sip:p1.example.com;lr>',)
+    registrar.answers.append((403, {}))
+    registration.register(world.now)
+    world.run()
+    assert (registration.state, registration.service_route) == ('unregistered', ())
 
 
 def test_the_route_leads_to_the_registrar(world: World, bob: Party, registrar: Registrar) -> None:

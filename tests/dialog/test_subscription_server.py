@@ -74,6 +74,15 @@ def test_how_long_a_refresh_lasts(pair, world, shortest, asked, code, granted):
     assert len(pair.notifies()) == (2 if code == 200 else 1)
 
 
+def test_a_refresh_may_shorten_it(pair, world):
+    """4.2.1.4: it expires when the latest refresh said."""
+    sub = pair.established(expires=600)
+    world.rule = lambda source, target, message: source == 'alice' and len(pair.subscribes()) > 2
+    sub.refresh(world.now, 60)
+    world.run(62)
+    assert pair.notifies()[-1].get('Subscription-State') == 'terminated;reason=timeout'
+
+
 def test_one_notify_at_a_time_and_the_latest_document(pair, world):
     pair.established()
     for number in range(5):
