@@ -440,7 +440,8 @@ class Connection:
         transport = self.transport
         if transport.closed:
             return
-        error.kept = self.heard
+        # Who reads too slowly is not to be sent all of it again.
+        error.kept = self.heard and not self._stuck_since
         failed = transport.receiver.failed
         while self._waiting:
             data, flow = self._waiting.popleft()

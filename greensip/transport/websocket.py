@@ -459,6 +459,7 @@ def claimed_address(request: h11.Request) -> str:
     elif last.count(':') == 1:
         last = last.partition(':')[0]
     try:
-        return str(ipaddress.ip_address(last))
+        # A zone means something on one machine only, and may be any text.
+        return str(ipaddress.ip_address(last)) if '%' not in last else ''
     except ValueError:
         return ''

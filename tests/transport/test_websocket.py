@@ -181,7 +181,7 @@ def test_the_origin(origin: str | None, accepted: bool) -> None:
 @pytest.mark.parametrize('text, claimed', [
     ('203.0.113.7', '203.0.113.7'), ('198.51.100.1, 203.0.113.7', '203.0.113.7'), ('2001:db8:0::7', '2001:db8::7'),
     ('[2001:db8::7]:4711', '2001:db8::7'), ('203.0.113.7:4711', '203.0.113.7'), ('unknown', ''), (None, ''),
-    ('203.0.113.7, evil', ''), ('', ''),
+    ('203.0.113.7, evil', ''), ('', ''), ('fe80::1%eth0', ''), ('2001:db8::7%;rport=1', ''),
 ])
 def test_the_address_that_a_reverse_proxy_tells(text: str | None, claimed: str) -> None:
     server = WebSocketChannel(None, Rules(forwarded=True))
