@@ -141,7 +141,9 @@ class Dialog:
     def retarget(self, target: str) -> None:
         """Set the remote target; the request line, the routes and the next hop follow from it (12.2.1.1)."""
         self.remote_target = target
-        self.request_uri, self.routes, self.next_uri = route_request(plain_uri(target), self.route_set)
+        self.request_uri, self.routes, self.next_uri = route_request(
+            plain_uri(target), self.route_set, self.point.secure
+        )
         self.flow = self.home if self.stays_home() else None
         self.others = ()
 

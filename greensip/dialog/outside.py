@@ -9,7 +9,7 @@ from greensip.message import NameAddr, Uri, parse_name_addr
 from greensip.transaction.flow import Flow, Point
 
 from .exchange import ClientRequest, Fields
-from .routing import Envelope, plain_uri, route_request
+from .routing import Envelope, is_sips, plain_uri, route_request, secured_route
 
 if TYPE_CHECKING:
     from greensip.message.digest import DigestClient
@@ -103,6 +103,9 @@ def outside_envelope(
     if route:
         # A bare URI gets its angle brackets, so that its lr stays its own (20.34).
         route = [text if '<' in text else f'<{text}>' for text in route]
+        if is_sips(target):
+            # RFC 5630 5.1.1: "if the route set included any SIP URI, the UAC MUST change the SIP URIs to SIPS URIs"
+            route = [secured_route(text) for text in route]
     if headers:
         core.check_headers(headers)
     request_uri, routes, next_uri = route_request(target, route)

@@ -27,6 +27,8 @@ __all__ = [
     'next_hop',
     'plain_uri',
     'route_request',
+    'secured',
+    'secured_route',
     'target_of',
 ]
 
@@ -142,6 +144,17 @@ def is_sips(uri_text: str) -> bool:
     return uri_text[:5].lower() == 'sips:'
 
 
+def secured(uri_text: str) -> str:
+    """A SIP URI as a SIPS one, "simply by changing the scheme" (RFC 5630 5.1.1)."""
+    return f'sips:{uri_text[4:]}' if uri_text[:4].lower() == 'sip:' else uri_text
+
+
+def secured_route(text: str) -> str:
+    """The same for a Route value."""
+    start = text.rfind('<') + 1
+    return text[:start] + secured(text[start:])
+
+
 def plain_uri(text: str) -> str:
     """A URI as it may stand in a request line: without header fields and the method parameter (19.1.1)."""
     if '?' not in text and ';method=' not in text.lower():
@@ -153,18 +166,24 @@ def plain_uri(text: str) -> str:
     return str(uri.replace(params=params, headers=()))
 
 
-def route_request(target: str, route_set: Sequence[str]) -> tuple[str, Sequence[str], str]:
-    """Request-URI, Route values and the URI of the next hop for a remote target and a route set (12.2.1.1)."""
+def route_request(target: str, route_set: Sequence[str], secure: bool = True) -> tuple[str, Sequence[str], str]:
+    """Request-URI, Route values and the URI of the next hop for a remote target and a route set (12.2.1.1).
+
+    ``secure=False`` for a dialog that was not set up over TLS, though its URIs are of scheme sips (12.1.1).
+    """
     if not route_set:
         return target, (), target
     uri = parse_name_addr(route_set[0]).uri
     uri_text = str(uri)
+    # 8.1.2: "Independent of which URI is used as input to the procedures of [4], if the Request-URI specifies a SIPS
+    # resource, the UAC MUST follow the procedures of [4] as if the input URI were a SIPS URI."
+    secure = secure and is_sips(target)
     # The first route is a loose router: it gets the message with the target in place.
     if isinstance(uri, SipUri) and 'lr' in uri.params:
-        return target, route_set, uri_text
+        return target, route_set, secured(uri_text) if secure else uri_text
     # A strict router takes the next Route value for its Request-URI, so the target goes last.
     uri_text = plain_uri(uri_text)
-    return uri_text, (*route_set[1:], f'<{target}>'), uri_text
+    return uri_text, (*route_set[1:], f'<{target}>'), secured(uri_text) if secure else uri_text
 
 
 class Router:

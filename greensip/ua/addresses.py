@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from greensip.dialog.routing import is_sips, secured
 from greensip.errors import ParseError, UsageError
 from greensip.message import NameAddr, SipUri, Uri, parse_name_addr, parse_uri
 
@@ -80,8 +81,10 @@ def uri_in(route: str) -> str:
 
 
 def next_hop(target: Uri | str, routes: Sequence[str]) -> str:
-    """The URI that a request goes to first."""
-    return uri_in(routes[0]) if routes else str(target)
+    """The URI that a request goes to first; to a SIPS resource over TLS all the way (RFC 3261 8.1.2)."""
+    if not routes:
+        return str(target)
+    return secured(uri_in(routes[0])) if is_sips(str(target)) else uri_in(routes[0])
 
 
 def same_hop(one: str, other: str) -> bool:

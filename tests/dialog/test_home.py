@@ -177,6 +177,26 @@ def test_somebody_else_has_to(bob: Party, tls: Point) -> None:
     assert flow == Flow(tls, ('192.0.2.8', 5061), 0, '192.0.2.8')
 
 
+def test_whatever_leads_to_a_sips_resource_is_reached_over_tls(bob: Party, tls: Point) -> None:
+    """8.1.2, RFC 5630 5.1.1: also a proxy that is known by a SIP URI."""
+    bob.core.configure(route=['<sip:192.0.2.9;lr>'])
+    secure = Flow(tls, ('192.0.2.9', 5061), 0, '192.0.2.9')
+    for uri, route, flow in (('sips:a@example.com', '<sips:192.0.2.9;lr>', secure),
+                             ('sip:a@example.com', '<sip:192.0.2.9;lr>', Flow(bob.point, ('192.0.2.9', 5060)))):
+        bob.core.invite(uri, 0.0, from_='sip:bob@127.0.0.1', body=SDP)
+        (request, way), = sent(bob)
+        assert (request.uri_text, request.get('Route'), way) == (uri, route, flow)
+        assert (request.get('Contact') or '').startswith('<sips:') is (way.point is tls)
+
+
+def test_or_not_at_all(bob: Party) -> None:
+    for route in ('<sip:192.0.2.9;lr>', '<sip:192.0.2.9;transport=udp;lr>'):
+        bob.core.request('OPTIONS', 'sips:a@example.com', 0.0, from_='sip:bob@127.0.0.1', route=[route])
+        assert sent(bob) == []
+        event = bob.core.events.pop()
+        assert event.kind == FAILED and isinstance(event.error, ConnectError)
+
+
 def client(bob: Party, tls: Point) -> Flow:
     """A client of TLS has called bob; where from."""
     def says(method: str, tag: str = '') -> bytes:

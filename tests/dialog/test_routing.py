@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from greensip.dialog.routing import MAX_HOPS, Router, Target, is_numeric, next_hop, route_request
+from greensip.dialog.routing import (
+    MAX_HOPS,
+    Router,
+    Target,
+    is_numeric,
+    next_hop,
+    route_request,
+    secured_route,
+)
 from greensip.errors import ConnectError, ParseError
 from greensip.transaction.flow import Flow, Hop, Point
 
@@ -31,10 +39,32 @@ from greensip.transaction.flow import Flow, Hop, Point
         # 19.1.1: what may not stand in a Request-URI is stripped from a strict route
         ('sip:b@b', ('<sip:p1;method=INVITE?a=b>',), 'sip:p1', ['<sip:b@b>'], 'sip:p1'),
         ('sip:b@b', ('"P" <sip:p1;lr=on>;x=y',), 'sip:b@b', ['"P" <sip:p1;lr=on>;x=y'], 'sip:p1;lr=on'),
+        # 8.1.2: to a SIPS resource "as if the input URI were a SIPS URI"; the values stay what the proxies have written
+        ('sips:b@b', ('<SIP:p1;lr>', '<sip:p2;lr>'), 'sips:b@b', ['<SIP:p1;lr>', '<sip:p2;lr>'], 'sips:p1;lr'),
+        ('sips:b@b', ('<sip:p1>',), 'sip:p1', ['<sips:b@b>'], 'sips:p1'),
+        ('sip:b@b', ('<sips:p1;lr>',), 'sip:b@b', ['<sips:p1;lr>'], 'sips:p1;lr'),
     ],
 )
 def test_route_request(target: str, route_set: tuple[str, ...], uri: str, routes: list[str], hop: str) -> None:
     assert route_request(target, route_set) == (uri, tuple(routes), hop)
+
+
+def test_a_dialog_that_was_not_set_up_over_tls_goes_on_as_it_began() -> None:
+    """12.1.1: it is not secure, whatever the URIs in it say."""
+    assert route_request('sips:b@b', ('<sip:p1;lr>',), secure=False)[2] == 'sip:p1;lr'
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('<sip:p1;lr>', '<sips:p1;lr>'),
+        ('"<sip:a>" <SIP:u@p1:5070;lr>;x="y"', '"<sip:a>" <sips:u@p1:5070;lr>;x="y"'),
+        ('<sips:p1;lr>', '<sips:p1;lr>'),
+        ('<tel:+1555>', '<tel:+1555>'),
+    ],
+)
+def test_routes_to_a_sips_resource(text: str, expected: str) -> None:
+    assert secured_route(text) == expected
 
 
 @pytest.mark.parametrize(
