@@ -16,6 +16,7 @@ import gevent
 from greensip.b2bua.app import B2bua
 from greensip.b2bua.options import PROGRAM, Options, help_text, parse_command_line
 from greensip.cli.daemon import FORMAT, LogFile, Parent, PidFile, detach
+from greensip.cli.terminal import LineFormatter
 from greensip.errors import SetupError
 
 __all__ = ['main']
@@ -101,7 +102,7 @@ def open_log(options: Options) -> LogFile | None:
         handler = log_file = LogFile(options.logfile)
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(LineFormatter(FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)

@@ -8,6 +8,8 @@ import sys
 
 from greensip.errors import SetupError
 
+from .terminal import LineFormatter
+
 __all__ = ['LogFile', 'Parent', 'PidFile', 'detach']
 
 FORMAT = '%(asctime)s %(levelname)s %(name)s %(message)s'
@@ -63,7 +65,7 @@ class LogFile(logging.Handler):
         except OSError as error:
             raise SetupError(f'the log cannot be written to {path}: {error.strerror}') from None
         self.standard_streams = False
-        self.setFormatter(logging.Formatter(FORMAT))
+        self.setFormatter(LineFormatter(FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

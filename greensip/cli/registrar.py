@@ -20,6 +20,8 @@ from greensip.message.digest import ALGORITHMS
 from greensip.registrar import Change, Database, Options, Registrar, StoreError, serve
 from greensip.transport.endpoint import Tap
 
+from .terminal import LineFormatter, harmless
+
 __all__ = ['add_arguments', 'main', 'run']
 
 DESCRIPTION = 'Take registrations, and bring calls and messages to who has registered.'
@@ -144,7 +146,7 @@ Tell = Callable[..., None]
 def _tell(event: str, text: str, **details: object) -> None:
     # Nobody reads it, or the disk is full: calls go on.
     with suppress(OSError):
-        print(text, flush=True)
+        print(harmless(text), flush=True)
 
 
 def _tell_json(event: str, text: str, **details: object) -> None:
@@ -204,7 +206,9 @@ def _seconds(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command by itself: ``python -m greensip.cli.registrar``."""
-    logging.basicConfig(level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     parser = argparse.ArgumentParser(prog='greensip registrar')
     add_arguments(parser)
     parser.add_argument('--json', action='store_true', help='an event a line, in JSON')

@@ -29,6 +29,7 @@ from greensip.transaction.flow import Flow, hostport
 from greensip.transport.wire import masked, readable
 
 from .outcome import Outcome
+from .terminal import harmless
 
 __all__ = ['Coloured', 'Json', 'Plain', 'Sighted', 'View', 'make_view', 'sight']
 
@@ -75,8 +76,7 @@ class Sighted:
 
 def clean(data: bytes) -> str:
     """Text of a peer's that cannot fool a terminal."""
-    text = data.decode('utf-8', 'backslashreplace').strip()
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+    return harmless(data.decode('utf-8', 'backslashreplace').strip())
 
 
 def sight(data: bytes) -> Sighted:
@@ -153,7 +153,7 @@ class Plain:
     def note(self, text: str, **facts: Any) -> None:
         """Say it in the column of the times."""
         at = self.since()
-        self.write(f'{at:{LEFT - 2}.3f}  {text}', 'bold')
+        self.write(f'{at:{LEFT - 2}.3f}  {harmless(text)}', 'bold')
 
     def state(self, text: str) -> None:
         """A line that stays is not for this view."""
@@ -161,9 +161,10 @@ class Plain:
     def finish(self, outcome: Outcome) -> None:
         """The outcome's sentence; what cannot start says so on the standard error."""
         if outcome.status == 2:
-            sys.stderr.write(f'greensip: {outcome.text}\n')
+            sys.stderr.write(f'greensip: {harmless(outcome.text)}\n')
             return
-        self.write(f'{self.since():{LEFT - 2}.3f}  {outcome.text}', 'bold green' if outcome.status == 0 else 'bold red')
+        self.write(f'{self.since():{LEFT - 2}.3f}  {harmless(outcome.text)}',
+                   'bold green' if outcome.status == 0 else 'bold red')
 
     def write(self, text: str, style: str = '') -> None:
         """Print a line at once."""
@@ -236,7 +237,7 @@ class Coloured(Plain):
         """What is waited for, and since when."""
         if not self.console.is_terminal:
             return
-        self._state, self._since_state = text, self.now()
+        self._state, self._since_state = harmless(text), self.now()
         if not text:
             self.end_state()
         elif self._ticker is None:

@@ -118,3 +118,23 @@ def test_no_object_has_controls_in_it(flow: Flow) -> None:
     out = io.StringIO()
     Json(out).note('\x9b31m \u202e \u2028')
     assert out.getvalue().isascii() and out.getvalue().count('\n') == 1
+
+
+@pytest.mark.parametrize('status', [2, 10])
+def test_nothing_that_is_said_acts_on_the_terminal(capsys: pytest.CaptureFixture[str], status: int) -> None:
+    """A reason phrase, the text of an error."""
+    evil = '486 \x1b]0;x\x07\x9b2J\u202e\nand \x08more'
+    view = Plain(quiet=True, now=lambda: 1.0)
+    view.note(evil)
+    view.finish(Outcome(status, evil, 486))
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).splitlines())
+    assert len((out + err).splitlines()) == 2 and r'486 \x1b]0;x\x07\x9b2J\u202e\nand \x08more' in out
+
+
+def test_colours_are_ours_only() -> None:
+    console = pytest.importorskip('rich.console').Console(file=io.StringIO(), force_terminal=True, width=100,
+                                                          color_system='standard')
+    view = Coloured(console, now=lambda: 0.0)
+    view.finish(Outcome(10, 'busy: \x1b[2J\x07', 486))
+    assert r'busy: \x1b[2J\x07' in console.file.getvalue() and '\x07' not in console.file.getvalue()
