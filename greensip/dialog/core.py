@@ -314,9 +314,16 @@ class Core(Capabilities):
             usage.invite.capabilities = self.other_invite_fields
         if forks == 'all':
             usage.forks = {}
-        if expires is not None:
-            usage.expiry = self.timers.add(expires, now, usage, 'expired')
-        usage.invite.start(now)
+        try:
+            if expires is not None:
+                usage.expiry = self.timers.add(expires, now, usage, 'expired')
+            usage.invite.start(now)
+        except Exception:
+            # What was to be sent makes no request.
+            self.usages.discard(usage)
+            if usage.expiry is not None:
+                usage.expiry.cancel()
+            raise
         return usage
 
     def request(

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.errors import MessageTooBig, ParseError, TransactionTimeout, TransportError, response_error
+from greensip.errors import MessageTooBig, ParseError, TransactionTimeout, TransportError, UsageError, response_error
 from greensip.message import Request, Response, TelUri, make_cancel, parse_uri
 from greensip.transaction.flow import Flow, Hop, Point
 from greensip.transaction.layer import ClientTransaction
@@ -187,7 +187,11 @@ class ClientRequest:
             flow = self.dialog.lead(flows)
         else:
             self.others = flows[1:]
-        self.send(flow, now)
+        try:
+            self.send(flow, now)
+        except UsageError as error:
+            # It makes no message, and who asked for it is not here any more.
+            self.on_failure(error, now)
 
     def _ask_for_number(self) -> bool:
         """RFC 6116: a telephone number that has no route has SIP addresses perhaps; False if that is not asked."""
@@ -420,12 +424,16 @@ class ClientRequest:
         uri = self.envelope.uri if self.dialog is None else self.dialog.request_uri
         # What another server did not like says nothing about what this one will (RFC 3263 4.3).
         sent = () if self.moved else self._auth
-        auth = self.digest.answer(self.method, uri, self.body, response, self.core.random, sent=sent)
-        if not auth:
-            return False
-        self.moved = False
-        self.challenges += 1
-        self.next_attempt(now, auth)
+        try:
+            auth = self.digest.answer(self.method, uri, self.body, response, self.core.random, sent=sent)
+            if not auth:
+                return False
+            self.moved = False
+            self.challenges += 1
+            self.next_attempt(now, auth)
+        except UsageError as error:
+            # A user name that makes no header field: nobody could have said so before.
+            self.on_failure(error, now)
         return True
 
     def given_up(self) -> bool:

@@ -298,6 +298,9 @@ class ClientSubscription(Subscription):
             done = self.fire('subscribe', now)
         except Exception:
             # What was to be sent makes no request.
+            self._stop_timers()
+            self.forget_key()
+            self.leave()
             self.core.subscriptions.living.discard(self)
             self.over = True
             raise

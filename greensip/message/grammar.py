@@ -45,9 +45,11 @@ def encode(text: str) -> bytes:
 
 
 def check_text(text: str) -> str:
-    """Refuse a text of the program that would end a header field: CR, LF or NUL (UsageError)."""
+    """Refuse a text of the program that would end a header field, CR, LF or NUL, or cannot be written (UsageError)."""
     if '\r' in text or '\n' in text or '\0' in text:
         raise UsageError(f'CR, LF or NUL in {text!r}')
+    if not text.isascii():
+        encode(text)
     return text
 
 

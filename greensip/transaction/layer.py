@@ -231,13 +231,14 @@ class TransactionLayer:
         if method == 'INVITE':
             transaction = InviteClientTransaction(self, key, request, flow, user)
             transaction.started = now
-            self.clients[key] = transaction
+            # What cannot be written is none.
             transaction.fire('INVITE from TU', request, now)
+            self.clients[key] = transaction
         else:
             transaction = NonInviteClientTransaction(self, key, request, flow, user)
             transaction.started = now
-            self.clients[key] = transaction
             transaction.fire('Request from TU', request, now)
+            self.clients[key] = transaction
         return transaction
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 from greensip.errors import GreensipError, LegEnded, ParseError, ResponseError, UsageError
 from greensip.message import Message, Response, header_key
+from greensip.message.grammar import check_text, encode
+from greensip.message.headers import KEYS
 
 __all__ = ['Body', 'Extra', 'Headers', 'Pairs', 'body_of', 'fields_of', 'passable', 'reason_field', 'reason_of',
            'response_of', 'sdp_bytes']
@@ -95,18 +97,23 @@ def fields_of(headers: Extra) -> Pairs:
         raise UsageError('headers= takes a mapping, or pairs of name and value') from None
     for name, text in pairs:
         # The core writes what it is given when the message leaves: too late to tell whose mistake it was.
+        if name not in KEYS:
+            header_key(str(name))
         if '\r' in text or '\n' in text or '\0' in text:
             raise UsageError(f'CR, LF or NUL in {name}')
+        if not text.isascii():
+            encode(text)
     return pairs
 
 
 def sdp_bytes(sdp: Body) -> bytes:
-    """A session description as octets: bytes as they are, everything else by its text."""
+    """A session description as octets: bytes as they are, everything else by its text.  UsageError for a text that has
+    no octets."""
     if isinstance(sdp, bytes):
         return sdp
     if sdp is None:
         return b''
-    return str(sdp).encode('utf-8', 'surrogateescape')
+    return encode(str(sdp))
 
 
 def body_of(body: Body, content_type: str | None, default: str) -> tuple[bytes, str | None]:
@@ -118,6 +125,8 @@ def body_of(body: Body, content_type: str | None, default: str) -> tuple[bytes, 
             default = kind
     else:
         data = sdp_bytes(body)
+    if content_type:
+        check_text(content_type)
     return data, (content_type or default) if data else None
 
 
@@ -145,9 +154,7 @@ def reason_field(reason: Any) -> str | None:
     """A Reason header field's text (RFC 3326): ``'Q.850;cause=16'`` as it is, any other text as that of SIP."""
     if reason is None or reason == '':
         return None
-    text = str(reason)
-    if '\r' in text or '\n' in text or '\0' in text:
-        raise UsageError('CR, LF or NUL in a reason')
+    text = check_text(str(reason))
     match = _REASON.fullmatch(text)
     if match is not None and (match[1] is not None or text.upper() in ('SIP', 'Q.850')):
         return text

@@ -21,6 +21,7 @@ from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.dialog.replaces import give_way, target_dialog_text
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
 from greensip.message import Message, NameAddr, Request, Response, parse_name_addr
+from greensip.message.grammar import check_text
 from greensip.native import mypyc_attr
 
 from .chores import answer, answer_by_itself
@@ -572,7 +573,7 @@ class Leg(Mailbox):
         self.check()
         usage, before = self.usage, self.usage.local_sdp
         data, kind = body_of(body, content_type, SDP) if body is not None else (
-            before if sdp is None else sdp_bytes(sdp), content_type or SDP)
+            before if sdp is None else sdp_bytes(sdp), check_text(content_type or SDP))
         exchange = usage.reinvite(self.ua.clock.now(), data, headers=fields_of(headers), content_type=kind)
         try:
             response = self._wait_reply(exchange, timeout)

@@ -542,3 +542,45 @@ def test_notices_look_like_events():
 def test_a_name_that_is_no_user_part_is_refused(name):
     with pytest.raises(UsageError, match='user part'):
         UserAgent(name=name)
+
+
+@pytest.mark.parametrize('options', [
+    {name: text} for name in ('from_', 'to', 'call_id', 'contact', 'content_type')
+    for text in ('a\r\nX: y', 'a\0', '\ud800')], ids=ascii)
+def test_what_makes_no_request_leaves_nothing(alice, net, to_bob, options):
+    """Neither a call nor a transaction, nor a timer."""
+    for verb in (lambda: alice.invite(to_bob, body='x', expires=30, **options),
+                 lambda: alice.request('MESSAGE', to_bob, body='x', **options)):
+        with pytest.raises(UsageError):
+            verb()
+        assert set(alice.core.counts().values()) == {0} and len(alice.core.timers) == 0
+    if 'call_id' not in options and 'content_type' not in options:
+        with pytest.raises(UsageError):
+            alice.subscribe(to_bob, 'presence', **options)
+        assert set(alice.core.counts().values()) == {0} and len(alice.core.timers) == 0
+        assert not alice.core.subscriptions.awaited
+
+
+@pytest.mark.parametrize('name', ['a\r\nX: y', 'a\0', '\ud800'])
+def test_a_user_name_that_cannot_be_written(alice, bob, to_bob, name):
+    """That shows with the challenge only."""
+    challenge = {'WWW-Authenticate': 'Digest realm="r", nonce="n"'}
+    bob.serve(lambda leg: leg.reject(401, headers=challenge), background=True)
+    bob.handle('OPTIONS', lambda incoming: incoming.respond(401, headers=challenge))
+    with pytest.raises(UsageError):
+        alice.call(to_bob, credentials=(name, 'secret'), timeout=60)
+    with pytest.raises(UsageError):
+        alice.options(to_bob, credentials=(name, 'secret'), timeout=60)
+    assert alice.core.counts()['calls'] == 0 and alice.endpoint.counters.failures == 0
+
+
+@pytest.mark.parametrize('text', ['a\r\nX: y', '\ud800'])
+def test_what_makes_no_request_after_a_look_up_ends_the_call(net, alice, text):
+    net.resolver.names['bob.example'] = [net.address('bob')]
+    net.resolver.delay = 0.1
+    leg = alice.invite('sip:bob@bob.example', call_id=text)
+    with pytest.raises(UsageError):
+        leg.wait_for('200', timeout=5)
+    with pytest.raises(UsageError):
+        alice.request('MESSAGE', 'sip:bob@bob.example', call_id=text, timeout=5)
+    assert set(alice.core.counts().values()) == {0} and alice.endpoint.counters.failures == 0

@@ -6,7 +6,16 @@ import pytest
 
 from greensip.errors import Busy, RemoteHangup, UsageError, WaitTimeout
 from greensip.message import Response
-from greensip.ua.fields import Headers, fields_of, passable, reason_field, reason_of, response_of
+from greensip.ua.fields import (
+    Headers,
+    body_of,
+    fields_of,
+    passable,
+    reason_field,
+    reason_of,
+    response_of,
+    sdp_bytes,
+)
 
 
 @pytest.mark.parametrize(('headers', 'pairs'), [
@@ -31,6 +40,18 @@ def test_nothing_is_injected(text):
         fields_of({'X': text})
     with pytest.raises(UsageError, match='CR, LF or NUL'):
         reason_field(text)
+
+
+def test_what_cannot_be_written_is_refused_at_once():
+    """Half of a surrogate pair, as JSON may have it; names that are none."""
+    for refused in (lambda: fields_of({'X': 'a\ud800'}), lambda: fields_of({'a b': 'x'}),
+                    lambda: fields_of([('X\r\nY', 'x')]), lambda: reason_field('\ud800'), lambda: sdp_bytes('\ud800'),
+                    lambda: body_of('\ud800', None, 'text/plain'), lambda: body_of('x', 'text/\ud800', ''),
+                    lambda: body_of('x', 'text/plain\r\nX: y', '')):
+        with pytest.raises(UsageError):
+            refused()
+    # Octets of a peer that are no UTF-8 come back as they were.
+    assert fields_of({'X': 'é\udcff'}) == [('X', 'é\udcff')] and sdp_bytes('é\udcff') == b'\xc3\xa9\xff'
 
 
 @pytest.mark.parametrize(('reason', 'text'), [

@@ -586,3 +586,57 @@ def test_ended_legs_hold_nothing(alice, bob, net, to_bob):
         assert [ref() for ref in alive] == [None, None]
     finally:
         gc.enable()
+
+
+# -- what cannot be written
+
+REFUSED = {
+    'reinvite': lambda leg, text: leg.reinvite(SDP, headers={'X': text}),
+    'reinvite, name': lambda leg, text: leg.reinvite(SDP, headers={text: 'x'}),
+    'reinvite, type': lambda leg, text: leg.reinvite(SDP, content_type=text),
+    'update': lambda leg, text: leg.update(SDP, headers={'X': text}),
+    'update, name': lambda leg, text: leg.update(SDP, headers={text: 'x'}),
+    'request': lambda leg, text: leg.request('INFO', headers={'X': text}),
+    'request, type': lambda leg, text: leg.request('INFO', body=b'x', content_type=text),
+    'refer': lambda leg, text: leg.refer('sip:carol@192.0.2.1', headers={text: 'x'}),
+    'subscribe': lambda leg, text: leg.subscribe(f'x{text}'),
+    'hangup': lambda leg, text: leg.hangup(text),
+    'hangup, name': lambda leg, text: leg.hangup(headers={text: 'x'}),
+}
+
+
+@pytest.mark.parametrize('text', ['a\r\nb', 'a\0', '\ud800'])
+@pytest.mark.parametrize('verb', REFUSED)
+def test_after_what_was_refused_a_call_is_as_it_was(agent, net, to_bob, verb, text):
+    alice, bob = agent('alice', allow=('REFER', 'NOTIFY', 'SUBSCRIBE')), agent('bob')
+    bob.serve(answering, background=True)
+    with alice.call(to_bob) as leg:
+        with pytest.raises(UsageError):
+            REFUSED[verb](leg, text)
+        leg.reinvite(sdp_of_port(6000))
+        leg.update(sdp_of_port(6002))
+        leg.request('OPTIONS')
+    net.run(60)
+    for ua in (alice, bob):
+        assert set(ua.core.counts().values()) == {0} and ua.endpoint.counters.failures == 0
+
+
+@pytest.mark.parametrize('text', ['a\r\nb', 'a\0', '\ud800'])
+@pytest.mark.parametrize('verb', [
+    lambda leg, text: leg.reject(486, text), lambda leg, text: leg.reject(486, headers={'X': text}),
+    lambda leg, text: leg.reject(486, headers={text: 'x'}), lambda leg, text: leg.answer(SDP, headers={'X': text}),
+    lambda leg, text: leg.ring(headers={text: 'x'}), lambda leg, text: leg.hangup(text),
+    lambda leg, text: leg.redirect(f'sip:carol@192.0.2.1;x={text}'),
+])
+def test_after_what_was_refused_a_caller_is_answered(alice, bob, net, to_bob, verb, text):
+    def handler(leg):
+        with pytest.raises(UsageError):
+            verb(leg, text)
+        leg.answer(SDP)
+        leg.wait_ended()
+
+    bob.serve(handler, background=True)
+    with alice.call(to_bob):
+        pass
+    net.run(60)
+    assert set(bob.core.counts().values()) == {0} and bob.endpoint.counters.failures == 0
