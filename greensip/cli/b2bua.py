@@ -134,7 +134,7 @@ def load_handler(file: str, function: str) -> Callable[..., Any]:
 def listen_to_signals(b2bua: B2bua, log_file: LogFile | None) -> None:
     """HUP drops all calls, USR1 reopens log, records and capture, USR2 toggles debug, TERM and INT drain."""
     def reopen() -> None:
-        log.info('reopening the log and the records')
+        log.info('= reopening the log and the records')
         if log_file is not None:
             log_file.reopen()
         b2bua.reopen()
@@ -142,7 +142,7 @@ def listen_to_signals(b2bua: B2bua, log_file: LogFile | None) -> None:
     def toggle_debug() -> None:
         debug = log.level != logging.DEBUG
         log.setLevel(logging.DEBUG if debug else logging.INFO)
-        log.info('debug is %s', 'on' if debug else 'off')
+        log.info('= debug is %s', 'on' if debug else 'off')
 
     gevent.signal_handler(signal.SIGHUP, b2bua.disconnect_all)
     gevent.signal_handler(signal.SIGUSR1, reopen)
