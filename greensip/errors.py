@@ -172,8 +172,13 @@ class Redirected(ResponseError):
 
     @property
     def contacts(self) -> list[Any]:
-        contacts = list(self.response.contacts) if self.response is not None else []
-        return sorted(contacts, key=lambda contact: -contact.q)
+        """The Contacts of the response, by their q values; those that cannot be read are none."""
+        if self.response is None:
+            return []
+        try:
+            return sorted(self.response.contacts, key=lambda contact: -contact.q)
+        except ParseError:
+            return []
 
 
 class Unauthorized(ResponseError):

@@ -9,7 +9,7 @@ from greensip.dialog.invite_server import ServerInvite, wants_sips
 from greensip.dialog.negotiation import SDP
 from greensip.dialog.reliable import asks_reliability, has_option
 from greensip.errors import GreensipError, MediaError, ResponseError, UsageError, WrongState
-from greensip.message import NameAddr, Request, Response, Uri
+from greensip.message import NameAddr, Request, Response, Uri, parse_name_addr
 from greensip.native import mypyc_attr
 from greensip.transaction.flow import Flow
 
@@ -232,7 +232,8 @@ class IncomingLeg(Leg):
 
     def redirect(self, contacts: Iterable[NameAddr | Uri | str] | NameAddr | Uri | str, code: int = 302, *,
                  reason: str = '', headers: Extra = None) -> None:
-        """Send the caller elsewhere: a 3xx with these Contacts (RFC 3261 8.3).  Does not block.  Raises as ``reject``.
+        """Send the caller elsewhere: a 3xx with these Contacts (RFC 3261 8.3).  Does not block.  Raises as ``reject``;
+        ParseError for what is no URI.
         """
         if not 300 <= code <= 399:
             raise UsageError(f'{code} does not redirect')
@@ -242,7 +243,7 @@ class IncomingLeg(Leg):
         fields = []
         for contact in several:
             text = str(contact)
-            fields.append(('Contact', text if '<' in text else f'<{text}>'))
+            fields.append(('Contact', str(parse_name_addr(text if '<' in text else f'<{text}>'))))
         if not fields:
             raise UsageError('redirect where? Give at least one contact')
         self.reject(code, reason, headers=[*fields_of(headers), *fields])

@@ -623,7 +623,7 @@ class Leg(Mailbox):
             return
         local = self.usage.local_sdp
         if not local:
-            raise UsageError('nothing to hold: no session description has been sent in this call')
+            raise WrongState('nothing to hold: no session description has been sent in this call')
         self._change(method, hold_offer(local), timeout)
         self._before_hold = local
 

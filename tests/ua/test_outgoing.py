@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from greensip.errors import Busy, Declined, Redirected, RequestTerminated
+from greensip.errors import Busy, Declined, ParseError, Redirected, RequestTerminated
+from greensip.message import make_response
 from greensip.ua.addresses import target_of
 
 from .conftest import answering
+from .peer import RawPeer
 
 
 @pytest.fixture
@@ -31,6 +33,28 @@ def test_redirected_tells_the_contacts_best_first(alice, redirecting, to_bob):
     with pytest.raises(Redirected) as caught:
         alice.call(to_bob)
     assert [contact.uri.user for contact in caught.value.contacts] == ['e', 'd', 'c']
+
+
+@pytest.mark.parametrize('contact', ['junk', '<sip:a@10.0.0.3', '<sip:c@10.0.0.4>, <>'])
+def test_redirected_to_what_cannot_be_read(alice, net, contact):
+    carol = RawPeer(net, 'carol')
+    leg = alice.invite(net.uri('carol'))
+    response = make_response(carol.expect('INVITE'), 302, to_tag='raw')
+    response.add('Contact', contact)
+    carol.send(response)
+    with leg, pytest.raises(Redirected) as caught:
+        leg.wait_for('200', timeout=5)
+    assert caught.value.contacts == []
+    carol.close()
+
+
+def test_what_is_no_uri_is_no_way_to_send_a_caller(alice, bob, to_bob):
+    with alice.invite(to_bob) as leg, bob.accept() as caller:
+        with pytest.raises(ParseError):
+            caller.redirect(['sip:c@10.0.0.3', 'junk'])
+        caller.redirect('sip:c@10.0.0.3')
+        with pytest.raises(Redirected):
+            leg.wait_for('200', timeout=5)
 
 
 def test_follow_goes_on_in_the_same_call(alice, agent, redirecting, net, to_bob):
