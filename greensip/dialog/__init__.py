@@ -6,9 +6,10 @@ from __future__ import annotations
 from .core import Core, Random
 from .dialog import Dialog, DialogId
 from .event import ENDED, FAILED, FORKED, INCOMING, LOST, REFRESHED, REGISTERED, REQUEST, RESPONSE, Event
-from .exchange import ClientRequest, Fields, InviteRequest
+from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .invite_client import ClientInvite
+from .invite_request import InviteRequest
 from .invite_server import ServerInvite
 from .outside import name_addr_text
 from .registration import Place, Registration

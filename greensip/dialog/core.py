@@ -37,9 +37,10 @@ from .admission import process
 from .capabilities import Capabilities
 from .dialog import Dialog, DialogId
 from .event import Event
-from .exchange import ClientRequest, Fields, InviteRequest
+from .exchange import ClientRequest, Fields
 from .invite import InviteUsage
 from .invite_client import ClientInvite
+from .invite_request import InviteRequest
 from .invite_server import ServerInvite
 from .negotiation import SDP, note_answer
 from .outside import Destination, name_addr_text, outside_envelope

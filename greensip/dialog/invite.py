@@ -34,7 +34,8 @@ from greensip.transaction.timers import Timer
 from .answer import Answer
 from .dialog import Dialog
 from .event import ENDED, FAILED, REQUEST, RESPONSE, Event
-from .exchange import ClientRequest, Fields, InviteRequest
+from .exchange import ClientRequest, Fields
+from .invite_request import InviteRequest
 from .negotiation import SDP, heard, said, sdp_of
 from .nobody import NOBODY
 from .prack import PrackRequest, after_prack, send_prack, take_prack, take_prack_response

@@ -16,8 +16,9 @@ from greensip.sdp.offer_answer import Place
 
 from .dialog import Dialog
 from .event import FORKED, RESPONSE, Event
-from .exchange import ClientRequest, Fields, InviteRequest
+from .exchange import ClientRequest, Fields
 from .invite import SHARED_ROWS, InviteUsage, acknowledge, closed, hang_up_broken, hung_up, send_bye
+from .invite_request import InviteRequest
 from .negotiation import sdp_of
 from .nobody import NOBODY, turn_down
 from .prack import acknowledge_reliable

@@ -5,7 +5,8 @@ from __future__ import annotations
 from greensip.message import Response
 
 from .dialog import Dialog
-from .exchange import ClientRequest, InviteRequest
+from .exchange import ClientRequest
+from .invite_request import InviteRequest
 
 __all__ = ['NOBODY', 'Nobody', 'turn_down']
 

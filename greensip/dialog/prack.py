@@ -15,7 +15,8 @@ from greensip.transaction.layer import ServerTransaction
 
 from .dialog import Dialog
 from .event import FAILED, RESPONSE, Event
-from .exchange import ClientRequest, Fields, InviteRequest
+from .exchange import ClientRequest, Fields
+from .invite_request import InviteRequest
 from .negotiation import SDP, check_offer, note_answer, sdp_of, session_of
 from .reliable import Acknowledged, ReliableResponses, Unacknowledged
 from .update import resume_update

@@ -13,7 +13,8 @@ from greensip.sdp.offer_answer import Place
 from greensip.transaction.layer import ServerTransaction
 
 from .event import RESPONSE
-from .exchange import Fields, InviteRequest
+from .exchange import Fields
+from .invite_request import InviteRequest
 from .negotiation import SDP, said, sdp_of
 from .prack import check_first_offer, holds_success, send_reliably, take_reliable
 from .reliable import is_reliable

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from greensip.dialog.event import FAILED, Event
-from greensip.dialog.exchange import PASSED_ON, ClientRequest, InviteRequest
+from greensip.dialog.exchange import PASSED_ON, ClientRequest
+from greensip.dialog.invite_request import InviteRequest
 from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.dialog.reliable import asks_reliability
 from greensip.dialog.update import UpdateRequest

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensip.dialog.dialog import Dialog
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
-from greensip.dialog.exchange import ClientRequest, InviteRequest
+from greensip.dialog.exchange import ClientRequest
 from greensip.dialog.invite import InviteUsage
+from greensip.dialog.invite_request import InviteRequest
 from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.dialog.replaces import give_way, target_dialog_text
 from greensip.errors import GreensipError, ParseError, UsageError, WrongState, response_error
