@@ -308,6 +308,8 @@ def test_a_secure_registration_is_not_redirected_to_an_insecure_one(
         world: World, bob: Party, registrar: Registrar) -> None:
     """RFC 3261 8.1.3.4: the user would have to be told, and nobody is there."""
     other = Registrar(world, 'other', 5091)
+    for party in (bob, registrar.party):
+        party.point = party.core.points[0] = Point('TLS', party.point.address, reliable=True, secure=True)
     registrar.answers += [(302, {'Contact': '<sip:127.0.0.1:5091>'})]
     registration = register(world, bob, places=[Place('sips:example.com', ('<sip:127.0.0.1:5090;lr>',))])
     assert (registration.state, len(registrar.requests), other.requests) == ('unregistered', 1, [])
