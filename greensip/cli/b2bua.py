@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import gevent
 from greensip.b2bua.app import B2bua
 from greensip.b2bua.options import PROGRAM, Options, help_text, parse_command_line
 from greensip.cli.daemon import FORMAT, LogFile, Parent, PidFile, detach
+from greensip.cli.output import show, version
 from greensip.cli.terminal import LineFormatter
 from greensip.errors import SetupError
 
@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
     if '--help' in arguments:
-        return show(help_text())
+        return show(help_text(), PROGRAM)
     if '--version' in arguments:
-        return show(f'{PROGRAM} {_version()}')
+        return show(f'{PROGRAM} {version()}', PROGRAM)
     try:
         options = parse_command_line(arguments)
         options.check()
@@ -74,16 +74,6 @@ def run(options: Options, log_file: LogFile | None, parent: Parent | None) -> in
     finally:
         if pid_file is not None:
             pid_file.remove()
-    return 0
-
-
-def show(text: str) -> int:
-    """Print ``text``; whoever has seen enough of it may go."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # So that the interpreter does not try to flush it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 
 
@@ -149,14 +139,6 @@ def listen_to_signals(b2bua: B2bua, log_file: LogFile | None) -> None:
     gevent.signal_handler(signal.SIGUSR2, toggle_debug)
     gevent.signal_handler(signal.SIGTERM, b2bua.stop)
     gevent.signal_handler(signal.SIGINT, b2bua.stop)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-    try:
-        return version('greensip')
-    except PackageNotFoundError:
-        return '(not installed)'
 
 
 if __name__ == '__main__':

@@ -56,7 +56,7 @@ def answered(session: Session, leg: Any, timeout: float | None) -> Any:
     deadline = time.monotonic() + timeout if timeout is not None else None
     rings = ''
     while True:
-        left = max(0.0, deadline - time.monotonic()) if deadline is not None else None
+        left = max(0.0, round(deadline - time.monotonic(), 3)) if deadline is not None else None
         event = leg.wait_for('101-199', '2xx', timeout=left)
         if event.code >= 200:
             return event
@@ -154,6 +154,8 @@ def answer(session: Session) -> Outcome:
 
     if o.code < 200 or o.code > 699:
         raise SetupError(f'--code {o.code} is no final response')
+    if o.registrar and not o.aor:
+        raise SetupError('--registrar needs --aor: which address is to be registered there?')
     with session.user_agent(o.registrar or o.aor or '', 0 if o.aor else 5060) as ua, ExitStack() as scope:
         if not any(getattr(transport, 'listens', True) for transport in ua.endpoint.transports):
             raise SetupError('nobody can call: tls and wss take connections with ?cert=FILE&key=FILE only')
@@ -316,6 +318,7 @@ def watch(session: Session) -> Outcome:
     expires = 0 if o.once else o.expires
     deadline = time.monotonic() + o.seconds if o.seconds is not None else None
     known: Any = None
+    told = False
     with session.user_agent(o.uri) as ua, ua.subscribe(o.uri, o.package, expires=expires, **given) as events:
         view.state(f'watching {o.uri}')
         patience: float | None = time.monotonic() + o.timeout
@@ -323,7 +326,7 @@ def watch(session: Session) -> Outcome:
             try:
                 notify = next_event(events, min(filter(None, (deadline, patience)), default=None), 'NOTIFY')
             except SubscriptionEnded as error:
-                return Outcome(0, 'told', 200) if o.once and known is not None else outcome_of(error)
+                return Outcome(0, 'told', 200) if o.once and told else outcome_of(error)
             if notify is None:
                 if patience is not None and (deadline is None or patience < deadline):
                     return Outcome(7, f'no answer: nothing told within {o.timeout:g} s')
@@ -331,6 +334,7 @@ def watch(session: Session) -> Outcome:
             if patience is not None:
                 # RFC 6665 4.1.2.4: the first NOTIFY is what makes it a subscription.
                 patience, session.reached = None, True
+            told = True
             try:
                 known, complete = brought_up_to_date(known, notify.document)
             except ParseError as error:

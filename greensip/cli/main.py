@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
+from greensip.errors import ParseError
+from greensip.message.grammar import is_token
+from greensip.message.values import parse_media_type
+
 from . import commands, registrar
-from .outcome import STATUSES, Outcome
-from .session import Session, checked_uri, common_arguments, conduct
+from .outcome import INTERRUPTED, STATUSES, Outcome
+from .output import version
+from .session import Session, checked_uri, common_arguments, conduct, file_name
 from .view import make_view
 
 __all__ = ['COMMANDS', 'PROGRAM', 'Command', 'main', 'make_parser']
@@ -67,14 +71,45 @@ def number(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """For argparse: a whole number from 0 on."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number')
+    return int(text)
+
+
+def media_type(text: str) -> str:
+    """For argparse: what a body is, ``text/plain;charset=utf-8``."""
+    try:
+        parse_media_type(text)
+    except ParseError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no type of a body: write text/plain') from None
+    return text
+
+
+def package(text: str) -> str:
+    """For argparse: the name of an event package."""
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is no event package: write one such as presence')
+    return text
+
+
+def status(text: str) -> str:
+    """For argparse: what presence is to be."""
+    if not text:
+        raise argparse.ArgumentTypeError('write online, busy, away, offline, or an activity of RFC 4480')
+    return text
+
+
 def call_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to call')
     parser.add_argument('--timeout', type=seconds, default=60, metavar='S',
                         help='give up when nobody answers for so long (default %(default)g)')
     parser.add_argument('--seconds', type=seconds, metavar='S', help='hang up after so long; without it Ctrl-C does')
-    parser.add_argument('--sdp', metavar='FILE', help='the offer, as a session description; - reads it from the input')
+    parser.add_argument('--sdp', metavar='FILE', type=file_name,
+                        help='the offer, as a session description; - reads it from the input')
     parser.add_argument('--late-offer', action='store_true', help='let them make the offer')
-    parser.add_argument('--follow', type=int, default=5, metavar='N',
+    parser.add_argument('--follow', type=count, default=5, metavar='N',
                         help='so many further addresses may be tried when a 3xx names them (default %(default)s)')
 
 
@@ -95,9 +130,9 @@ def answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--redirect', metavar='URI', action='append', type=checked_uri,
                         help='send callers there with a 302; may be repeated')
     parser.add_argument('--seconds', type=seconds, metavar='S', help='hang up after so long')
-    parser.add_argument('--sdp', metavar='FILE', help='the session description to answer with')
+    parser.add_argument('--sdp', metavar='FILE', type=file_name, help='the session description to answer with')
     parser.add_argument('--once', action='store_true', help='end with the first call')
-    parser.add_argument('--presence', metavar='STATUS',
+    parser.add_argument('--presence', metavar='STATUS', type=status,
                         help='what to tell those who watch us: online, busy, away, offline, or an activity of RFC 4480')
     parser.add_argument('--refer', choices=('refuse', 'accept'), default='refuse',
                         help='what to do when a caller wants to transfer us (default %(default)s)')
@@ -133,7 +168,7 @@ def register_arguments(parser: argparse.ArgumentParser) -> None:
 
 def watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('uri', metavar='URI', type=checked_uri, help='whom to watch')
-    parser.add_argument('--package', default='presence', metavar='NAME',
+    parser.add_argument('--package', default='presence', metavar='NAME', type=package,
                         help='what: presence, dialog, message-summary, reg, conference, or any other event package '
                              '(default %(default)s)')
     parser.add_argument('--once', action='store_true', help='ask for the state once')
@@ -164,7 +199,8 @@ def options_arguments(parser: argparse.ArgumentParser) -> None:
 def message_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('uri', metavar='URI', type=checked_uri, help='to whom')
     parser.add_argument('text', metavar='TEXT', help='what; - reads it from the input')
-    parser.add_argument('--content-type', default='text/plain', metavar='TYPE', help='default %(default)s')
+    parser.add_argument('--content-type', default='text/plain', metavar='TYPE', type=media_type,
+                        help='default %(default)s')
     parser.add_argument('--timeout', type=seconds, default=10, metavar='S',
                         help='how long to wait for an answer (default %(default)g)')
 
@@ -258,14 +294,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def version() -> str:
-    """The version of the installed package."""
-    try:
-        return importlib.metadata.version('greensip')
-    except importlib.metadata.PackageNotFoundError:
-        return '(not installed)'
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is a key of ``greensip.cli.outcome.STATUSES``."""
     # Where they are closed nobody reads.
@@ -278,12 +306,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         options = make_parser().parse_args(arguments)
+        if options.story is not None:
+            return conduct(options, options.story)
+        shown = options.ladder or options.messages
+        return registrar.run(options, make_view(as_json=options.json, messages=options.messages).tap if shown else None)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else 2
-    if options.story is not None:
-        return conduct(options, options.story)
-    shown = options.ladder or options.messages
-    return registrar.run(options, make_view(as_json=options.json, messages=options.messages).tap if shown else None)
+    except KeyboardInterrupt:
+        # Before there is anything to end.
+        return INTERRUPTED
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from greensip.errors import (
     WrongState,
 )
 
-__all__ = ['STATUSES', 'Outcome', 'Stopped', 'outcome_of', 'outcome_of_code']
+__all__ = ['INTERRUPTED', 'STATUSES', 'Outcome', 'Stopped', 'outcome_of', 'outcome_of_code']
 
 #: exit status: word and what it means; the help shows this table
 STATUSES = {
@@ -33,6 +33,10 @@ STATUSES = {
     11: ('not allowed', '401, 403, 407: who you are was not accepted'),
     130: ('interrupted', 'Ctrl-C before it was done'),
 }
+
+
+#: the exit status after Ctrl-C, as shells have it
+INTERRUPTED = 130
 
 
 class Stopped(BaseException):
@@ -80,7 +84,7 @@ def outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, LegEnded):
         return Outcome(9, f'broken off: {error}')
     if isinstance(error, Stopped):
-        return Outcome(130, 'interrupted')
+        return Outcome(INTERRUPTED, 'interrupted')
     if isinstance(error, UsageError) and not isinstance(error, WrongState):
         return Outcome(2, str(error))
     if isinstance(error, ParseError):

@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from greensip.errors import SetupError
+from greensip.errors import ParseError, SetupError, UsageError
+from greensip.message import SipUri, parse_uri
 from greensip.message.digest import ALGORITHMS
 from greensip.registrar import Change, Database, Options, Registrar, StoreError, serve
 from greensip.transport.endpoint import Tap
 
+from .outcome import INTERRUPTED
+from .output import show
 from .terminal import LineFormatter, harmless
 
 __all__ = ['add_arguments', 'main', 'run']
@@ -45,14 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--listen', action='append', metavar='PLACE',
         help='where to listen, such as udp:*:5060; may be repeated (default udp:*:5060 and tcp:*:5060)')
-    add('--domain', action='append', default=[], metavar='NAME',
+    add('--domain', action='append', default=[], type=_domain, metavar='NAME',
         help='a domain to be responsible for; may be repeated (default: every host, all of them one domain)')
-    add('--realm', default='', help='realm of the passwords (default: the first domain, or greensip)')
-    add('--database', default=':memory:', metavar='FILE',
+    add('--realm', type=_text, help='realm of the passwords (default: the first domain, or greensip)')
+    add('--database', default=':memory:', type=_text, metavar='FILE',
         help='SQLite file of bindings and users (default: none, all is forgotten at the end)')
     add('--user', action='append', default=[], type=_user, metavar='NAME:PASSWORD',
         help='a user, instead of those in the database; may be repeated')
-    add('--users-file', default='', metavar='FILE', help='users as htdigest writes them: NAME:REALM:HASH')
+    add('--users-file', type=_text, metavar='FILE', help='users as htdigest writes them: NAME:REALM:HASH')
     add('--anybody', action='store_true', help='let everybody register, without passwords')
     add('--add-user', metavar='NAME[:PASSWORD]', help='put a user into the database, and end')
     add('--remove-user', metavar='NAME', help='take a user out of the database, and end')
@@ -75,17 +78,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, tap: Tap | None = None) -> int:
     """Do what the arguments say.  Blocks until SIGINT or SIGTERM; status 0, or 2 for a complaint.
+    After Ctrl-C where it asks for a password it is 130.
 
     ``tap`` is shown every message.
     """
     try:
         if arguments.add_user is not None or arguments.remove_user is not None or arguments.list_users:
             return _administrate(arguments)
+        if arguments.anybody and (arguments.user or arguments.users_file):
+            raise SetupError('--anybody lets everybody register without a password: leave out the users, or it')
         if not (arguments.anybody or arguments.user or arguments.users_file) and arguments.database == ':memory:':
             raise SetupError('nobody can register: name users with --user or --database, or let --anybody in')
         options = Options(
-            listen=tuple(arguments.listen or Options().listen), domains=tuple(arguments.domain), realm=arguments.realm,
-            database=arguments.database, users=tuple(arguments.user), users_file=arguments.users_file,
+            listen=tuple(arguments.listen or Options().listen), domains=tuple(arguments.domain),
+            realm=arguments.realm or '', database=arguments.database,
+            users=tuple(arguments.user), users_file=arguments.users_file or '',
             anybody=arguments.anybody, algorithms=tuple(arguments.algorithms), strangers=arguments.strangers,
             expires=arguments.expires, min_expires=arguments.min_expires, max_expires=arguments.max_expires,
             max_contacts=arguments.max_contacts, max_calls=arguments.max_calls, ring_time=arguments.ring_time,
@@ -96,6 +103,9 @@ def run(arguments: argparse.Namespace, tap: Tap | None = None) -> int:
     except (SetupError, StoreError) as error:
         print(f'greensip registrar: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
@@ -103,19 +113,25 @@ def _administrate(arguments: argparse.Namespace) -> int:
     """The users of a database."""
     if arguments.database == ':memory:':
         raise SetupError('name the database with --database FILE')
-    options = Options(domains=tuple(arguments.domain), realm=arguments.realm)
+    if arguments.add_user is None and not os.path.exists(arguments.database):
+        raise SetupError(f'there is no database {arguments.database}')
+    options = Options(domains=tuple(arguments.domain), realm=arguments.realm or '')
     database = Database(arguments.database, options.effective_realm)
     try:
         if arguments.add_user is not None:
             name, colon, password = arguments.add_user.partition(':')
             if not name:
                 raise SetupError('a user needs a name: --add-user NAME')
+            if not name.isprintable():
+                raise SetupError(f'{name!r} cannot be the name of a user')
+            if colon and not password:
+                raise SetupError(f'{name} needs a password: nothing stands behind the colon')
             database.add_user(name, password if colon else new_password(name))
         if arguments.remove_user is not None and not database.remove_user(arguments.remove_user):
             raise SetupError(f'{arguments.remove_user} is no user of {database.realm}')
         if arguments.list_users:
-            for name in database.usernames():
-                print(name)
+            names = database.usernames()
+            return show('\n'.join(names), 'greensip registrar') if names else 0
     finally:
         database.close()
     return 0
@@ -175,9 +191,25 @@ def _changed(tell: Tell, change: Change) -> None:
 
 def _user(text: str) -> tuple[str, str]:
     name, colon, password = text.partition(':')
-    if not name or not colon:
+    if not name or not colon or not password or not name.isprintable():
         raise argparse.ArgumentTypeError('write NAME:PASSWORD')
     return name, password
+
+
+def _domain(text: str) -> str:
+    try:
+        uri = parse_uri(f'sip:{text}')
+    except (ParseError, UsageError):
+        uri = None
+    if not isinstance(uri, SipUri) or uri.host.lower() != text.strip('[]').lower():
+        raise argparse.ArgumentTypeError(f'{text!r} is no domain: write example.com, or an address, without a port')
+    return text
+
+
+def _text(text: str) -> str:
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f'{text!r} is empty, or cannot be written')
+    return text
 
 
 def _algorithms(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
+from gevent.socket import wait_read
 
 from greensip.errors import GreensipError, ParseError, SetupError, TransportError, UsageError
 from greensip.message import SipUri, parse_name_addr, parse_uri
@@ -19,7 +21,7 @@ from greensip.ua import UserAgent
 from .outcome import Outcome, Stopped, outcome_of
 from .view import Plain, make_view
 
-__all__ = ['Session', 'common_arguments', 'conduct', 'places', 'read_body', 'read_input']
+__all__ = ['Session', 'common_arguments', 'conduct', 'file_name', 'places', 'read_body', 'read_input']
 
 #: the user part of our address unless there is a better one
 NAME = 'greensip'
@@ -95,12 +97,13 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--user', metavar='NAME', help='the name to log in with; without it that of --from')
     group.add_argument('--password', metavar='TEXT',
                        help='others on this machine can see it: better the environment variable GREENSIP_PASSWORD')
-    group.add_argument('--password-file', metavar='FILE', help='the password is the first line of this file')
+    group.add_argument('--password-file', metavar='FILE', type=file_name,
+                       help='the password is the first line of this file')
     group = parser.add_argument_group('the way')
     group.add_argument('--listen', metavar='PLACE', action='append', default=[],
                        help='where we listen, tcp:192.0.2.1:5060; may be repeated')
     group.add_argument('--proxy', metavar='URI', type=checked_uri, help='send everything through this proxy')
-    group.add_argument('--ca', metavar='FILE', help='TLS: whose certificates count (PEM)')
+    group.add_argument('--ca', metavar='FILE', type=file_name, help='TLS: whose certificates count (PEM)')
     group.add_argument('--insecure', action='store_true', help='TLS: take any certificate')
     group.add_argument('--header', metavar='TEXT', action='append', default=[],
                        help="a header field to send along, 'X-Id: 7'; may be repeated")
@@ -115,15 +118,19 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
 def conduct(options: argparse.Namespace, story: Callable[[Session], Outcome]) -> int:
     """Run a command to its end; the exit status.
 
-    SIGINT or SIGTERM ends it as leaving a script does: calls are hung up, and their peers' answers waited for, two
-    seconds at most.
+    SIGINT or SIGTERM ends it as leaving a script does, and so does a terminal that is closed: calls are hung up, and
+    their peers' answers waited for, two seconds at most.
     """
     view = make_view(as_json=options.json, plain=options.plain, messages=options.messages, quiet=options.quiet)
     session = Session(options, view)
     view.since()
     task = gevent.spawn(attempt, session, story)
     view.on_unread = lambda: interrupt(task)
-    watchers = [gevent.signal_handler(number, interrupt, task) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        # nohup wants the command to stay when the terminal goes.
+        numbers.append(signal.SIGHUP)
+    watchers = [gevent.signal_handler(number, interrupt, task) for number in numbers]
     try:
         outcome: Outcome = task.get()
     finally:
@@ -148,12 +155,20 @@ def attempt(session: Session, story: Callable[[Session], Outcome]) -> Outcome:
     except GreensipError as error:
         return outcome_of(error)
     except OSError as error:
-        return Outcome(2, str(error))
+        name = f'{error.filename} cannot be used: ' if error.filename is not None else ''
+        return Outcome(2, f'{name}{error.strerror or error}')
 
 
 def places(options: argparse.Namespace, uri: str, port: int) -> list[str]:
-    """Where to listen: as told, otherwise at a place from which ``uri`` (or the proxy) can be reached."""
+    """Where to listen: as told, otherwise at a place from which ``uri`` (or the proxy) can be reached.
+
+    Raises SetupError where options of TLS would count for nothing.
+    """
+    wanted = '--ca' if options.ca else '--insecure' if options.insecure else ''
     if options.listen:
+        if wanted:
+            raise SetupError(f"{wanted} is an option of the place where there is --listen: 'tls:*:0?ca=FILE', "
+                             "'tls:*:0?verify=none'")
         return list(options.listen)
     first = options.proxy or uri
     host, transport, secure = '0.0.0.0', '', False
@@ -174,6 +189,8 @@ def places(options: argparse.Namespace, uri: str, port: int) -> list[str]:
         given = [f'ca={quote(options.ca)}'] if options.ca else []
         given += ['verify=none'] if options.insecure else []
         query = f'?{"&".join(given)}' if given else ''
+    elif wanted:
+        raise SetupError(f"{wanted} is for TLS: write a sips URI, or one with ';transport=tls'")
     return [f'{kind}:{host}:{port}{query}' for kind in kinds]
 
 
@@ -218,7 +235,7 @@ def split_header(text: str) -> tuple[str, str]:
 def read_body(name: str) -> str:
     """The text of a file, ``-`` for the standard input, with the line ends of session descriptions.
 
-    Raises OSError, SetupError.
+    Raises OSError, SetupError, also where there is none.
     """
     if name == '-':
         text = read_input()
@@ -228,17 +245,36 @@ def read_body(name: str) -> str:
                 text = file.read()
         except UnicodeDecodeError:
             raise SetupError(f'{name} is no text in UTF-8') from None
+    if not text.strip():
+        raise SetupError(f'there is no session description in {"the standard input" if name == "-" else name}')
     return '\r\n'.join(text.splitlines()) + '\r\n'
 
 
 def read_input() -> str:
-    """All of the standard input.  Raises SetupError if it is closed, or no text."""
+    """All of the standard input.  Blocks this greenlet only, so that Ctrl-C is heard.
+
+    Raises SetupError if it is closed, or no text.
+    """
     if sys.stdin is None:
         raise SetupError('there is no standard input to read from')
+    number, pieces = sys.stdin.fileno(), []
+    while True:
+        wait_read(number)
+        piece = os.read(number, 65536)
+        if not piece:
+            break
+        pieces.append(piece)
     try:
-        return sys.stdin.read()
+        return io.TextIOWrapper(io.BytesIO(b''.join(pieces)), sys.stdin.encoding).read()
     except UnicodeDecodeError:
         raise SetupError('the standard input is no text') from None
+
+
+def file_name(text: str) -> str:
+    """For argparse: a file, though perhaps one that is not there."""
+    if not text:
+        raise argparse.ArgumentTypeError('a file name is needed')
+    return text
 
 
 def checked_uri(text: str) -> str:

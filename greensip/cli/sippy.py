@@ -7,9 +7,11 @@ import io
 import os
 import runpy
 import sys
+import traceback
 from importlib.abc import InspectLoader
 from types import CodeType, ModuleType
 
+from greensip.cli.output import show, version
 from greensip.errors import SetupError, UsageError
 
 __all__ = ['HELP', 'PROGRAM', 'main']
@@ -24,7 +26,8 @@ Runs a program that was written for sippy, unmodified, on greensip's hub.
 
   -m MODULE     run a module, as python -m does
   --patch-all   call gevent.monkey.patch_all() first: threads become greenlets
-  --help        show this text"""
+  --help        show this text
+  --version     show the version of greensip"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,10 +46,10 @@ def run(arguments: list[str]) -> int:
     """Read the options, patch sippy and run the program."""
     rest = list(arguments)
     patch = False
-    while rest and rest[0] in ('--patch-all', '--help'):
-        if rest.pop(0) == '--help':
-            print(HELP)
-            return 0
+    while rest and rest[0] in ('--patch-all', '--help', '--version'):
+        option = rest.pop(0)
+        if option != '--patch-all':
+            return show(HELP if option == '--help' else f'{PROGRAM} {version()}', PROGRAM)
         patch = True
     if not rest:
         raise SetupError(f'it needs a script, or -m and a module; {PROGRAM} --help tells more')
@@ -88,7 +91,7 @@ def set_up(patch: bool, folder: str | None) -> None:
 
 
 def find_script(path: str) -> tuple[CodeType, ModuleType]:
-    """The code of a file, and the ``__main__`` to run it in."""
+    """The code of a file, and the ``__main__`` to run it in.  SystemExit, and what python says, for what is none."""
     try:
         with io.open_code(os.path.abspath(path)) as file:
             source = file.read()
@@ -96,7 +99,12 @@ def find_script(path: str) -> tuple[CodeType, ModuleType]:
         raise SetupError(f'the script {path} cannot be read: {error.strerror}') from None
     module = new_main()
     module.__file__ = os.path.abspath(path)
-    return compile(source, path, 'exec'), module
+    try:
+        return compile(source, path, 'exec'), module
+    except SyntaxError as error:
+        # As python has it: the place and what is wrong there, none of our frames.
+        traceback.print_exception(error.with_traceback(None))
+        raise SystemExit(1) from None
 
 
 def find_module(name: str) -> tuple[CodeType, ModuleType]:

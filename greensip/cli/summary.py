@@ -32,7 +32,8 @@ def summary(document: Any) -> str:
         return 'nothing'
     if isinstance(document, Presence):
         status = document.status
-        text = str(status) + (f', {" and ".join(status.activities)}' if status.activities else '')
+        further = [activity for activity in status.activities if activity != str(status)]
+        text = str(status) + (f', {" and ".join(further)}' if further else '')
         return f'{text}: {status.note}' if status.note else text
     if isinstance(document, MessageSummary):
         counts = [f'{name} {count.new} new, {count.old} old' for name, count in document.counts.items()]

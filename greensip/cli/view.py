@@ -20,6 +20,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any, Protocol
 
 import gevent
@@ -172,13 +173,19 @@ class Plain:
             self.out.write(f'{text}\n')
             self.out.flush()
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):
+            self.unread(error)
+
+    def unread(self, error: OSError) -> None:
+        """Nobody reads any more, or nothing can be written: the command ends, as with Ctrl-C."""
+        if not isinstance(error, BrokenPipeError):
+            # A terminal that is gone takes this one with it.
+            with suppress(OSError):
                 sys.stderr.write(f'greensip: the output cannot be written: {error.strerror}\n')
-            # Whoever read it has seen enough; neither we nor the end of the interpreter shall try again.
-            self.out = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
-            os.dup2(self.out.fileno(), 1)
-            if self.on_unread is not None:
-                self.on_unread()
+        # Whoever read it has seen enough; neither we nor the end of the interpreter shall try again.
+        self.out = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
+        os.dup2(self.out.fileno(), 1)
+        if self.on_unread is not None:
+            self.on_unread()
 
 
 class Json(Plain):
@@ -231,7 +238,10 @@ class Coloured(Plain):
 
     def write(self, text: str, style: str = '') -> None:
         """Print above the line that stays."""
-        self.console.print(self._text(text, style=style), soft_wrap=True)
+        try:
+            self.console.print(self._text(text, style=style), soft_wrap=True)
+        except OSError as error:
+            self.unread(error)
 
     def state(self, text: str) -> None:
         """What is waited for, and since when."""
@@ -240,18 +250,20 @@ class Coloured(Plain):
         self._state, self._since_state = harmless(text), self.now()
         if not text:
             self.end_state()
-        elif self._ticker is None:
-            self._live.start()
+            return
+        if self._ticker is None:
+            with suppress(OSError):
+                self._live.start()
             self._ticker = gevent.spawn(self._tick)
-        else:
-            self._show()
+        self._show()
 
     def end_state(self) -> None:
         """Take the line away."""
         if self._ticker is not None:
             self._ticker.kill(block=False)
             self._ticker = None
-            self._live.stop()
+            with suppress(OSError):
+                self._live.stop()
 
     def finish(self, outcome: Outcome) -> None:
         """The outcome, and nothing below it."""
@@ -265,7 +277,10 @@ class Coloured(Plain):
 
     def _show(self) -> None:
         seconds = self.now() - self._since_state
-        self._live.update(self._text(f'{"":{LEFT - 2}}  {self._state}  {seconds:.0f} s', style='yellow'), refresh=True)
+        line = self._text(f'{"":{LEFT - 2}}  {self._state}  {seconds:.0f} s', style='yellow')
+        # What cannot be written is told by ``write``.
+        with suppress(OSError):
+            self._live.update(line, refresh=True)
 
 
 def arrow(direction: str, seen: Sighted, repeated: bool) -> str:

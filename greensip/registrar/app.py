@@ -93,6 +93,8 @@ class Registrar(ThreadBound):
                  on_change: Callable[[Change], object] | None = None, wall: float | None = None) -> None:
         if presence and len(domains) > 1:
             raise UsageError('presence is for one domain: its resources are user names')
+        if policy is not None and policy.min_expires > policy.max_expires:
+            raise UsageError(f'no interval is {policy.min_expires} s at least and {policy.max_expires} s at most')
         self.ua = ua
         self.strangers = strangers
         self.ring_time = ring_time

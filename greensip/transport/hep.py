@@ -75,6 +75,8 @@ class HepPlace:
         self.password: str | None = None
         if not self.port:
             raise UsageError(f'cannot send to {text!r}: 0 is not a port')
+        if self.host in ('::', '0.0.0.0'):
+            raise UsageError(f'cannot send to {text!r}: {self.host} is where one listens')
         for name, value in parse_qsl(options, keep_blank_values=True):
             if name == 'id' and value.isascii() and value.isdigit() and int(value) < 1 << 32:
                 self.capture_id = int(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from greensip.dialog.routing import is_sips, secured
@@ -54,7 +55,9 @@ def registrar_of(registrar: Uri | str) -> str:
     """10.2: the Request-URI of REGISTER: "the "userinfo" and "@" components of the SIP URI MUST NOT be present"."""
     text = str(registrar).strip()
     named = text.lower().startswith(('sip:', 'sips:'))
-    uri = parse_uri(text if named else f'sip:{text}')
+    uri: Uri | None = None
+    with suppress(ParseError):
+        uri = parse_uri(text if named else f'sip:{text}')
     if not isinstance(uri, SipUri) or (uri.user and not named):
         raise UsageError(f'{registrar} is no registrar: write sip:pbx.example.com')
     return str(uri.replace(user=None, password=None, headers=()))

@@ -128,6 +128,20 @@ def test_python_m_and_version() -> None:
     (['call', 'sip:bob@127.0.0.1', '--user', 'a', '--password-file', sys.executable], f'{sys.executable} is no text'),
     (['answer', '--listen', 'tls:127.0.0.1:0'], 'nobody can call: tls and wss'),
     (['answer', '--code', '180', '--listen', 'udp:127.0.0.1:0'], '--code 180 is no final response'),
+    (['answer', '--registrar', 'sip:127.0.0.1'], '--registrar needs --aor'),
+    (['answer', '--presence', ''], 'write online, busy'),
+    (['call', 'sip:bob@127.0.0.1', '--follow', '-3'], "'-3' is no whole number"),
+    (['call', 'sip:bob@127.0.0.1', '--sdp', ''], 'a file name is needed'),
+    (['call', 'sip:bob@127.0.0.1', '--sdp', '/dev/null'], 'there is no session description in /dev/null'),
+    (['call', 'sip:bob@127.0.0.1', '--sdp', '-'], 'there is no session description in the standard input'),
+    (['call', 'sip:bob@127.0.0.1', '--sdp', '/'], '/ cannot be used: Is a directory'),
+    (['call', 'sip:bob@127.0.0.1', '--user', 'a', '--password-file', ''], 'a file name is needed'),
+    (['call', 'sip:bob@127.0.0.1', '--ca', '/nonexistent'], '--ca is for TLS'),
+    (['call', 'sips:bob@127.0.0.1', '--insecure', '--listen', 'tls:*:0'], '--insecure is an option of the place'),
+    (['message', 'sip:bob@127.0.0.1', 'x', '--content-type', 'text'], "'text' is no type of a body"),
+    (['watch', 'sip:bob@127.0.0.1', '--package', ''], "'' is no event package"),
+    (['watch', 'sip:bob@127.0.0.1', '--package', 'a b'], "'a b' is no event package"),
+    (['register', 'sip:bob@127.0.0.1', '--registrar', 'tel:+49'], 'tel:+49 is no registrar'),
 ])
 def test_mistakes_are_told_in_a_sentence(arguments: list[str], what: str) -> None:
     done = run(*arguments)
@@ -253,7 +267,7 @@ def test_what_a_call_may_ask_for(bob: UserAgent) -> None:
     assert run('call', bob.uri, '--session-timer', '10').status == 2
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_hangs_up(bob: UserAgent, number: int) -> None:
     ended: list[Any] = []
 
@@ -293,6 +307,40 @@ def test_ctrl_c_while_it_rings(bob: UserAgent) -> None:
     done = run('call', bob.uri, '--json', act=act)
     assert (done.status, done.outcome['outcome']) == (130, 'interrupted')
     assert 'CANCEL' in {e['method'] for e in done.events if e['event'] == 'message'}
+
+
+@pytest.mark.parametrize('coloured', [True, False])
+def test_a_terminal_that_is_closed_hangs_up(bob: UserAgent, coloured: bool) -> None:
+    endings: list[Any] = []
+
+    def handler(leg: Any) -> None:
+        leg.answer()
+        leg.wait_for('ACK', timeout=10)
+        os.close(terminal)
+        endings.append(leg.wait_ended(timeout=10).error)
+
+    bob.serve(handler, background=True)
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [*COMMAND, 'call', bob.uri, *([] if coloured else ['--plain'])])
+    status = gevent.get_hub().threadpool.apply(os.waitpid, (child, 0))[1]
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert 'hung up' in str(endings[0])
+
+
+def test_ctrl_c_where_it_reads_from_a_terminal() -> None:
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [*COMMAND, 'message', 'sip:bob@127.0.0.1:9', '-', '--plain'])
+    # Once it has begun to read it has its own signal handlers.
+    end = time.monotonic() + 20
+    while time.monotonic() < end and not os.waitpid(child, os.WNOHANG)[0]:
+        os.write(terminal, b'\x03')
+        gevent.sleep(0.2)
+    else:
+        ended = time.monotonic() < end
+    os.close(terminal)
+    assert ended
 
 
 def test_passwords_come_from_where_nobody_looks_and_are_masked(bob: UserAgent, tmp_path: Path) -> None:
@@ -501,6 +549,13 @@ def test_watch_presence(answer: Callable[..., Any], bob: UserAgent) -> None:
     note = next(event for event in done.events if event['event'] == 'note')
     assert note['text'].startswith('terminated: busy') or note['text'].startswith('active: busy')
     assert done.status == 0
+
+
+def test_watch_what_there_is_nothing_of(bob: UserAgent) -> None:
+    bob.events('message-summary', Notifier('message-summary'))
+    done = run('watch', bob.uri, '--package', 'message-summary', '--once', '--json')
+    assert (done.status, done.outcome['text']) == (0, 'told')
+    assert [event['text'] for event in done.events if event['event'] == 'note'] == ['terminated: nothing']
 
 
 def test_watch_what_nobody_tells(bob: UserAgent) -> None:

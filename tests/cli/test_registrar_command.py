@@ -73,7 +73,14 @@ def test_where_a_password_comes_from(tmp_path: Path, capsys: pytest.CaptureFixtu
     (['--anybody', '--listen', 'tls:127.0.0.1:0'], 'nobody can register: tls and wss'),
     (['--database', ':temporary', '--add-user', ''], 'a user needs a name'),
     (['--database', ':temporary', '--add-user', ':secret'], 'a user needs a name'),
-    (['--database', ':temporary', '--remove-user', ''], 'is no user'),
+    (['--database', ':temporary', '--remove-user', 'bob'], 'there is no database'),
+    (['--database', ':temporary', '--list-users'], 'there is no database'),
+    (['--database', ':temporary', '--add-user', 'bob:'], 'bob needs a password'),
+    (['--database', ':temporary', '--add-user', 'bo\nb:x'], "'bo\\nb' cannot be the name of a user"),
+    (['--anybody', '--user', 'bob:x'], '--anybody lets everybody register'),
+    (['--anybody', '--listen', 'udp:127.0.0.1:0', '--min-expires', '100', '--max-expires', '50'],
+     'no interval is 100 s at least and 50 s at most'),
+    (['--anybody', '--listen', 'udp:127.0.0.1:0', '--hep', '::'], "cannot send to '::'"),
 ])
 def test_complaints(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([str(tmp_path / 'db') if word == ':temporary' else word for word in arguments]) == 2
@@ -82,6 +89,9 @@ def test_complaints(arguments: list[str], text: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize('arguments', [['--user', 'alice'], ['--algorithms', 'MD4'], ['--expires', '0'],
+                                       ['--user', 'alice:'], ['--domain', ''], ['--domain', 'a b'], ['--realm', ''],
+                                       ['--domain', 'sip:example.com'], ['--domain', 'example.com:5060'],
+                                       ['--realm', 'a\nb'], ['--database', ''], ['--users-file', ''],
                                        ['--min-expires', 'x'], ['--ring-time', 'nan'], ['--ring-time', '-5'],
                                        ['--nothing']])
 def test_arguments_that_cannot_be_read(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +99,31 @@ def test_arguments_that_cannot_be_read(arguments: list[str], capsys: pytest.Capt
         main(arguments)
     assert raised.value.code == 2
     assert 'usage: greensip registrar' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('domain', ['example.com', '127.0.0.1', '[::1]', 'EXAMPLE.com'])
+def test_domains(domain: str, tmp_path: Path) -> None:
+    assert main(['--database', str(tmp_path / 'db'), '--domain', domain, '--add-user', 'bob:x']) == 0
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    assert main(['--database', str(tmp_path / 'typo'), '--list-users']) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_where_it_asks_for_a_password(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def interrupted(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('sys.stdin', Terminal())
+    monkeypatch.setattr('getpass.getpass', interrupted)
+    assert main(['--database', str(tmp_path / 'db'), '--add-user', 'bob']) == 130
+    assert capsys.readouterr().err == '\n'
 
 
 def test_databases_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,19 @@ def test_help(tmp_path: Path, arguments: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, HELP + '\n', '')
 
 
+def test_the_version(tmp_path: Path) -> None:
+    assert start(tmp_path, '--version').stdout.startswith('greensip-sippy ')
+
+
+@pytest.mark.parametrize('source', ['print(1\n', '\udcff\udcfe\n'])
+def test_what_is_no_python_is_told_as_python_tells_it(program: Path, source: str) -> None:
+    (program / 'script.py').write_text(source, encoding='utf-8', errors='surrogateescape')
+    done = start(program, 'script.py')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr.startswith('  File "script.py", line 1\n') and 'SyntaxError: ' in done.stderr
+    assert 'Traceback' not in done.stderr and 'greensip' not in done.stderr
+
+
 @pytest.mark.parametrize(('arguments', 'sentence'), [
     ([], 'it needs a script, or -m and a module; greensip-sippy --help tells more'),
     (['--patch-all'], 'it needs a script, or -m and a module; greensip-sippy --help tells more'),

@@ -36,6 +36,7 @@ from greensip.cli.summary import brought_up_to_date, summary
     (RegInfo([Registration('sip:bob@example.com', [RegContact('sip:bob@192.0.2.1')])]),
      'sip:bob@example.com active at sip:bob@192.0.2.1'),
     (RegInfo(), 'no registrations'),
+    (Presence('sip:bob@example.com', 'busy'), 'busy'),
     (ConferenceInfo('sip:room@example.com', [ConferenceUser('sip:bob@example.com', 'Bob')]), 'Bob (not connected)'),
     (ConferenceInfo('sip:room@example.com'), 'nobody is there'),
     ('some\n text', 'some text'),

@@ -100,7 +100,7 @@ def test_places(text: str, expected: tuple[object, ...]) -> None:
 
 
 @pytest.mark.parametrize('text', ['', 'h:0', 'h:99999', 'h:x', 'h?id=x', 'h?id=4294967296', 'h?password=', 'h?x=1',
-                                  'a b'])
+                                  'a b', '::', 'tcp:0.0.0.0:9060'])
 def test_places_that_are_none(text: str) -> None:
     with pytest.raises(UsageError):
         HepPlace(text)
