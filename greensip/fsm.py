@@ -21,18 +21,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from greensip.native import mypyc_attr
 
 __all__ = ['Arrow', 'Machine', 'Row', 'log']
 
-log = logging.getLogger('greensip.fsm')
+log: Final = logging.getLogger('greensip.fsm')
 
 # What isEnabledFor() has found out so far, level -> answer; logging empties it whenever a level changes.
 # Asking it first makes a transition 0.2 us instead of 0.3 (scripts/benchmarks/transaction.py, line 'fire'); without
 # it (it is not documented) isEnabledFor() is asked each time.
-_known: dict[int, bool] = getattr(log, '_cache', {})
+_known: Final[dict[int, bool]] = getattr(log, '_cache', {})
 
 Action = Callable[..., None]
 

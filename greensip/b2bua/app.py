@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import gevent
 from gevent.event import Event
@@ -29,12 +29,12 @@ from greensip.ua import Bridge, IncomingLeg, Transfer, UserAgent
 
 __all__ = ['B2bua']
 
-log = logging.getLogger('greensip.b2bua')
+log: Final = logging.getLogger('greensip.b2bua')
 
 #: redirections of one attempt that are followed at most
-MAX_REDIRECTIONS = 5
+MAX_REDIRECTIONS: Final = 5
 #: seconds for which the programs of calls that were hung up may take to write their records
-LAST_WORDS = 1.0
+LAST_WORDS: Final = 1.0
 
 
 class B2bua:

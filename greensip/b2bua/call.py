@@ -7,7 +7,7 @@ call meanwhile: what the command socket shows, and in the end the call's record.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.b2bua.hunt import Hunt
 from greensip.b2bua.routes import SOURCE_HOST, Route
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 __all__ = ['Call', 'carry']
 
 #: what makes a route fail, so that the next one may be tried
-FAILURES = (ResponseError, WaitTimeout, TransactionTimeout, TransportError)
+FAILURES: Final = (ResponseError, WaitTimeout, TransactionTimeout, TransportError)
 
 #: header fields that go from leg to leg only on a route that lets them
-CREDENTIALS = ('Authorization', 'Proxy-Authorization')
+CREDENTIALS: Final = ('Authorization', 'Proxy-Authorization')
 
 
 def carry(call: Call) -> None:
@@ -454,7 +454,7 @@ class Call:
         return 'callee' if self.attempts else 'b2bua'
 
 
-_LEG_STATES = {
+_LEG_STATES: Final = {
     'calling': 'Trying', 'incoming': 'Trying', 'proceeding': 'Trying', 'early': 'Ringing', 'answering': 'Ringing',
     'cancelling': 'Cancelling', 'accepted': 'Connected', 'confirmed': 'Connected', 'hanging up': 'Disconnected',
     'closing': 'Disconnected', 'terminated': 'Dead',

@@ -9,12 +9,13 @@ nothing up: the attempt that is under way may go on, but none follows it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from greensip.b2bua.routes import Route
 
 __all__ = ['Hunt']
 
-NEVER = float('inf')
+NEVER: Final = float('inf')
 
 
 class Hunt:

@@ -15,6 +15,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable
+from typing import Final
 from urllib.parse import unquote
 
 from greensip.errors import ParseError
@@ -23,21 +24,21 @@ from greensip.transaction.flow import hostport
 __all__ = ['OWN_HEADERS', 'SOURCE_HOST', 'Route', 'parse_route', 'usable_routes']
 
 #: a route to this host goes back to the address the INVITE came from
-SOURCE_HOST = 'sip-ua'
+SOURCE_HOST: Final = 'sip-ua'
 
 #: header fields, in lower case, that we write ourselves: neither added by a route nor passed from leg to leg
-OWN_HEADERS = frozenset((
+OWN_HEADERS: Final = frozenset((
     'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'contact', 'm', 'max-forwards', 'content-length', 'l',
     'content-type', 'c', 'record-route', 'route', 'rseq', 'rack', 'session-expires', 'x', 'min-se', 'require',
     'supported', 'k', 'allow'))
 
 #: what ``transport=`` may say
-TRANSPORTS = ('udp', 'tcp', 'tls', 'ws', 'wss')
+TRANSPORTS: Final = ('udp', 'tcp', 'tls', 'ws', 'wss')
 
-_TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
-_HOST = re.compile(r'[A-Za-z0-9_.-]+')
+_TOKEN: Final = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
+_HOST: Final = re.compile(r'[A-Za-z0-9_.-]+')
 #: a longer silence is ended by timer B of the INVITE transaction (32 s) anyhow
-_LONGEST_NO_REPLY = 32.0
+_LONGEST_NO_REPLY: Final = 32.0
 
 
 class Route:
@@ -271,7 +272,7 @@ def _transport(route: Route, value: str) -> None:
     route.transport = name
 
 
-_READERS: dict[str, Callable[[Route, str], None]] = {
+_READERS: Final[dict[str, Callable[[Route, str], None]]] = {
     'credit-time': _credit_time,
     'expires': _expires,
     'np_expires': _np_expires,

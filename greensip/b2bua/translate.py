@@ -9,12 +9,13 @@ follows a ``#`` in the number is cut off before the first rule.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from greensip.errors import ParseError
 
 __all__ = ['Translation']
 
-_SLASH = re.compile(r'(?<!\\)/')
+_SLASH: Final = re.compile(r'(?<!\\)/')
 
 
 class Translation:

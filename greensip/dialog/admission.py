@@ -6,7 +6,7 @@ program; the rest is answered here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greensip.message import METHODS, MediaType, Request, SipUri, parse_message
 from greensip.message.multipart import walk
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ['process']
 
 #: methods whose body describes a session, so that its type matters (8.2.3)
-SESSION_METHODS = frozenset({'INVITE', 'UPDATE', 'PRACK'})
+SESSION_METHODS: Final = frozenset({'INVITE', 'UPDATE', 'PRACK'})
 
 
 def process(core: Core, transaction: ServerTransaction, request: Request, now: float) -> None:

@@ -6,6 +6,7 @@ What it can do changes rarely and is said in each message, so the header fields 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from greensip.errors import UsageError
 from greensip.message import METHODS, Request, Response
@@ -19,12 +20,12 @@ from .session_timer import TIMER
 __all__ = ['Capabilities']
 
 #: Header fields that the core writes itself; a program changes them through arguments, not as extra fields.
-RESERVED = frozenset(
+RESERVED: Final = frozenset(
     {'via', 'v', 'from', 'f', 'to', 't', 'call-id', 'i', 'cseq', 'content-length', 'l', 'max-forwards'}
 )
 
 #: methods besides INVITE that make dialogs
-EVENT_DIALOGS = frozenset({'REFER', 'SUBSCRIBE'})
+EVENT_DIALOGS: Final = frozenset({'REFER', 'SUBSCRIBE'})
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -8,19 +8,20 @@ that he has stopped, or until nothing more is heard.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from greensip.fsm import Machine, Row
 from greensip.transaction.timers import Timer, Timers
 
 __all__ = ['ACTIVE', 'IDLE', 'IDLE_TIMEOUT', 'REFRESH', 'Composer', 'ComposingWatch']
 
-IDLE = 'idle'
-ACTIVE = 'active'
+IDLE: Final = 'idle'
+ACTIVE: Final = 'active'
 
 #: seconds without a keystroke after which the user has stopped (3.2)
-IDLE_TIMEOUT = 15.0
+IDLE_TIMEOUT: Final = 15.0
 #: seconds between two messages that say that he still writes (3.2: at least 60)
-REFRESH = 90
+REFRESH: Final = 90
 
 
 # What the arrows do.

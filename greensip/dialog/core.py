@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 from greensip.errors import ParseError, TransactionTimeout, TransportError, UsageError, WrongState
@@ -60,11 +60,11 @@ from .way_back import WayBack
 
 __all__ = ['Core', 'Random']
 
-log = logging.getLogger('greensip.dialog')
+log: Final = logging.getLogger('greensip.dialog')
 
 #: what ``Core.configure`` changes
-CONFIGURABLE = ('accept', 'allow', 'allow_events', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se',
-                'offers_keep', 'options_code', 'route', 'session_timer', 'supported', 'understood', 'user_agent')
+CONFIGURABLE: Final = ('accept', 'allow', 'allow_events', 'contact_user', 'enum', 'info_packages', 'keep', 'min_se',
+                       'offers_keep', 'options_code', 'route', 'session_timer', 'supported', 'understood', 'user_agent')
 
 
 class Random(Protocol):

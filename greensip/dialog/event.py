@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from greensip.message import Request, Response
 
 __all__ = ['ENDED', 'FAILED', 'FORKED', 'INCOMING', 'LOST', 'REFRESHED', 'REGISTERED', 'REQUEST', 'RESPONSE', 'Event']
 
 #: a call came in: ``subject`` is its new usage, ``message`` the INVITE
-INCOMING = 'incoming'
+INCOMING: Final = 'incoming'
 #: a request came in: ``exchange`` is the server transaction that waits for an answer (None for an ACK;
 #: already answered for BYE and CANCEL); ``subject`` is the usage, or None outside of dialogs
-REQUEST = 'request'
+REQUEST: Final = 'request'
 #: a response came in: ``exchange`` is the ClientRequest that it answers
-RESPONSE = 'response'
+RESPONSE: Final = 'response'
 #: the ClientRequest ``exchange`` got no answer: ``error`` says why
-FAILED = 'failed'
+FAILED: Final = 'failed'
 #: the usage is over, its last event: ``error`` says why
-ENDED = 'ended'
+ENDED: Final = 'ended'
 #: another branch of a forked INVITE was answered too; it was acknowledged and hung up (RFC 3261 13.2.2.4), or
 #: ``exchange`` is the usage of its own that it has become
-FORKED = 'forked'
+FORKED: Final = 'forked'
 #: a registration has begun, was refreshed (``message`` is the 2xx), or is lost: ``error`` says why
-REGISTERED = 'registered'
-REFRESHED = 'refreshed'
-LOST = 'lost'
+REGISTERED: Final = 'registered'
+REFRESHED: Final = 'refreshed'
+LOST: Final = 'lost'
 
 
 class Event:

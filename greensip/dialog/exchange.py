@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import MessageTooBig, ParseError, TransactionTimeout, TransportError, UsageError
 from greensip.message import Request, Response, TelUri, parse_uri
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = ['PASSED_ON', 'ClientRequest', 'Fields']
 
-log = logging.getLogger('greensip.dialog')
+log: Final = logging.getLogger('greensip.dialog')
 
 #: seconds for which a Retry-After is believed at most
-LONGEST_RETRY_AFTER = 3600.0
+LONGEST_RETRY_AFTER: Final = 3600.0
 #: so often one request goes out again with credentials: each proxy of a chain, and each nonce that was stale, takes one
-MAX_CHALLENGES = 16
+MAX_CHALLENGES: Final = 16
 
 #: for ``glares`` of a re-INVITE or UPDATE that a B2BUA passes on: a 491 is told, and not waited out
-PASSED_ON = -1
+PASSED_ON: Final = -1
 
 #: header fields as name and text
 Fields = Sequence[tuple[str, str]]

@@ -14,7 +14,7 @@ has no row for them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import (
     LocalHangup,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ['InviteUsage']
 
 #: responses to a request inside the dialog that end it (RFC 5057, table 1; 481 the usage, which is the dialog here)
-FATAL = frozenset({404, 410, 416, 481, 482, 483, 484, 485, 502, 604})
+FATAL: Final = frozenset({404, 410, 416, 481, 482, 483, 484, 485, 502, 604})
 
 
 def reason_of(message: Request | Response | None) -> str | None:
@@ -119,7 +119,7 @@ def hung_up_meanwhile(usage: InviteUsage, request: Request, now: float) -> None:
 
 
 # 13, 14 and 15: what is the same for caller and callee
-SHARED_ROWS = (
+SHARED_ROWS: Final = (
     Row(CONFIRMED, 'bye', CLOSING, send_bye),
     Row(CONFIRMED, 'BYE', TERMINATED, hung_up),
     Row(CONFIRMED, 'broken', CLOSING, hang_up_broken),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import ParseError, TransactionTimeout, TransportError, response_error
 from greensip.message import Request, Response, make_cancel
@@ -35,7 +35,7 @@ class CancelUser:
         """The INVITE's own clock decides."""
 
 
-CANCEL_USER = CancelUser()
+CANCEL_USER: Final = CancelUser()
 
 
 class InviteRequest(ClientRequest):

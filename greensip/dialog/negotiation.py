@@ -12,7 +12,7 @@ the exchange is rolled back and the call goes on.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greensip.errors import GreensipError, NegotiationFailed, ParseError, WrongState
 from greensip.message import Request, Response
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ['SDP', 'check_offer', 'heard', 'note_answer', 'said', 'sdp_of', 'session_of']
 
-log = logging.getLogger('greensip.dialog')
+log: Final = logging.getLogger('greensip.dialog')
 
-SDP = 'application/sdp'
+SDP: Final = 'application/sdp'
 
 #: the request whose exchange is over when a description makes no sense in that place, and whether it is that of who
 #: says it; a provisional response ends nothing
-_REQUESTS = {
+_REQUESTS: Final = {
     Place.INVITE: (Place.INVITE, True), Place.INVITE_2XX: (Place.INVITE, False), Place.ACK: (Place.INVITE, True),
     Place.PRACK: (Place.PRACK, True), Place.PRACK_2XX: (Place.PRACK, False), Place.UPDATE: (Place.UPDATE, True),
     Place.UPDATE_2XX: (Place.UPDATE, False),

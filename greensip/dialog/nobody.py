@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from greensip.message import Response
 
 from .dialog import Dialog
@@ -45,4 +47,4 @@ class Nobody:
         """It is over."""
 
 
-NOBODY = Nobody()
+NOBODY: Final = Nobody()

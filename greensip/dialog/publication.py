@@ -11,7 +11,7 @@ One PUBLISH at a time (4): what is to be said meanwhile waits, and only the late
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import (
     LocalHangup,
@@ -43,19 +43,19 @@ __all__ = [
     'ClientPublication',
 ]
 
-INIT = 'init'
-PUBLISHING = 'publishing'  # a PUBLISH is out
-PUBLISHED = 'published'
-WAITING = 'waiting'  # the compositor could not be reached: to try again
-REMOVING = 'removing'  # the last PUBLISH is out
-OVER = 'ended'
+INIT: Final = 'init'
+PUBLISHING: Final = 'publishing'  # a PUBLISH is out
+PUBLISHED: Final = 'published'
+WAITING: Final = 'waiting'  # the compositor could not be reached: to try again
+REMOVING: Final = 'removing'  # the last PUBLISH is out
+OVER: Final = 'ended'
 
 #: responses after which another try makes no sense, whatever is in it
-FATAL = frozenset({403, 404, 405, 410, 416, 482, 483, 484, 485, 489, 501, 604})
+FATAL: Final = frozenset({403, 404, 405, 410, 416, 482, 483, 484, 485, 489, 501, 604})
 #: responses that may be another one in a while
-PASSING = frozenset({408, 480, 500, 502, 503, 504})
+PASSING: Final = frozenset({408, 480, 500, 502, 503, 504})
 #: so often a 423, or a 412, is believed in a row
-MAX_AGAIN = 3
+MAX_AGAIN: Final = 3
 
 
 # What the arrows do.  Actions get the publication and what came with the event.

@@ -7,7 +7,7 @@ registrar sees us at (RFC 3581).  The functions take the registration, which say
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greensip.errors import ParseError
 from greensip.message import NameAddr, Request, Response
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ['RegisterRequest', 'is_among', 'note_mapping', 'own_contact']
 
 #: so often our address may be another one during one registration: a NAT that changes its mind is no help
-MAX_MAPPINGS = 2
+MAX_MAPPINGS: Final = 2
 
 
 class RegisterRequest(ClientRequest):

@@ -30,7 +30,7 @@ A binding lasts as long as it was granted, whatever happens to its refresh meanw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greensip.errors import (
     GreensipError,
@@ -61,21 +61,22 @@ if TYPE_CHECKING:
 
 __all__ = ['Place', 'Registration']
 
-UNREGISTERED = 'unregistered'
-REGISTERING = 'registering'
-BOUND = 'registered'
-REFRESHING = 'refreshing'
-WAITING = 'waiting'
-STOPPING = 'stopping'
-LEAVING = 'leaving'
+UNREGISTERED: Final = 'unregistered'
+REGISTERING: Final = 'registering'
+BOUND: Final = 'registered'
+REFRESHING: Final = 'refreshing'
+WAITING: Final = 'waiting'
+STOPPING: Final = 'stopping'
+LEAVING: Final = 'leaving'
 
 #: refusals that may be otherwise a little later; 5xx are as well
-TEMPORARY = frozenset({408, 430, 480})
+TEMPORARY: Final = frozenset({408, 430, 480})
 #: so often a registrar may want a longer time (423), or send us elsewhere (3xx), before we stop listening
-MAX_LENGTHENED = 3
-MAX_REDIRECTS = 5
+MAX_LENGTHENED: Final = 3
+MAX_REDIRECTS: Final = 5
 #: seconds that a flow has to last to count as successful (RFC 5626 4.5): the longest time to its first keep-alive
-PROVED_DATAGRAM, PROVED_STREAM = 29.0, 120.0
+PROVED_DATAGRAM: Final = 29.0
+PROVED_STREAM: Final = 120.0
 
 
 class Place(NamedTuple):

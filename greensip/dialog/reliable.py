@@ -11,7 +11,7 @@ its INVITEs has seen of them; an INVITE that does not say that we support 100rel
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import TransactionTimeout, UsageError
 from greensip.message import Request, Response
@@ -30,7 +30,7 @@ __all__ = ['Acknowledged', 'LatePrack', 'ReliableResponses', 'Unacknowledged', '
            'is_reliable', 'sends_reliably']
 
 #: so many reliable responses of one INVITE may wait for the program's PRACK, or for that of the peer
-MOST = 64
+MOST: Final = 64
 
 
 def has_option(message: Request | Response, field: str, tag: str) -> bool:

@@ -10,7 +10,7 @@ and not to ring.  A core that supports neither extension remembers nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import ParseError, Replaced
 from greensip.message import DialogId as DialogName
@@ -27,12 +27,12 @@ __all__ = ['COMPLETED_ELSEWHERE', 'EndedDialogs', 'Match', 'find_match', 'find_t
            'replaces_text', 'target_dialog_text']
 
 #: RFC 3326 2: so the phone that rang does not count it as a missed call
-COMPLETED_ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
+COMPLETED_ELSEWHERE: Final = 'SIP;cause=200;text="Call completed elsewhere"'
 
 #: dialogs that have ended and are remembered at most
-REMEMBERED = 1000
+REMEMBERED: Final = 1000
 
-OVER = frozenset({CANCELLING, CLOSING, HANGING_UP, TERMINATED})
+OVER: Final = frozenset({CANCELLING, CLOSING, HANGING_UP, TERMINATED})
 
 
 class EndedDialogs:

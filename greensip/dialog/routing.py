@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from greensip.errors import ConnectError, TransportError
 from greensip.message import SipUri, parse_name_addr, parse_uri
@@ -32,16 +32,16 @@ __all__ = [
     'target_of',
 ]
 
-DEFAULT_PORT = {'UDP': 5060, 'TCP': 5060, 'TLS': 5061, 'WS': 80, 'WSS': 443, 'SCTP': 5060}
+DEFAULT_PORT: Final = {'UDP': 5060, 'TCP': 5060, 'TLS': 5061, 'WS': 80, 'WSS': 443, 'SCTP': 5060}
 
 #: what a sips URI goes over, by the transport that it names: TLS in any case (RFC 3261 26.2.2; RFC 5630 3.1.3)
-SECURE = {'TCP': 'TLS', 'TLS': 'TLS', 'WS': 'WSS', 'WSS': 'WSS'}
+SECURE: Final = {'TCP': 'TLS', 'TLS': 'TLS', 'WS': 'WSS', 'WSS': 'WSS'}
 
 #: how many targets that failed are remembered
-MAX_AVOIDED = 1024
+MAX_AVOIDED: Final = 1024
 
 #: how many next hops are remembered; the table is emptied when it is full
-MAX_HOPS = 4096
+MAX_HOPS: Final = 4096
 
 
 class Target(NamedTuple):
@@ -62,7 +62,7 @@ class Located(Protocol):
 #: what makes two look-ups the same: the hop, the transport that is preferred, the number
 LookupKey = tuple[Hop, str, str]
 
-NOWHERE = Hop('', None, None)
+NOWHERE: Final = Hop('', None, None)
 
 
 class Lookup:

@@ -10,7 +10,7 @@ A call that knows no session timer has none of this: its usage's ``session_timer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greensip.errors import ParseError, SessionExpired, UsageError, WrongState
 from greensip.message import Message, Request, Response
@@ -35,20 +35,20 @@ __all__ = [
 ]
 
 #: the option tag
-TIMER = 'timer'
+TIMER: Final = 'timer'
 #: 4, 5: "the absolute minimum", and what Min-SE means where it is not given
-SHORTEST = 90
+SHORTEST: Final = 90
 #: methods that refresh the session (3)
-REFRESH_METHODS = frozenset({'INVITE', 'UPDATE'})
+REFRESH_METHODS: Final = frozenset({'INVITE', 'UPDATE'})
 #: a peer that says less all the same is taken at its word down to this: no floods of refreshes
-FLOOR = 10
+FLOOR: Final = 10
 #: seconds until a refresh is tried again that another request was in the way of, or that was refused
-BUSY = 2.0
-REFUSED = 10.0
+BUSY: Final = 2.0
+REFUSED: Final = 10.0
 #: a request is sent again with a longer interval, and a refresh is tried again, so often in a row
-MAX_RETRIES = 4
+MAX_RETRIES: Final = 4
 #: the Reason of the BYE that ends an expired session
-EXPIRED = 'SIP;cause=408;text="Session expired"'
+EXPIRED: Final = 'SIP;cause=408;text="Session expired"'
 
 
 def parse_interval(value: int | str | SessionExpires) -> tuple[int, str | None]:

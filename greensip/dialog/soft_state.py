@@ -6,7 +6,7 @@ Only numbers: times are seconds, and random shares come in.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from greensip.errors import ParseError, ResponseError
 from greensip.message import Response
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 #: the longest time between attempts to subscribe or publish anew, unless the peer asks for more, and then too
-LONGEST_WAIT = 300.0
-LONGEST_RETRY_AFTER = 86400.0
+LONGEST_WAIT: Final = 300.0
+LONGEST_RETRY_AFTER: Final = 86400.0
 #: no binding is refreshed more often, whatever a registrar grants
-SHORTEST_REFRESH = 1.0
+SHORTEST_REFRESH: Final = 1.0
 
 
 class Backoff(NamedTuple):

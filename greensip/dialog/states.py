@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = [
     'ACCEPTED',
     'ANSWERING',
@@ -16,14 +18,14 @@ __all__ = [
     'TERMINATED',
 ]
 
-CALLING = 'calling'  # caller: the INVITE is out, nothing has come back
-INCOMING = 'incoming'  # callee: the INVITE is in, nothing has gone back
-PROCEEDING = 'proceeding'  # a provisional response without a dialog
-EARLY = 'early'  # a provisional response made a dialog
-ANSWERING = 'answering'  # callee: the 2xx waits for a PRACK (RFC 3262 3)
-CANCELLING = 'cancelling'  # caller: a CANCEL is out, or held back until a provisional response
-ACCEPTED = 'accepted'  # a 2xx went one way, its ACK is still to go the other
-HANGING_UP = 'hanging up'  # callee: to be hung up as soon as the ACK has come (15)
-CONFIRMED = 'confirmed'
-CLOSING = 'closing'  # our BYE is out
-TERMINATED = 'terminated'
+CALLING: Final = 'calling'  # caller: the INVITE is out, nothing has come back
+INCOMING: Final = 'incoming'  # callee: the INVITE is in, nothing has gone back
+PROCEEDING: Final = 'proceeding'  # a provisional response without a dialog
+EARLY: Final = 'early'  # a provisional response made a dialog
+ANSWERING: Final = 'answering'  # callee: the 2xx waits for a PRACK (RFC 3262 3)
+CANCELLING: Final = 'cancelling'  # caller: a CANCEL is out, or held back until a provisional response
+ACCEPTED: Final = 'accepted'  # a 2xx went one way, its ACK is still to go the other
+HANGING_UP: Final = 'hanging up'  # callee: to be hung up as soon as the ACK has come (15)
+CONFIRMED: Final = 'confirmed'
+CLOSING: Final = 'closing'  # our BYE is out
+TERMINATED: Final = 'terminated'

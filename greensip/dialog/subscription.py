@@ -18,7 +18,7 @@ where the program wants to be a notifier.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import ParseError
 from greensip.fsm import Machine
@@ -45,13 +45,13 @@ __all__ = [
 ]
 
 #: methods of which a subscription may want to know
-EVENT_METHODS = frozenset({'NOTIFY', 'REFER', 'SUBSCRIBE'})
+EVENT_METHODS: Final = frozenset({'NOTIFY', 'REFER', 'SUBSCRIBE'})
 
 #: responses to a SUBSCRIBE or NOTIFY inside the dialog that end the subscription (4.1.2.2, 4.2.2)
-FATAL = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
+FATAL: Final = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
 
 #: so many subscriptions may share a dialog; who asks for more means harm
-MAX_SHARING = 32
+MAX_SHARING: Final = 32
 
 
 def event_of(request: Request) -> EventValue | None:

@@ -14,7 +14,7 @@ still to come) and ``waiting`` (to subscribe anew, the arrow "Retry-after expire
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import (
     ResponseError,
@@ -57,20 +57,20 @@ __all__ = [
     'ClientSubscription',
 ]
 
-INIT = 'init'
-NOTIFY_WAIT = 'notify_wait'  # the SUBSCRIBE is out, no NOTIFY has come
-PENDING = 'pending'  # the notifier does not know yet whether we may
-ACTIVE = 'active'
-UNSUBSCRIBING = 'unsubscribing'  # our last SUBSCRIBE is out, the last NOTIFY is still to come
-WAITING = 'waiting'  # to subscribe anew
-TERMINATED = 'terminated'
+INIT: Final = 'init'
+NOTIFY_WAIT: Final = 'notify_wait'  # the SUBSCRIBE is out, no NOTIFY has come
+PENDING: Final = 'pending'  # the notifier does not know yet whether we may
+ACTIVE: Final = 'active'
+UNSUBSCRIBING: Final = 'unsubscribing'  # our last SUBSCRIBE is out, the last NOTIFY is still to come
+WAITING: Final = 'waiting'  # to subscribe anew
+TERMINATED: Final = 'terminated'
 
 #: so often a 423 is believed in a row
-MAX_TOO_BRIEF = 3
+MAX_TOO_BRIEF: Final = 3
 #: a subscription that lasted so many seconds was a success: the next one is not put off
-LASTING = 60.0
+LASTING: Final = 60.0
 #: seconds: no expiry is believed to be later than that
-LONGEST = 2.0**31
+LONGEST: Final = 2.0**31
 
 
 # What the arrows do.  Actions get the subscription and what came with the event.

@@ -11,7 +11,7 @@ gets is the present state, not a history.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import (
     ParseError,
@@ -49,20 +49,20 @@ __all__ = [
     'ServerSubscription',
 ]
 
-RESP_WAIT = 'resp_wait'  # the SUBSCRIBE is in, nothing has gone back
-PENDING = 'pending'  # accepted, but somebody has still to consent
-ACTIVE = 'active'
-TERMINATING = 'terminating'  # the last NOTIFY is out
-TERMINATED = 'terminated'
+RESP_WAIT: Final = 'resp_wait'  # the SUBSCRIBE is in, nothing has gone back
+PENDING: Final = 'pending'  # accepted, but somebody has still to consent
+ACTIVE: Final = 'active'
+TERMINATING: Final = 'terminating'  # the last NOTIFY is out
+TERMINATED: Final = 'terminated'
 
 #: seconds for a SUBSCRIBE that names no time; packages define theirs (RFC 6665 5.4.4), an hour is the usual one
-DEFAULT_EXPIRES = 3600
+DEFAULT_EXPIRES: Final = 3600
 #: seconds for which a REFER is reported on (RFC 3515 3.4): a call may ring for three minutes (timer C)
-REFER_EXPIRES = 300
+REFER_EXPIRES: Final = 300
 #: seconds, the longest wait before a NOTIFY that was refused for the moment is sent again
-LONGEST_WAIT = 60.0
+LONGEST_WAIT: Final = 60.0
 
-SIPFRAG = 'message/sipfrag;version=2.0'
+SIPFRAG: Final = 'message/sipfrag;version=2.0'
 
 
 # What the arrows do.  Actions get the subscription and what came with the event.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ParseError, UsageError
 from .grammar import QUOTED, TOKEN, quote, remember, unquote
@@ -117,7 +117,7 @@ class _ParsedNameAddr(NameAddr):
         self._params = params
 
 
-_is_q = re.compile(r'[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}').fullmatch
+_is_q: Final = re.compile(r'[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}').fullmatch
 
 
 class _Star(OtherUri):
@@ -135,20 +135,20 @@ class _Star(OtherUri):
 
 
 #: ``*``, the Contact of a REGISTER that removes all bindings
-STAR = NameAddr(None, _Star())
+STAR: Final = NameAddr(None, _Star())
 
 # The usual shape: a sip URI that `parse_uri` is sure to read, so that it need not do so yet, and a tag, which mostly
 # is the first parameter when there is one.
-_NAME_ADDR = re.compile(
+_NAME_ADDR: Final = re.compile(
     rf'(?:"([^"\\]*)"[ \t]*|([{TOKEN} ]*))'
     r'<(sips?:(?:[^\x00-\x20\x7f@:<>"\\]+@|)[A-Za-z0-9_.-]+(?::[0-5]?[0-9]{1,4}|)(;[A-Za-z0-9_.~+;=-]+|))>'
     rf'(?:;tag=([{TOKEN}]+)|){TAIL}')
-_DISPLAY = re.compile(rf'{QUOTED}[ \t]*', re.DOTALL)
-_is_display = re.compile(rf'[{TOKEN} \t\x80-\U0010ffff]*').fullmatch
+_DISPLAY: Final = re.compile(rf'{QUOTED}[ \t]*', re.DOTALL)
+_is_display: Final = re.compile(rf'[{TOKEN} \t\x80-\U0010ffff]*').fullmatch
 
 
 # From, To and Contact come again in the messages of a call, a Contact in those of other calls as well.
-_recent: dict[str, NameAddr] = {}
+_recent: Final[dict[str, NameAddr]] = {}
 
 
 def parse_name_addr(text: str) -> NameAddr:

@@ -6,7 +6,7 @@ Only their syntax; what is computed from them is in `digest`.
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ..errors import ParseError, UsageError
 from .grammar import QUOTED, TOKEN, is_token, quote, split_top, unquote
@@ -15,13 +15,13 @@ from .params import NO_PARAMS, Pairs, Params
 __all__ = ['AuthInfo', 'Challenge', 'Credentials', 'parse_auth_info', 'parse_challenge', 'parse_credentials']
 
 # Values that are written without quotes (RFC 7616 3.3, 3.4; RFC 8760); all others get quotes.
-_CHALLENGE_PLAIN = frozenset(('algorithm', 'stale', 'charset', 'userhash'))
-_CREDENTIALS_PLAIN = frozenset(('algorithm', 'qop', 'nc', 'userhash'))
-_AUTH_INFO_PLAIN = frozenset(('qop', 'nc'))
+_CHALLENGE_PLAIN: Final = frozenset(('algorithm', 'stale', 'charset', 'userhash'))
+_CREDENTIALS_PLAIN: Final = frozenset(('algorithm', 'qop', 'nc', 'userhash'))
+_AUTH_INFO_PLAIN: Final = frozenset(('qop', 'nc'))
 
 
 # what Bearer and its like have instead of parameters (RFC 9110 11.2)
-_is_token68 = re.compile('[A-Za-z0-9._~+/-]+=*').fullmatch
+_is_token68: Final = re.compile('[A-Za-z0-9._~+/-]+=*').fullmatch
 
 
 class _Auth:
@@ -196,7 +196,7 @@ class AuthInfo(_Auth):
         return self._format_params()
 
 
-_AUTH_PARAM = re.compile(
+_AUTH_PARAM: Final = re.compile(
     rf'([{TOKEN}]+)[ \t]*=[ \t]*(?:({QUOTED})|([^\x00-\x20\x7f,"\\]*))', re.DOTALL)
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import ParseError
 from .address import STAR, parse_name_addr
 from .grammar import split_list
 from .message import Message, Request, Response
 from .methods import DIALOG_METHODS, METHODS
+from .names import CALL_ID, CONTACT, CSEQ, FROM, MAX_FORWARDS, RECORD_ROUTE, ROUTE, TO, VIA
 from .uri import parse_uri
 from .values import CSeq, parse_call_id, parse_cseq
 from .via import parse_via
 
 __all__ = ['check_request', 'check_response']
 
-VIA, FROM, TO, CALL_ID, CSEQ = 'Via', 'From', 'To', 'Call-ID', 'CSeq'
-MAX_FORWARDS, CONTACT, ROUTE, RECORD_ROUTE = 'Max-Forwards', 'Contact', 'Route', 'Record-Route'
-
 # A second one of these would leave it open which of them counts.
-SINGLE = frozenset((
+SINGLE: Final = frozenset((
     FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS, 'Content-Type', 'Event', 'Expires', 'Min-SE', 'RAck', 'Refer-To',
     'Referred-By', 'Replaces', 'RSeq', 'Session-Expires', 'Subscription-State', 'Join', 'Target-Dialog'))
 # methods whose Contact steers what follows
-CONTACT_METHODS = DIALOG_METHODS | frozenset(('REGISTER', 'UPDATE'))
+CONTACT_METHODS: Final = DIALOG_METHODS | frozenset(('REGISTER', 'UPDATE'))
 #: methods in whose responses there is one Contact, the remote target
-TARGET_METHODS = CONTACT_METHODS - {'REGISTER'}
+TARGET_METHODS: Final = CONTACT_METHODS - {'REGISTER'}
 
 
 def check_request(request: Request) -> None:

@@ -5,20 +5,20 @@ RFC 3261 8.2.6 and 12.1.1, 17.1.1.3, 9.1.  All are put together from raw texts, 
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import ParseError, UsageError
 from .grammar import check_text, is_token, split_list
 from .message import BlankRequest, BlankResponse, Request, Response
 from .methods import DIALOG_METHODS
+from .names import CALL_ID, CSEQ, FROM, MAX_FORWARDS, RECORD_ROUTE, ROUTE, TO, VIA
 from .status import reason_phrase
 
 __all__ = ['make_ack_for_failure', 'make_cancel', 'make_response']
 
-VIA, FROM, TO, CALL_ID, CSEQ = 'Via', 'From', 'To', 'Call-ID', 'CSeq'
-MAX_FORWARDS, ROUTE, RECORD_ROUTE = 'Max-Forwards', 'Route', 'Record-Route'
-
-_IN_RESPONSE = frozenset((VIA, FROM, TO, CALL_ID, CSEQ))
-_IN_DIALOG_RESPONSE = _IN_RESPONSE | {RECORD_ROUTE}
-_IN_TRYING = _IN_RESPONSE | {'Timestamp'}
+_IN_RESPONSE: Final = frozenset((VIA, FROM, TO, CALL_ID, CSEQ))
+_IN_DIALOG_RESPONSE: Final = _IN_RESPONSE | {RECORD_ROUTE}
+_IN_TRYING: Final = _IN_RESPONSE | {'Timestamp'}
 
 
 def make_response(request: Request, code: int, reason: str = '', to_tag: str | None = None) -> Response:

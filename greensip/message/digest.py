@@ -20,7 +20,7 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from ..errors import ParseError, UsageError
@@ -38,9 +38,9 @@ __all__ = [
 Password = str | Mapping[str, str]
 
 #: The algorithms of RFC 7616 6.1, the weakest first.
-ALGORITHMS = ('MD5', 'SHA-256', 'SHA-512-256')
+ALGORITHMS: Final = ('MD5', 'SHA-256', 'SHA-512-256')
 
-_SESS = '-sess'
+_SESS: Final = '-sess'
 
 
 class RandomBits(Protocol):
@@ -62,7 +62,7 @@ def _hasher(name: str) -> Callable[[bytes], str] | None:
 
 # md5 and sha256 are always there but for builds that were stripped on purpose; SHA-512/256 (which is not a cut
 # SHA-512) comes from OpenSSL only.
-_HASHERS = {'md5': _hasher('md5'), 'sha-256': _hasher('sha256'), 'sha-512-256': _hasher('sha512_256')}
+_HASHERS: Final = {'md5': _hasher('md5'), 'sha-256': _hasher('sha256'), 'sha-512-256': _hasher('sha512_256')}
 
 
 def _base(algorithm: str) -> str:
@@ -170,14 +170,14 @@ class _Session:
 
 
 #: challenge and credentials field, and that of the next nonce
-_KINDS = (('WWW-Authenticate', 'Authorization', 'Authentication-Info'),
-          ('Proxy-Authenticate', 'Proxy-Authorization', 'Proxy-Authentication-Info'))
+_KINDS: Final = (('WWW-Authenticate', 'Authorization', 'Authentication-Info'),
+                 ('Proxy-Authenticate', 'Proxy-Authorization', 'Proxy-Authentication-Info'))
 
 # A server that calls each new nonce stale would go on for ever.
-_MAX_STALE = 3
+_MAX_STALE: Final = 3
 #: realms for which credentials are kept, the latest ones: each further request has those for all of them, and whoever
 #: is called may challenge for as many as he likes
-MAX_REALMS = 8
+MAX_REALMS: Final = 8
 
 
 class DigestClient:

@@ -8,6 +8,7 @@ stand, which are keep-alives.  Any way of cutting the stream into pieces gives t
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from ..errors import ParseError
 from .limits import LIMITS, Limits
@@ -28,8 +29,8 @@ class KeepAlive(Enum):
     PONG = 'CRLF'
 
 
-PING = KeepAlive.PING
-PONG = KeepAlive.PONG
+PING: Final = KeepAlive.PING
+PONG: Final = KeepAlive.PONG
 
 #: What a stream consists of.  A ParseError is a message that is broken, but whose end is known.
 Framed = Request | Response | KeepAlive | ParseError

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ..errors import ParseError, UsageError
 
@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 #: ``token`` of RFC 3261 25.1, as the inside of a regular expression's character set
-TOKEN = r"-A-Za-z0-9.!%*_+`'~"
+TOKEN: Final = r"-A-Za-z0-9.!%*_+`'~"
 #: the largest value of delta-seconds and of a CSeq number
-MAX_NUMBER = 2**32 - 1
+MAX_NUMBER: Final = 2**32 - 1
 
 #: a quoted-string, as a regular expression (with DOTALL)
-QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+QUOTED: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 
 def decode(data: bytes) -> str:
@@ -53,7 +53,7 @@ def check_text(text: str) -> str:
     return text
 
 
-_is_token = re.compile(f'[{TOKEN}]+').fullmatch
+_is_token: Final = re.compile(f'[{TOKEN}]+').fullmatch
 
 
 def is_token(text: str) -> bool:
@@ -77,8 +77,8 @@ def parse_number(text: str, limit: int = MAX_NUMBER, what: str = 'number') -> in
 
 # What most messages have in common is read once and shared: lines, addresses, URIs, CSeq.  Each memory is bounded in
 # the number and length of its texts, and emptied when it is full.
-MEMORY = 2048
-MEMORY_LENGTH = 200
+MEMORY: Final = 2048
+MEMORY_LENGTH: Final = 200
 
 T = TypeVar('T')
 
@@ -107,10 +107,10 @@ def unquote(text: str) -> str:
     return _QUOTED_PAIR.sub(r'\1', text)
 
 
-_QUOTED_PAIR = re.compile(r'\\(.)', re.DOTALL)
+_QUOTED_PAIR: Final = re.compile(r'\\(.)', re.DOTALL)
 
 
-QUOTED_STRING = re.compile(QUOTED, re.DOTALL)
+QUOTED_STRING: Final = re.compile(QUOTED, re.DOTALL)
 
 
 def parse_quoted(text: str) -> str:
@@ -123,7 +123,7 @@ def parse_quoted(text: str) -> str:
 # Lists and parameters
 
 # What a separator may not be found inside of; a quote or bracket that is never closed is matched alone.
-_PIECES = {separator: re.compile(f'{QUOTED}|<[^<>]*>|[<"]|{separator}', re.DOTALL) for separator in ',;'}
+_PIECES: Final = {separator: re.compile(f'{QUOTED}|<[^<>]*>|[<"]|{separator}', re.DOTALL) for separator in ',;'}
 
 
 def split_top(text: str, separator: str) -> list[str]:
@@ -175,8 +175,8 @@ def unescape(text: str) -> str:
     return decode(b''.join(out))
 
 
-_DIGITS = '0123456789ABCDEFabcdef'
-_HEX = {(a + b).encode(): bytes([int(a + b, 16)]) for a in _DIGITS for b in _DIGITS}
+_DIGITS: Final = '0123456789ABCDEFabcdef'
+_HEX: Final = {(a + b).encode(): bytes([int(a + b, 16)]) for a in _DIGITS for b in _DIGITS}
 
 
 def escape(text: str, allowed: re.Pattern[str]) -> str:
@@ -194,7 +194,7 @@ def escape(text: str, allowed: re.Pattern[str]) -> str:
 
 # Hosts
 
-_is_host_name = re.compile('[A-Za-z0-9_.-]+').fullmatch
+_is_host_name: Final = re.compile('[A-Za-z0-9_.-]+').fullmatch
 
 
 def parse_host(text: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..errors import UsageError
 from . import values
@@ -36,32 +36,32 @@ class Kind:
         return f'<Kind {self.name}>'
 
 
-VIA = Kind('via', values.parse_via)
-ADDRESS = Kind('address', values.parse_name_addr)
-CSEQ = Kind('cseq', values.parse_cseq, commas=False)
-RACK = Kind('rack', values.parse_rack, commas=False)
-CALL_ID = Kind('call-id', values.parse_call_id, commas=False)
-CALL_IDS = Kind('call-ids', values.parse_call_id)
-TEXT = Kind('text', values.parse_text, commas=False)
-TOKEN = Kind('token', values.parse_token)
-NUMBER = Kind('number', values.parse_uint, commas=False)
-SECONDS = Kind('seconds', values.parse_seconds, commas=False)
-PARAMS = Kind('params', parse_bare_params, commas=False)
-VALUE = Kind('value', values.parse_parameterized)
-EVENT = Kind('event', values.parse_event)
-STATE = Kind('subscription-state', values.parse_subscription_state)
-REASON = Kind('reason', values.parse_reason)
-SESSION = Kind('session-expires', values.parse_session_expires)
-REPLACES = Kind('replaces', values.parse_replaces, commas=False)
-DIALOG_ID = Kind('dialog-id', values.parse_dialog_id, commas=False)
-MEDIA = Kind('media-type', values.parse_media_type)
-RETRY = Kind('retry-after', values.parse_retry_after, commas=False)
-WARNING = Kind('warning', values.parse_warning)
-TIMESTAMP = Kind('timestamp', values.parse_timestamp, commas=False)
-DATE = Kind('date', values.parse_date, commas=False)
-CHALLENGE = Kind('challenge', values.parse_challenge, commas=False)
-CREDENTIALS = Kind('credentials', values.parse_credentials, commas=False)
-AUTH_INFO = Kind('auth-info', values.parse_auth_info, commas=False)
+VIA: Final = Kind('via', values.parse_via)
+ADDRESS: Final = Kind('address', values.parse_name_addr)
+CSEQ: Final = Kind('cseq', values.parse_cseq, commas=False)
+RACK: Final = Kind('rack', values.parse_rack, commas=False)
+CALL_ID: Final = Kind('call-id', values.parse_call_id, commas=False)
+CALL_IDS: Final = Kind('call-ids', values.parse_call_id)
+TEXT: Final = Kind('text', values.parse_text, commas=False)
+TOKEN: Final = Kind('token', values.parse_token)
+NUMBER: Final = Kind('number', values.parse_uint, commas=False)
+SECONDS: Final = Kind('seconds', values.parse_seconds, commas=False)
+PARAMS: Final = Kind('params', parse_bare_params, commas=False)
+VALUE: Final = Kind('value', values.parse_parameterized)
+EVENT: Final = Kind('event', values.parse_event)
+STATE: Final = Kind('subscription-state', values.parse_subscription_state)
+REASON: Final = Kind('reason', values.parse_reason)
+SESSION: Final = Kind('session-expires', values.parse_session_expires)
+REPLACES: Final = Kind('replaces', values.parse_replaces, commas=False)
+DIALOG_ID: Final = Kind('dialog-id', values.parse_dialog_id, commas=False)
+MEDIA: Final = Kind('media-type', values.parse_media_type)
+RETRY: Final = Kind('retry-after', values.parse_retry_after, commas=False)
+WARNING: Final = Kind('warning', values.parse_warning)
+TIMESTAMP: Final = Kind('timestamp', values.parse_timestamp, commas=False)
+DATE: Final = Kind('date', values.parse_date, commas=False)
+CHALLENGE: Final = Kind('challenge', values.parse_challenge, commas=False)
+CREDENTIALS: Final = Kind('credentials', values.parse_credentials, commas=False)
+AUTH_INFO: Final = Kind('auth-info', values.parse_auth_info, commas=False)
 
 
 class Header(NamedTuple):
@@ -75,9 +75,9 @@ class Header(NamedTuple):
 
 
 _ = Header
-MANY = True
+MANY: Final = True
 
-HEADERS: dict[str, Header] = {header.name: header for header in (
+HEADERS: Final[dict[str, Header]] = {header.name: header for header in (
     _('Accept', MEDIA, '', MANY),
     _('Accept-Contact', VALUE, 'a', MANY, 3841),
     _('Accept-Encoding', VALUE, '', MANY),
@@ -203,7 +203,7 @@ HEADERS: dict[str, Header] = {header.name: header for header in (
 )}
 
 #: any spelling of a header name seen so far to its key: the canonical name of a registered field, else lower case
-KEYS: dict[str, str] = {}
+KEYS: Final[dict[str, str]] = {}
 
 
 def _spell() -> None:
@@ -215,9 +215,9 @@ def _spell() -> None:
 
 _spell()
 #: the canonical names
-CANONICAL: dict[str, str] = {name: name for name in HEADERS}
-_LOWER = {spelling: name for spelling, name in KEYS.items() if spelling.islower()}
-_KEYS_MAX = len(KEYS) + 2000
+CANONICAL: Final[dict[str, str]] = {name: name for name in HEADERS}
+_LOWER: Final = {spelling: name for spelling, name in KEYS.items() if spelling.islower()}
+_KEYS_MAX: Final = len(KEYS) + 2000
 
 
 def header_key(name: str) -> str:

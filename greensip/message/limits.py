@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ['LIMITS', 'Limits']
 
@@ -24,4 +24,4 @@ class Limits(NamedTuple):
     parts: int = 64
 
 
-LIMITS = Limits()
+LIMITS: Final = Limits()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from ..errors import ParseError, UsageError
 from .address import NameAddr, parse_name_addr
@@ -20,6 +20,7 @@ from .headers import ADDRESS, HEADERS, KEYS, header_key
 from .headers import VIA as VIA_KIND
 from .limits import LIMITS
 from .methods import METHODS
+from .names import CALL_ID, CONTACT, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, RECORD_ROUTE, ROUTE, TO, VIA
 from .status import reason_phrase
 from .uri import Uri, parse_uri
 from .values import CSeq, MediaType, Reason, format_date, parse_cseq
@@ -31,15 +32,11 @@ Value = Any
 FieldPairs = Iterable[tuple[str, Any]]
 M = TypeVar('M', bound='Message')
 
-VIA, FROM, TO, CALL_ID, CSEQ = 'Via', 'From', 'To', 'Call-ID', 'CSeq'
-CONTENT_LENGTH, MAX_FORWARDS, CONTACT, ROUTE, RECORD_ROUTE = (
-    'Content-Length', 'Max-Forwards', 'Contact', 'Route', 'Record-Route')
-
 # what a field is made of on the wire: name and text are put in
-_FIELD = ['', ': ', '', '\r\n']
+_FIELD: Final = ['', ': ', '', '\r\n']
 # values with a place of their own in the message
-_KEPT = frozenset((VIA, FROM, TO, CSEQ, CONTACT))
-_NEVER_EMPTY = (VIA_KIND, ADDRESS)
+_KEPT: Final = frozenset((VIA, FROM, TO, CSEQ, CONTACT))
+_NEVER_EMPTY: Final = (VIA_KIND, ADDRESS)
 
 
 class Message:
@@ -514,7 +511,7 @@ class Request(Message):
         return f'<Request {self.method} {self.uri_text}>'
 
 
-_bad_in_uri = re.compile(r'[\x00-\x20\x7f]').search
+_bad_in_uri: Final = re.compile(r'[\x00-\x20\x7f]').search
 
 
 class Response(Message):

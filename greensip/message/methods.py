@@ -6,7 +6,7 @@ Contact that replaces the remote target (RFC 3261 12.2, RFC 3311 5.1, RFC 6665 4
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = [
     'ACK', 'BYE', 'CANCEL', 'DIALOG_METHODS', 'INFO', 'INVITE', 'MESSAGE', 'METHODS', 'NOTIFY', 'OPTIONS', 'PRACK',
@@ -24,22 +24,22 @@ class Method(NamedTuple):
     section: str = ''
 
 
-ACK = 'ACK'
-BYE = 'BYE'
-CANCEL = 'CANCEL'
-INFO = 'INFO'
-INVITE = 'INVITE'
-MESSAGE = 'MESSAGE'
-NOTIFY = 'NOTIFY'
-OPTIONS = 'OPTIONS'
-PRACK = 'PRACK'
-PUBLISH = 'PUBLISH'
-REFER = 'REFER'
-REGISTER = 'REGISTER'
-SUBSCRIBE = 'SUBSCRIBE'
-UPDATE = 'UPDATE'
+ACK: Final = 'ACK'
+BYE: Final = 'BYE'
+CANCEL: Final = 'CANCEL'
+INFO: Final = 'INFO'
+INVITE: Final = 'INVITE'
+MESSAGE: Final = 'MESSAGE'
+NOTIFY: Final = 'NOTIFY'
+OPTIONS: Final = 'OPTIONS'
+PRACK: Final = 'PRACK'
+PUBLISH: Final = 'PUBLISH'
+REFER: Final = 'REFER'
+REGISTER: Final = 'REGISTER'
+SUBSCRIBE: Final = 'SUBSCRIBE'
+UPDATE: Final = 'UPDATE'
 
-METHODS: dict[str, Method] = {method.name: method for method in (
+METHODS: Final[dict[str, Method]] = {method.name: method for method in (
     Method(ACK, 3261, section='17.1.1.3, 13.2.2.4'),
     Method(BYE, 3261, section='15'),
     Method(CANCEL, 3261, section='9'),
@@ -56,5 +56,5 @@ METHODS: dict[str, Method] = {method.name: method for method in (
     Method(UPDATE, 3311, target_refresh=True),
 )}
 
-DIALOG_METHODS = frozenset(method.name for method in METHODS.values() if method.dialog)
-TARGET_REFRESH_METHODS = frozenset(method.name for method in METHODS.values() if method.target_refresh)
+DIALOG_METHODS: Final = frozenset(method.name for method in METHODS.values() if method.dialog)
+TARGET_REFRESH_METHODS: Final = frozenset(method.name for method in METHODS.values() if method.target_refresh)

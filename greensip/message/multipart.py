@@ -14,6 +14,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from quopri import decodestring
+from typing import Final
 
 from ..errors import ParseError, UsageError
 from .grammar import check_text, decode, encode, is_token, quote
@@ -22,13 +23,13 @@ from .values import MediaType, parse_media_type
 
 __all__ = ['Part', 'find_part', 'make_multipart', 'parse_multipart', 'walk']
 
-_MAX_BOUNDARY = 70                      # RFC 2046 5.1.1
+_MAX_BOUNDARY: Final = 70                      # RFC 2046 5.1.1
 
 #: what a part is when it does not say so (RFC 2046 5.1, 5.1.5)
-_DEFAULT_TYPE = {'digest': 'message/rfc822'}
+_DEFAULT_TYPE: Final = {'digest': 'message/rfc822'}
 
 #: what a body is for when it does not say so (RFC 3261 20.11)
-_DEFAULT_DISPOSITION = {'application/sdp': 'session'}
+_DEFAULT_DISPOSITION: Final = {'application/sdp': 'session'}
 
 
 class Part:
@@ -130,7 +131,7 @@ def parse_multipart(content_type: MediaType | str, body: bytes, limits: Limits =
     return parts
 
 
-_BLANK_LINE = re.compile(rb'\r?\n\r?\n')
+_BLANK_LINE: Final = re.compile(rb'\r?\n\r?\n')
 
 
 def _parse_part(data: bytes, kind: MediaType, limits: Limits) -> Part:
@@ -230,4 +231,4 @@ def make_multipart(parts: Iterable[Part], subtype: str = 'mixed', *, boundary: s
     return f'multipart/{subtype};boundary={chosen if is_token(chosen) else quote(chosen)}', body
 
 
-_is_boundary = re.compile(r"[-0-9A-Za-z'()+_,./:=? ]{0,69}[-0-9A-Za-z'()+_,./:=?]").fullmatch
+_is_boundary: Final = re.compile(r"[-0-9A-Za-z'()+_,./:=? ]{0,69}[-0-9A-Za-z'()+_,./:=?]").fullmatch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..errors import ParseError, UsageError
 from .grammar import QUOTED, TOKEN, is_token, parse_number, quote, split_top, unquote
@@ -22,9 +22,9 @@ Pairs = Mapping[str, 'str | None'] | Iterable[tuple[str, 'str | None']]
 
 #: Parameters without quotes and brackets at the end of a value, as a group of a regular expression.  It is one set of
 #: characters, which takes a third of the time of one group per parameter; the rest is for `is_plain_tail`.
-TAIL = rf'((?:;[{TOKEN};=]+|))'
+TAIL: Final = rf'((?:;[{TOKEN};=]+|))'
 # gen-value without quotes: a token or a host (which may be an IPv6 reference)
-_is_plain_value = re.compile(rf'[{TOKEN}:\[\]]+').fullmatch
+_is_plain_value: Final = re.compile(rf'[{TOKEN}:\[\]]+').fullmatch
 
 
 def split_params(text: str) -> tuple[str, str]:
@@ -97,11 +97,11 @@ class Params(Mapping[str, 'str | None']):
         return copy
 
 
-NO_PARAMS = Params()
+NO_PARAMS: Final = Params()
 
 # A parameter twice: the first one counts, but for these two, on which dialogs and transactions hang.
-_ONCE = frozenset(('tag', 'branch'))
-_PARAM = re.compile(
+_ONCE: Final = frozenset(('tag', 'branch'))
+_PARAM: Final = re.compile(
     rf'[ \t]*([{TOKEN}]+)[ \t]*'                                           # ;name
     rf'(?:=[ \t]*(?:({QUOTED})|([^\x00-\x20\x7f;,"<>\\]*))[ \t]*)?\Z', re.DOTALL)     # =value
 

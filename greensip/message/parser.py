@@ -8,6 +8,7 @@ functions, which read all that can be read before they complain, so that a broke
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ..errors import ParseError
 from .grammar import decode, is_token, parse_number, remember
@@ -18,7 +19,7 @@ from .methods import METHODS
 
 __all__ = ['content_length', 'parse_head', 'parse_message', 'split_head']
 
-CONTENT_LENGTH = 'Content-Length'
+CONTENT_LENGTH: Final = 'Content-Length'
 
 
 def parse_message(data: bytes, limits: Limits = LIMITS) -> Request | Response:
@@ -57,7 +58,7 @@ def split_head(head: bytes) -> list[str] | None:
     return lines
 
 
-_EMPTY_LINE = re.compile(rb'\r?\n\r?\n')
+_EMPTY_LINE: Final = re.compile(rb'\r?\n\r?\n')
 
 
 def _parse_odd(data: bytes, limits: Limits) -> Request | Response:
@@ -150,11 +151,11 @@ def parse_head(lines: list[str], limits: Limits) -> Request | Response:
 
 # Fields that are alike in most messages of a peer.  Looking a line up takes a quarter of the time of taking it apart,
 # and the messages share the texts.
-_ALIKE = frozenset((
+_ALIKE: Final = frozenset((
     'Accept', 'Allow', 'Allow-Events', 'Contact', 'Content-Disposition', 'Content-Length', 'Content-Type', 'CSeq',
     'Expires', 'Max-Forwards', 'Min-SE', 'Organization', 'P-Early-Media', 'Privacy', 'Require', 'Server',
     'Session-Expires', 'Subject', 'Supported', 'User-Agent'))
-_recent: dict[str, tuple[str, str]] = {}
+_recent: Final[dict[str, tuple[str, str]]] = {}
 
 
 def _parse_odd_head(lines: list[str], limits: Limits) -> Request | Response:
@@ -206,9 +207,9 @@ def _parse_start(line: str) -> Request | Response | None:
 
 
 # makes the messages share the names
-_METHODS = {name: name for name in METHODS}
-_VERSION = re.compile(r'SIP/([0-9]+\.[0-9]+)', re.IGNORECASE)
-_is_code = re.compile('[1-6][0-9][0-9]').fullmatch
+_METHODS: Final = {name: name for name in METHODS}
+_VERSION: Final = re.compile(r'SIP/([0-9]+\.[0-9]+)', re.IGNORECASE)
+_is_code: Final = re.compile('[1-6][0-9][0-9]').fullmatch
 
 
 def _parse_odd_start(line: str) -> tuple[Request | Response, ParseError | None]:

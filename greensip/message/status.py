@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = ['REASONS', 'reason_phrase']
 
-REASONS: dict[int, str] = {
+REASONS: Final[dict[int, str]] = {
     100: 'Trying',
     180: 'Ringing',
     181: 'Call Is Being Forwarded',
@@ -82,8 +84,8 @@ REASONS: dict[int, str] = {
     608: 'Rejected',                                # RFC 8688
 }
 
-_BY_HUNDRED = {1: 'Session Progress', 2: 'OK', 3: 'Multiple Choices', 4: 'Bad Request', 5: 'Server Internal Error',
-               6: 'Busy Everywhere'}
+_BY_HUNDRED: Final = {1: 'Session Progress', 2: 'OK', 3: 'Multiple Choices', 4: 'Bad Request',
+                      5: 'Server Internal Error', 6: 'Busy Everywhere'}
 
 
 def reason_phrase(code: int) -> str:

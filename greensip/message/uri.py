@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ParseError, UsageError
 from .grammar import escape, format_host, parse_host, remember, unescape
@@ -67,14 +67,14 @@ class Uri:
 
 
 # user = 1*( unreserved / escaped / user-unreserved ); what is outside of these sets gets escaped in writing
-_USER_CHARS = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,;?/-]")
-_PASSWORD_CHARS = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,-]")
-_PARAM_CHARS = re.compile(r"[A-Za-z0-9_.!~*'()\[\]/:&+$-]")
-_HEADER_CHARS = re.compile(r"[A-Za-z0-9_.!~*'()\[\]/?:+$-]")
+_USER_CHARS: Final = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,;?/-]")
+_PASSWORD_CHARS: Final = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,-]")
+_PARAM_CHARS: Final = re.compile(r"[A-Za-z0-9_.!~*'()\[\]/:&+$-]")
+_HEADER_CHARS: Final = re.compile(r"[A-Za-z0-9_.!~*'()\[\]/?:+$-]")
 
 # Liberal in the user part: '#', '|' and the like are let through as real dialling plans have them; what
 # could be taken for a delimiter, a space, or a control character is not.
-_SIP = re.compile(
+_SIP: Final = re.compile(
     r'([sS][iI][pP][sS]?):'
     r'(?:([^\x00-\x20\x7f@:<>"\\]+)(?::([^\x00-\x20\x7f@:<>"\\]*)|)@|)'
     r'([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})|)'
@@ -83,7 +83,7 @@ _SIP = re.compile(
 
 # parameters that make two URIs differ when only one of them has them.  RFC 3261 19.1.4 lists the first four
 # in its rules, and has transport in its examples of unequal URIs.
-_MUST_MATCH = ('user', 'ttl', 'method', 'maddr', 'transport')
+_MUST_MATCH: Final = ('user', 'ttl', 'method', 'maddr', 'transport')
 
 
 def _format_params(params: Params) -> str:
@@ -258,9 +258,9 @@ def _header_set(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     return sorted([(name.lower(), value) for name, value in headers])
 
 
-_ESCAPE = re.compile('%([0-9A-Fa-f]{2})?')
+_ESCAPE: Final = re.compile('%([0-9A-Fa-f]{2})?')
 # RFC 3261 19.1.4: a character equals its escape unless it is in the reserved set of RFC 2396
-_RESERVED = frozenset(b';/?:@&=+$,%')
+_RESERVED: Final = frozenset(b';/?:@&=+$,%')
 
 
 def _normal_escape(match: re.Match[str]) -> str:
@@ -308,7 +308,7 @@ def _parse_headers(query: str) -> tuple[tuple[str, str], ...]:
     return tuple(headers)
 
 
-_SEPARATORS = re.compile('[-.()]')
+_SEPARATORS: Final = re.compile('[-.()]')
 
 
 class TelUri(Uri):
@@ -382,7 +382,7 @@ def _normal_tel(params: Params) -> dict[str, str]:
     return normal
 
 
-_is_local_number = re.compile('[0-9A-Fa-f*#]+').fullmatch
+_is_local_number: Final = re.compile('[0-9A-Fa-f*#]+').fullmatch
 
 
 def _is_number(text: str) -> bool:
@@ -392,7 +392,7 @@ def _is_number(text: str) -> bool:
     return _is_local_number(digits) is not None
 
 
-_TEL = re.compile(r'[tT][eE][lL]:([+0-9A-Fa-f*#.()-]+)((?:;[^\x00-\x20\x7f;<>@"\\]+)*)')
+_TEL: Final = re.compile(r'[tT][eE][lL]:([+0-9A-Fa-f*#.()-]+)((?:;[^\x00-\x20\x7f;<>@"\\]+)*)')
 
 
 class OtherUri(Uri):
@@ -422,10 +422,10 @@ class OtherUri(Uri):
         return hash(self._text)
 
 
-_OTHER = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*):([^\x00-\x20\x7f<>"]+)')
+_OTHER: Final = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*):([^\x00-\x20\x7f<>"]+)')
 
 # Within a call the same URIs come again and again, in each of its messages.
-_recent: dict[str, Uri] = {}
+_recent: Final[dict[str, Uri]] = {}
 
 
 def parse_uri(text: str) -> Uri:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..errors import ParseError, UsageError
 from .address import STAR, NameAddr, parse_name_addr
@@ -79,9 +79,9 @@ def parse_cseq(text: str) -> CSeq:
 
 
 # makes the messages share the names
-_METHODS = {name: name for name in METHODS}
+_METHODS: Final = {name: name for name in METHODS}
 # most CSeq values are alike, "1 INVITE" above all
-_recent: dict[str, CSeq] = {}
+_recent: Final[dict[str, CSeq]] = {}
 
 
 class RAck:
@@ -158,9 +158,9 @@ def _split(text: str) -> tuple[str, Params]:
     return value, parse_params(tail.rstrip(' \t'))
 
 
-_QUOTED_VALUE = re.compile(QUOTED, re.DOTALL)
+_QUOTED_VALUE: Final = re.compile(QUOTED, re.DOTALL)
 # a word of any characters that are no separators of this grammar: tokens, language ranges, "a/b", "*"
-_is_word = re.compile(r'[^\x00-\x20\x7f;,"<>\\]+').fullmatch
+_is_word: Final = re.compile(r'[^\x00-\x20\x7f;,"<>\\]+').fullmatch
 
 
 def _read_word(cls: type[P], text: str, what: str) -> P:
@@ -377,7 +377,7 @@ class MediaType(Parameterized):
         return mine in ('*/*', essence) or (mine[-2:] == '/*' and essence.startswith(mine[:-1]))
 
 
-_MEDIA = re.compile(rf'([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)')
+_MEDIA: Final = re.compile(rf'([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)')
 
 
 def parse_media_type(text: str) -> MediaType:
@@ -474,7 +474,7 @@ class Warning(Parameterized):
         return Warning(**{'code': self.code, 'agent': self.agent, 'text': self.text, **changes})
 
 
-_WARNING = re.compile(r'([0-9]{3})[ \t]+([^\x00-\x20\x7f",]+)[ \t]+(".*")', re.DOTALL)
+_WARNING: Final = re.compile(r'([0-9]{3})[ \t]+([^\x00-\x20\x7f",]+)[ \t]+(".*")', re.DOTALL)
 
 
 def parse_warning(text: str) -> Warning:
@@ -510,8 +510,8 @@ class Timestamp:
         return hash(self.value)
 
 
-_is_timestamp = re.compile(r'[0-9]+(?:\.[0-9]*)?').fullmatch
-_is_delay = re.compile(r'[0-9]*(?:\.[0-9]*)?').fullmatch
+_is_timestamp: Final = re.compile(r'[0-9]+(?:\.[0-9]*)?').fullmatch
+_is_delay: Final = re.compile(r'[0-9]*(?:\.[0-9]*)?').fullmatch
 
 
 def parse_timestamp(text: str) -> Timestamp:
@@ -529,7 +529,7 @@ def parse_text(text: str) -> str:
     return text
 
 
-_is_call_id = re.compile(r'[\x21-\x7e\x80-\U0010ffff]+').fullmatch
+_is_call_id: Final = re.compile(r'[\x21-\x7e\x80-\U0010ffff]+').fullmatch
 
 
 def parse_call_id(text: str) -> str:
@@ -558,9 +558,9 @@ def parse_seconds(text: str) -> int:
     raise ParseError('not a number of seconds', text)
 
 
-_DAYS = ('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
-_MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')
-_DATE = re.compile(
+_DAYS: Final = ('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
+_MONTHS: Final = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')
+_DATE: Final = re.compile(
     r'(Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([0-9]{4}) '
     r'([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT', re.IGNORECASE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ParseError, UsageError
 from .grammar import TOKEN, format_host, is_token, parse_host, parse_host_port
@@ -22,7 +22,7 @@ from .params import (
 __all__ = ['DEFAULT_PORTS', 'Via', 'parse_via']
 
 #: transports as Via writes them, and the port of a sent-by without one (RFC 3261 18.2.2, RFC 7118)
-DEFAULT_PORTS = {'UDP': 5060, 'TCP': 5060, 'SCTP': 5060, 'TLS': 5061, 'TLS-SCTP': 5061, 'WS': 80, 'WSS': 443}
+DEFAULT_PORTS: Final = {'UDP': 5060, 'TCP': 5060, 'SCTP': 5060, 'TLS': 5061, 'TLS-SCTP': 5061, 'WS': 80, 'WSS': 443}
 
 
 class Via(WithParams):
@@ -115,10 +115,10 @@ class _ParsedVia(Via):
 
 
 # The usual shape has the branch as the first parameter, or behind an rport.
-_VIA = re.compile(
+_VIA: Final = re.compile(
     r'SIP/2\.0/([A-Z-]+) ([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5})|)'
     rf'((?:;rport|);branch=([{TOKEN}]+){TAIL})')
-_PROTOCOL = re.compile(rf'([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)[ \t]+')
+_PROTOCOL: Final = re.compile(rf'([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)[ \t]*/[ \t]*([{TOKEN}]+)[ \t]+')
 
 
 def parse_via(text: str) -> Via:
@@ -140,7 +140,7 @@ def parse_via(text: str) -> Via:
 
 
 # makes the messages share the names
-_TRANSPORTS = {name: name for name in DEFAULT_PORTS}
+_TRANSPORTS: Final = {name: name for name in DEFAULT_PORTS}
 
 
 def _parse_odd_via(text: str) -> Via:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from greensip.errors import UsageError
 
 __all__ = ['DEFAULT_CODECS', 'TELEPHONE_EVENT', 'Codec', 'number_codecs', 'parse_codec', 'static_codec']
 
-TELEPHONE_EVENT = 'telephone-event'
+TELEPHONE_EVENT: Final = 'telephone-event'
 
 
 class Codec(NamedTuple):
@@ -59,7 +59,7 @@ class Codec(NamedTuple):
 
 
 #: fmtp parameters that configure the encoding itself, with their defaults: they must be equal on both sides.
-_CONFIGURATION: dict[str, tuple[tuple[str, str], ...]] = {
+_CONFIGURATION: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     'amr': (('octet-align', '0'), ('crc', '0'), ('robust-sorting', '0'), ('interleaving', '')),         # RFC 4867 8.3
     'amr-wb': (('octet-align', '0'), ('crc', '0'), ('robust-sorting', '0'), ('interleaving', '')),
     'g7221': (('bitrate', ''),),                                                                        # RFC 5577 4
@@ -67,7 +67,7 @@ _CONFIGURATION: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 #: RFC 3551 tables 4 and 5, with 1016 and G721 of RFC 1890, which old descriptions still name.
-_STATIC = {
+_STATIC: Final = {
     0: Codec('PCMU', 8000), 1: Codec('1016', 8000), 2: Codec('G721', 8000), 3: Codec('GSM', 8000),
     4: Codec('G723', 8000), 5: Codec('DVI4', 8000), 6: Codec('DVI4', 16000), 7: Codec('LPC', 8000),
     8: Codec('PCMA', 8000),
@@ -79,7 +79,7 @@ _STATIC = {
 }
 
 #: What people mean by a bare name, beyond the static ones.
-_NAMED = {known.name.lower(): known for known in reversed(_STATIC.values())} | {
+_NAMED: Final = {known.name.lower(): known for known in reversed(_STATIC.values())} | {
     'opus': Codec('opus', 48000, 2), 'ilbc': Codec('iLBC', 8000), 'amr': Codec('AMR', 8000),
     'amr-wb': Codec('AMR-WB', 16000), 'speex': Codec('speex', 8000), 'vp8': Codec('VP8', 90000),
     'vp9': Codec('VP9', 90000), 'av1': Codec('AV1', 90000), 'h264': Codec('H264', 90000),
@@ -87,10 +87,11 @@ _NAMED = {known.name.lower(): known for known in reversed(_STATIC.values())} | {
     TELEPHONE_EVENT: Codec(TELEPHONE_EVENT, 8000, 1, '0-15'),       # the digits, RFC 4733 2.4.1
 }
 
-DEFAULT_CODECS: tuple[str | Codec, ...] = ('PCMU', 'PCMA', TELEPHONE_EVENT)
+DEFAULT_CODECS: Final[tuple[str | Codec, ...]] = ('PCMU', 'PCMA', TELEPHONE_EVENT)
 
-_FIRST_DYNAMIC, _LAST_DYNAMIC = 96, 127
-_USUAL_TELEPHONE_EVENT = 101
+_FIRST_DYNAMIC: Final = 96
+_LAST_DYNAMIC: Final = 127
+_USUAL_TELEPHONE_EVENT: Final = 101
 
 
 def static_codec(payload: int) -> Codec | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from greensip.errors import ParseError, UsageError
 from greensip.sdp.codec import Codec, static_codec
@@ -35,7 +35,7 @@ class SdpLimits(NamedTuple):
     formats: int = 256          # in one m= line
 
 
-SDP_LIMITS = SdpLimits()
+SDP_LIMITS: Final = SdpLimits()
 
 
 class Direction(StrEnum):
@@ -61,12 +61,12 @@ class Direction(StrEnum):
         return RECVONLY if receives else INACTIVE
 
 
-SENDRECV = Direction.SENDRECV
-SENDONLY = Direction.SENDONLY
-RECVONLY = Direction.RECVONLY
-INACTIVE = Direction.INACTIVE
+SENDRECV: Final = Direction.SENDRECV
+SENDONLY: Final = Direction.SENDONLY
+RECVONLY: Final = Direction.RECVONLY
+INACTIVE: Final = Direction.INACTIVE
 
-_DIRECTIONS = frozenset(str(direction) for direction in Direction)
+_DIRECTIONS: Final = frozenset(str(direction) for direction in Direction)
 
 
 class Line(NamedTuple):
@@ -223,8 +223,8 @@ def parse_connection(text: str) -> Connection:
 
 
 #: The order of section 9.  ``t r z`` repeat as a group, ``k`` is obsolete and never written (5.12).
-_SESSION_ORDER = {'o': 0, 's': 1, 'i': 2, 'u': 3, 'e': 4, 'p': 5, 'c': 6, 'b': 7, 't': 8, 'r': 8, 'z': 8, 'a': 9}
-_MEDIA_ORDER = {'i': 0, 'c': 1, 'b': 2, 'a': 3}
+_SESSION_ORDER: Final = {'o': 0, 's': 1, 'i': 2, 'u': 3, 'e': 4, 'p': 5, 'c': 6, 'b': 7, 't': 8, 'r': 8, 'z': 8, 'a': 9}
+_MEDIA_ORDER: Final = {'i': 0, 'c': 1, 'b': 2, 'a': 3}
 
 
 def _in_order(lines: Iterable[Line], order: dict[str, int]) -> list[Line]:

@@ -15,7 +15,7 @@ descriptions, so that an element that passes SDP through need not read it.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from greensip.errors import NegotiationFailed, WrongState
 from greensip.fsm import Machine, Row
@@ -39,10 +39,10 @@ class OfferAnswerState(StrEnum):
     STABLE = 'stable'
 
 
-NO_SESSION = OfferAnswerState.NO_SESSION
-OFFER_SENT = OfferAnswerState.OFFER_SENT
-OFFER_RECEIVED = OfferAnswerState.OFFER_RECEIVED
-STABLE = OfferAnswerState.STABLE
+NO_SESSION: Final = OfferAnswerState.NO_SESSION
+OFFER_SENT: Final = OfferAnswerState.OFFER_SENT
+OFFER_RECEIVED: Final = OfferAnswerState.OFFER_RECEIVED
+STABLE: Final = OfferAnswerState.STABLE
 
 
 class Place(StrEnum):
@@ -83,7 +83,7 @@ class Pattern(NamedTuple):
     refused_with: int | None
 
 
-PATTERNS = (
+PATTERNS: Final = (
     Pattern(1, Place.INVITE, Place.INVITE_2XX, True, True, False, 488),
     Pattern(2, Place.INVITE_2XX, Place.ACK, True, True, False, None),
     Pattern(3, Place.INVITE, Place.RELIABLE, True, True, False, 488),
@@ -164,7 +164,7 @@ def forget(machine: OfferAnswer) -> None:
     machine.local = machine.remote = None
 
 
-_RESPONSES_TO_INVITE = (Place.PROVISIONAL, Place.RELIABLE, Place.INVITE_2XX)
+_RESPONSES_TO_INVITE: Final = (Place.PROVISIONAL, Place.RELIABLE, Place.INVITE_2XX)
 
 #: How far the exchange of the present INVITE got.
 _Exchange = Literal['', 'offered', 'answered']
@@ -173,8 +173,9 @@ _Due = Literal['', 'due', 'pending']
 
 
 #: all that an exchange is made of
-_STATE = ('arrows', 'state', 'before', 'exchange', 'invite', 'last_sent', 'local', 'offer', 'offer_place',
-          'prack_may_offer', 'prack_received', 'prack_sent', 'preview', 'remote', 'update_received', 'update_sent')
+_STATE: Final = ('arrows', 'state', 'before', 'exchange', 'invite', 'last_sent', 'local', 'offer', 'offer_place',
+                 'prack_may_offer', 'prack_received', 'prack_sent', 'preview', 'remote', 'update_received',
+                 'update_sent')
 
 
 class OfferAnswer(Machine):

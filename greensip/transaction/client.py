@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from greensip.fsm import Row
 from greensip.message import Request, Response
@@ -19,8 +19,11 @@ from .transaction import (
 
 __all__ = ['NonInviteClientTransaction']
 
-START, TRYING, PROCEEDING = State.START, State.TRYING, State.PROCEEDING
-COMPLETED, TERMINATED = State.COMPLETED, State.TERMINATED
+START: Final = State.START
+TRYING: Final = State.TRYING
+PROCEEDING: Final = State.PROCEEDING
+COMPLETED: Final = State.COMPLETED
+TERMINATED: Final = State.TERMINATED
 
 
 def start(transaction: ClientTransaction, request: Request, now: float) -> None:

@@ -6,7 +6,7 @@ answer each repetition, and keep-alives (RFC 5626) do it for the whole flow.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from greensip.fsm import Row
 from greensip.message import Request, Response, make_ack_for_failure
@@ -23,8 +23,12 @@ from .transaction import (
 
 __all__ = ['InviteClientTransaction']
 
-START, CALLING, PROCEEDING = State.START, State.CALLING, State.PROCEEDING
-ACCEPTED, COMPLETED, TERMINATED = State.ACCEPTED, State.COMPLETED, State.TERMINATED
+START: Final = State.START
+CALLING: Final = State.CALLING
+PROCEEDING: Final = State.PROCEEDING
+ACCEPTED: Final = State.ACCEPTED
+COMPLETED: Final = State.COMPLETED
+TERMINATED: Final = State.TERMINATED
 
 
 def send_invite(transaction: ClientTransaction, invite: Request, now: float) -> None:

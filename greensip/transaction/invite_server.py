@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from greensip.fsm import Row
 from greensip.message import Request, Response, make_response
@@ -19,8 +19,12 @@ from .transaction import (
 
 __all__ = ['InviteServerTransaction']
 
-START, PROCEEDING, ACCEPTED = State.START, State.PROCEEDING, State.ACCEPTED
-COMPLETED, CONFIRMED, TERMINATED = State.COMPLETED, State.CONFIRMED, State.TERMINATED
+START: Final = State.START
+PROCEEDING: Final = State.PROCEEDING
+ACCEPTED: Final = State.ACCEPTED
+COMPLETED: Final = State.COMPLETED
+CONFIRMED: Final = State.CONFIRMED
+TERMINATED: Final = State.TERMINATED
 
 
 def pass_invite(transaction: ServerTransaction, invite: Request, now: float) -> None:

@@ -26,7 +26,7 @@ the way may have changed; its branch was random enough.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 from greensip.errors import ParseError, UsageError
@@ -48,10 +48,10 @@ __all__ = [
 ]
 
 #: what a branch of RFC 3261 begins with (8.1.1.7)
-COOKIE = 'z9hG4bK'
+COOKIE: Final = 'z9hG4bK'
 
 #: requests by which keep-alives are negotiated (RFC 6223 4.2): registrations, dialogs and their target refreshes
-KEPT_METHODS = TARGET_REFRESH_METHODS | {'REGISTER'}
+KEPT_METHODS: Final = TARGET_REFRESH_METHODS | {'REGISTER'}
 
 
 class TransactionLayer:

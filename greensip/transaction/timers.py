@@ -21,20 +21,20 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from operator import attrgetter
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ['MAX_QUEUED', 'MAX_QUEUES', 'Target', 'Timer', 'Timers']
 
 #: so many different durations have a queue of their own
-MAX_QUEUES = 32
+MAX_QUEUES: Final = 32
 #: seconds: longer timers have none, unless their duration was reserved
-MAX_QUEUED = 64.0
+MAX_QUEUED: Final = 64.0
 #: cells for which the heap is not worth sweeping
-FEW = 256
+FEW: Final = 256
 
-NEVER = float('inf')
+NEVER: Final = float('inf')
 
-_deadline = attrgetter('deadline')
+_deadline: Final = attrgetter('deadline')
 
 
 class Target(Protocol):

@@ -7,6 +7,7 @@ Both look at the Via's parameters as text where that is enough: they run for eve
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Final
 
 from greensip.errors import ParseError
 from greensip.message import Message, Response, Via
@@ -17,8 +18,8 @@ from .flow import Flow, hostport
 __all__ = ['answer_keep', 'keep_time', 'response_flow', 'stamp']
 
 #: the port of a sent-by that names none (18.1.1)
-DEFAULT_PORT = 5060
-DEFAULT_SECURE_PORT = 5061
+DEFAULT_PORT: Final = 5060
+DEFAULT_SECURE_PORT: Final = 5061
 
 
 def stamp(message: Message, flow: Flow) -> None:

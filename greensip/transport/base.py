@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from gevent.monkey import get_original
@@ -28,22 +28,23 @@ __all__ = ['Counters', 'Listen', 'Receiver', 'Recent', 'Transport', 'failure', '
 K = TypeVar('K')
 V = TypeVar('V')
 # The system's socket, also where gevent.monkey has put its own in the place.
-plain_socket: type[socket.socket] = get_original('socket', 'socket')
+plain_socket: Final[type[socket.socket]] = get_original('socket', 'socket')
 
 E = TypeVar('E', bound=TransportError)
 
 #: the port of SIP without TLS and with it (RFC 3261 19.1.2)
-SIP_PORT = 5060
-SIPS_PORT = 5061
+SIP_PORT: Final = 5060
+SIPS_PORT: Final = 5061
 #: where a place without a port listens (RFC 7118 for the last two)
-DEFAULT_PORTS = {'TLS': SIPS_PORT, 'WS': 80, 'WSS': 443}
+DEFAULT_PORTS: Final = {'TLS': SIPS_PORT, 'WS': 80, 'WSS': 443}
 
 #: octets of a message that identify it, at most
-HEAD = 16384
+HEAD: Final = 16384
 
-_CONTENT_LENGTH = re.compile(rb'^(?:content-length|l)[ \t]*:.*\n', re.IGNORECASE | re.MULTILINE)
-_LISTEN = re.compile(r'(?P<transport>[a-z]+):(?P<host>\[[^\]]*\]|[^:;\s]*)(?::(?P<port>\d{1,5}))?', re.IGNORECASE)
-_HOSTPORT = re.compile(r'(?P<host>\[[^\]]*\]|[^:;\s]+)(?::(?P<port>\d{1,5}))?')
+_CONTENT_LENGTH: Final = re.compile(rb'^(?:content-length|l)[ \t]*:.*\n', re.IGNORECASE | re.MULTILINE)
+_LISTEN: Final = re.compile(
+    r'(?P<transport>[a-z]+):(?P<host>\[[^\]]*\]|[^:;\s]*)(?::(?P<port>\d{1,5}))?', re.IGNORECASE)
+_HOSTPORT: Final = re.compile(r'(?P<host>\[[^\]]*\]|[^:;\s]+)(?::(?P<port>\d{1,5}))?')
 
 
 class Listen(NamedTuple):

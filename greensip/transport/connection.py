@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 
@@ -23,22 +23,23 @@ if TYPE_CHECKING:
 
 __all__ = ['DRAIN', 'PONG_TIME', 'READ', 'RECEIVE', 'Connection']
 
-log = logging.getLogger('greensip.transport')
+log: Final = logging.getLogger('greensip.transport')
 
 #: octets that are read at once; the buffer is shared by all connections of a transport
-RECEIVE = 65536
+RECEIVE: Final = 65536
 #: messages of one connection that are handled before others get their turn
-DRAIN = 32
+DRAIN: Final = 32
 #: seconds for the peer to take the last words and close its side
-LINGER = 3.0
+LINGER: Final = 3.0
 #: seconds for the answer to a ping (RFC 5626 4.4.1)
-PONG_TIME = 10.0
+PONG_TIME: Final = 10.0
 #: pings of one reading that are answered
-PONGS = 4
+PONGS: Final = 4
 
-READ, WRITE = 1, 2
+READ: Final = 1
+WRITE: Final = 2
 
-_numbers = itertools.count(1)
+_numbers: Final = itertools.count(1)
 
 
 class Connection:

@@ -22,7 +22,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import ParamSpec, Protocol
+from typing import Final, ParamSpec, Protocol
 
 import gevent
 from gevent.hub import Waiter
@@ -46,13 +46,13 @@ from .wire import known, log_received, log_sent, wire
 
 __all__ = ['LOOKUPS', 'TRANSPORTS', 'Endpoint', 'EndpointCounters', 'Network', 'Tap']
 
-log = logging.getLogger('greensip.transport')
+log: Final = logging.getLogger('greensip.transport')
 
 #: names that are looked up at the same time; further ones fail at once
 LOOKUPS = 256
 
-NEVER = float('inf')
-DEBUG = logging.DEBUG
+NEVER: Final = float('inf')
+DEBUG: Final = logging.DEBUG
 
 
 def over_websocket(listen: Listen, receiver: Receiver) -> Transport:
@@ -66,7 +66,7 @@ def over_websocket(listen: Listen, receiver: Receiver) -> Transport:
 
 
 #: what a place to listen at may begin with, and what then listens
-TRANSPORTS: dict[str, Callable[[Listen, Receiver], Transport]] = {
+TRANSPORTS: Final[dict[str, Callable[[Listen, Receiver], Transport]]] = {
     'UDP': UdpTransport,
     'TCP': TcpTransport,
     'TLS': TlsTransport,
@@ -80,7 +80,7 @@ Tap = Callable[[str, bytes, Flow, float], object]
 P = ParamSpec('P')
 
 # The real thread's identity, also where gevent.monkey has made get_ident() that of the greenlet.
-_thread_ident: Callable[[], int] = get_original('_thread', 'get_ident')
+_thread_ident: Final[Callable[[], int]] = get_original('_thread', 'get_ident')
 
 
 class Network(Protocol):

@@ -31,7 +31,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import gevent
 from gevent.hub import Hub
@@ -66,35 +66,35 @@ from .sources import is_link_local, scoped
 
 __all__ = ['OPTIONS', 'Readers', 'StreamTransport', 'source_of']
 
-log = logging.getLogger('greensip.transport')
+log: Final = logging.getLogger('greensip.transport')
 
 #: connections that are accepted before others get their turn
-ACCEPT = 32
+ACCEPT: Final = 32
 #: connections that may wait to be accepted
-BACKLOG = 1024
+BACKLOG: Final = 1024
 #: greenlets that are kept for reading while nothing is to be read
-SPARE = 16
+SPARE: Final = 16
 #: seconds between two looks at all connections
-SWEEP = 1.0
+SWEEP: Final = 1.0
 #: seconds that the system tries to deliver octets, a little less than 64*T1, and after how long a silent peer is probed
-DELIVERY = 25.0
-PROBE = 300
+DELIVERY: Final = 25.0
+PROBE: Final = 300
 #: local addresses of a wildcard socket that get a point of their own
-FACES = 256
+FACES: Final = 256
 #: half the number of peers with link-local addresses whose interface is remembered
-SCOPES = 1024
+SCOPES: Final = 1024
 #: addresses under which one connection can be known (RFC 5923)
-ALIASES = 16
+ALIASES: Final = 16
 #: open files that are left to others
-FILES_LEFT = 64
+FILES_LEFT: Final = 64
 
 #: setsockopt(IPPROTO_IP): choose the port of an address that is bound when the peer is known, so that it may be shared
-BIND_ADDRESS_NO_PORT = 24
+BIND_ADDRESS_NO_PORT: Final = 24
 #: no descriptors, no memory
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 #: the options of a place, and how their text is read.  Times are seconds
-OPTIONS: Mapping[str, Callable[[str], Any]] = {
+OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     # Ask peers to send us their requests over the connections that we open, and do so when asked (RFC 5923)
     'alias': read_switch,
     # for a connection to be opened
@@ -120,7 +120,7 @@ OPTIONS: Mapping[str, Callable[[str], Any]] = {
 
 #: what they are unless the place says otherwise.  The connect time forgives two lost SYNs: Linux sends them at 0, 1 and
 #: 3 seconds.  The idle time is that long because of phones that register for an hour and send nothing in between
-DEFAULTS: Mapping[str, Any] = {
+DEFAULTS: Final[Mapping[str, Any]] = {
     'alias': False, 'connect': 5.0, 'connections': 20_000, 'per_source': 5_000, 'handshake': 10.0, 'first': 120.0,
     'message': 20.0, 'idle': 3900.0, 'keepalive': 0.0, 'queue': 1 << 20, 'stuck': 20.0,
 }

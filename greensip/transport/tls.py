@@ -15,7 +15,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from greensip.errors import ParseError, TlsError, UsageError
 from greensip.message import SipUri, parse_uri
@@ -30,15 +30,15 @@ from .stream import OPTIONS, StreamTransport
 
 __all__ = ['TLS_OPTIONS', 'TlsChannel', 'TlsTransport', 'identities']
 
-log = logging.getLogger('greensip.transport')
+log: Final = logging.getLogger('greensip.transport')
 
 #: octets of a record, at most
-RECORD = 16384
+RECORD: Final = 16384
 #: seconds between two looks at the files
-RELOAD = 1.0
+RELOAD: Final = 1.0
 
 #: whose certificates are checked: those of servers; of servers, and of clients if they have one; of everybody; nobody's
-VERIFY = ('server', 'optional', 'peer', 'none')
+VERIFY: Final = ('server', 'optional', 'peer', 'none')
 
 
 def read_verify(text: str) -> str:
@@ -50,7 +50,7 @@ def read_verify(text: str) -> str:
 
 #: the options of a place: those of all streams, our certificate with its chain and its key (PEM files; the key may be
 #: in the file of the certificate), those whose signature is trusted (without them: those that the system trusts)
-TLS_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+TLS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     **OPTIONS, 'cert': read_text, 'key': read_text, 'ca': read_text, 'verify': read_verify,
 }
 

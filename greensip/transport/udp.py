@@ -28,7 +28,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import gevent
 from gevent.hub import Hub
@@ -64,47 +64,49 @@ from .stun import answer_binding, looks_like_stun
 
 __all__ = ['DRAIN', 'FLOWS', 'RECEIVE_BUFFER', 'SEND_BUFFER', 'SEND_QUEUE', 'UdpTransport']
 
-log = logging.getLogger('greensip.transport')
+log: Final = logging.getLogger('greensip.transport')
 
 #: datagrams that are read at most before other greenlets get their turn.  A round of the loop costs about as much as
 #: two system calls: per datagram of a burst, over the recvfrom itself, it was 3.7 us with 1, 1.2 with 8, 0.95 with 32,
 #: and 0.9 with 64, by when the first handler would have to wait twice as long
-DRAIN = 32
+DRAIN: Final = 32
 #: datagrams that wait at most while the system's buffer is full
-SEND_QUEUE = 1000
+SEND_QUEUE: Final = 1000
 #: half the number of peers whose flows are remembered
-FLOWS = 4096
+FLOWS: Final = 4096
 #: what we ask the system to keep for us, in octets: it has to last for the longest pause between two reads.  Linux
 #: gives no more than net.core.rmem_max, 208 KiB unless raised
-RECEIVE_BUFFER = 4 << 20
-SEND_BUFFER = 1 << 20
+RECEIVE_BUFFER: Final = 4 << 20
+SEND_BUFFER: Final = 1 << 20
 #: local addresses of a wildcard socket that get a point of their own
-FACES = 256
+FACES: Final = 256
 #: entries of the error queue that are read in one go
-ERRORS = 64
+ERRORS: Final = 64
 #: no datagram is larger
-LARGEST = 65535
+LARGEST: Final = 65535
 
-READ, WRITE = 1, 2
+READ: Final = 1
+WRITE: Final = 2
 
 #: a place has none of its own
-OPTIONS: Mapping[str, Callable[[str], object]] = {}
+OPTIONS: Final[Mapping[str, Callable[[str], object]]] = {}
 
 #: (level, option) by which Linux is asked for ICMP errors; Python has no names for them
-_RECVERR = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)} if sys.platform == 'linux' else {}
-_EXTENDED_ERROR = struct.Struct('=IBBBBII')
-_FROM_ICMP, _FROM_ICMP6 = 2, 3
+_RECVERR: Final = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)} if sys.platform == 'linux' else {}
+_EXTENDED_ERROR: Final = struct.Struct('=IBBBBII')
+_FROM_ICMP: Final = 2
+_FROM_ICMP6: Final = 3
 #: 18.4: "destination unreachable" and "parameter problem" of ICMP and of ICMPv6; time exceeded and the like are ignored
-_UNREACHABLE = {(_FROM_ICMP, 3), (_FROM_ICMP, 12), (_FROM_ICMP6, 1), (_FROM_ICMP6, 4)}
+_UNREACHABLE: Final = {(_FROM_ICMP, 3), (_FROM_ICMP, 12), (_FROM_ICMP6, 1), (_FROM_ICMP6, 4)}
 
 #: what a system call says on account of an ICMP error that came in meanwhile
-_LATE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EACCES, errno.EMSGSIZE,
-         errno.EPROTO, errno.EHOSTDOWN}
-_UNREACHED = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN,
-              errno.EADDRNOTAVAIL}
+_LATE: Final = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EACCES,
+                errno.EMSGSIZE, errno.EPROTO, errno.EHOSTDOWN}
+_UNREACHED: Final = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN,
+                     errno.EADDRNOTAVAIL}
 
 #: what the system says when a datagram cannot leave from the address that it is to leave from
-_MOVED = {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH}
+_MOVED: Final = {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 
 class UdpTransport(Transport):

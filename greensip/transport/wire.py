@@ -9,31 +9,33 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Final
 
 from greensip.transaction.flow import Address, Flow, hostport
 
 __all__ = ['endpoints', 'log_received', 'log_sent', 'masked', 'readable', 'title', 'wire']
 
-wire = logging.getLogger('greensip.wire')
+wire: Final = logging.getLogger('greensip.wire')
 
 # What wire.isEnabledFor() has found out so far, as in greensip.fsm: asked for each message, in and out.
-known: dict[int, bool] = getattr(wire, '_cache', {})
+known: Final[dict[int, bool]] = getattr(wire, '_cache', {})
 
 #: longer messages are cut in the log
-SHOWN = 8192
+SHOWN: Final = 8192
 
-MASK = b'***'
+MASK: Final = b'***'
 
-_START = re.compile(rb'(?:\r?\n)*(?:SIP/2\.0[ \t]+(\d{3})\b|([!-~]{1,64})[ \t]+[^\r\n]*?[ \t]SIP/2\.0)')
-_CSEQ = re.compile(rb'^cseq[ \t]*:[ \t]*\d+[ \t]+([!-~]{1,64})', re.IGNORECASE | re.MULTILINE)
-_CREDENTIALS = re.compile(
+_START: Final = re.compile(rb'(?:\r?\n)*(?:SIP/2\.0[ \t]+(\d{3})\b|([!-~]{1,64})[ \t]+[^\r\n]*?[ \t]SIP/2\.0)')
+_CSEQ: Final = re.compile(rb'^cseq[ \t]*:[ \t]*\d+[ \t]+([!-~]{1,64})', re.IGNORECASE | re.MULTILINE)
+_CREDENTIALS: Final = re.compile(
     rb'^((?:proxy-)?authorization[ \t]*:[ \t]*)(\S+)((?:.*(?:\r?\n[ \t].*)*))', re.IGNORECASE | re.MULTILINE)
-_PROOF = re.compile(rb'\b((?:response|cnonce|rspauth)\s*=\s*)("[^"]*"?|[^\s,]+)', re.IGNORECASE)
-_RSPAUTH = re.compile(rb'^((?:proxy-)?authentication-info[ \t]*:)(.*(?:\r?\n[ \t].*)*)', re.IGNORECASE | re.MULTILINE)
-_USER_PASSWORD = re.compile(rb'\b(sips?:[^\s:@<>"]+):[^\s@<>"/]+@', re.IGNORECASE)
-_CRYPTO = re.compile(rb'^(a=crypto:.*?\binline:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
-_ICE_PASSWORD = re.compile(rb'^(a=ice-pwd:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
-_KEY = re.compile(rb'^(k=[a-z0-9]+:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
+_PROOF: Final = re.compile(rb'\b((?:response|cnonce|rspauth)\s*=\s*)("[^"]*"?|[^\s,]+)', re.IGNORECASE)
+_RSPAUTH: Final = re.compile(
+    rb'^((?:proxy-)?authentication-info[ \t]*:)(.*(?:\r?\n[ \t].*)*)', re.IGNORECASE | re.MULTILINE)
+_USER_PASSWORD: Final = re.compile(rb'\b(sips?:[^\s:@<>"]+):[^\s@<>"/]+@', re.IGNORECASE)
+_CRYPTO: Final = re.compile(rb'^(a=crypto:.*?\binline:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
+_ICE_PASSWORD: Final = re.compile(rb'^(a=ice-pwd:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
+_KEY: Final = re.compile(rb'^(k=[a-z0-9]+:)[^\r\n]*', re.IGNORECASE | re.MULTILINE)
 
 
 def title(data: bytes) -> str:

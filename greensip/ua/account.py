@@ -20,7 +20,7 @@ import logging
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import ENDED, FAILED, LOST, REFRESHED, REGISTERED, Event
 from greensip.dialog.register import own_contact
@@ -63,10 +63,10 @@ if TYPE_CHECKING:
 
 __all__ = ['Account']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: the states of the core's registrations as a script sees them, the one that says most first
-STATES = (
+STATES: Final = (
     ('registered', ('registered', 'refreshing')), ('registering', ('registering',)), ('waiting', ('waiting',)),
     ('unregistering', ('stopping', 'leaving')),
 )
@@ -695,8 +695,8 @@ class Account(Mailbox):
         return points
 
 
-OUTCOMES = Matcher(('registered', 'refreshed', 'failed', 'lost', 'unregistered'), 'answer to REGISTER')
-GONE = Matcher(('unregistered',), 'answer to REGISTER')
+OUTCOMES: Final = Matcher(('registered', 'refreshed', 'failed', 'lost', 'unregistered'), 'answer to REGISTER')
+GONE: Final = Matcher(('unregistered',), 'answer to REGISTER')
 
 
 def _free_user(user: str, ua: UserAgent) -> str:

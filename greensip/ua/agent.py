@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from gevent import getcurrent
 
@@ -64,24 +64,24 @@ from .watchdog import Watchdog, watch_hub
 
 __all__ = ['SUPPORTED', 'UserAgent']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: RFC 3261 25.1: user
-_USER = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+")
+_USER: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+")
 
 #: seconds for which ``close()`` waits for the peers' answers to our BYE and CANCEL
-LINGER = 2.0
+LINGER: Final = 2.0
 #: an address in whose direction our default route leads (RFC 5737), to learn our own
-ELSEWHERE = '192.0.2.1'
+ELSEWHERE: Final = '192.0.2.1'
 
 #: option tags that every user agent supports (RFC 3261 19.2), each added with the code that honours it
-SUPPORTED: tuple[str, ...] = ('100rel', '199', 'norefersub', 'replaces', 'tdialog', 'timer')
+SUPPORTED: Final[tuple[str, ...]] = ('100rel', '199', 'norefersub', 'replaces', 'tdialog', 'timer')
 
 #: what a user agent, or a call, does about reliable provisional responses (RFC 3262)
-PRACK_MODES = ('off', 'supported', 'required')
+PRACK_MODES: Final = ('off', 'supported', 'required')
 
 #: what a transfer needs in Allow (RFC 5589 6)
-TRANSFER_METHODS = ('REFER', 'NOTIFY')
+TRANSFER_METHODS: Final = ('REFER', 'NOTIFY')
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class UserAgent(Engine):

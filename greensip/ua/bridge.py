@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from greensip.dialog.event import FAILED, Event
 from greensip.dialog.exchange import PASSED_ON, ClientRequest
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ['Bridge', 'join_instead']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: what a bridge waits for: a leg is over, or was joined with another one
-CHANGED = Matcher(('ended', 'bridged'), 'end')
+CHANGED: Final = Matcher(('ended', 'bridged'), 'end')
 
 
 class Relayed:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.body import PIDF, IsComposing, Presence, Status, ask, content_of, parse_document
 from greensip.dialog.composing import ACTIVE, REFRESH, Composer, ComposingWatch
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = ['Buddy', 'PresenceChange']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
-STATUSES = ('online', 'busy', 'away', 'offline', 'unknown')
+STATUSES: Final = ('online', 'busy', 'away', 'offline', 'unknown')
 
 #: what ends the waiting for a subscription
-FIRST_WORD = Matcher(('active',), 'NOTIFY')
+FIRST_WORD: Final = Matcher(('active',), 'NOTIFY')
 
 #: the presence of whom we know nothing of
-NOTHING_KNOWN = Status('unknown')
+NOTHING_KNOWN: Final = Status('unknown')
 
 
 class PresenceChange(Notice):

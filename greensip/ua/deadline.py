@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar, Token
 from types import TracebackType
+from typing import Final
 
 from gevent import getcurrent
 from gevent.monkey import get_original
@@ -21,9 +22,9 @@ from .engine import Clock, current_engine
 
 __all__ = ['current_deadline', 'deadline', 'inherited']
 
-_now = get_original('time', 'monotonic')
+_now: Final = get_original('time', 'monotonic')
 
-_innermost: ContextVar[deadline | None] = ContextVar('greensip deadline', default=None)
+_innermost: Final[ContextVar[deadline | None]] = ContextVar('greensip deadline', default=None)
 
 
 class deadline:

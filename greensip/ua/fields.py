@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from greensip.errors import GreensipError, LegEnded, ParseError, ResponseError, UsageError
 from greensip.message import Message, Response, header_key
@@ -22,16 +22,16 @@ Body = Any
 Pairs = Sequence[tuple[str, str]]
 
 #: what belongs to one dialog, one hop or one server and so is not passed from one leg to another
-_OWN = frozenset({
+_OWN: Final = frozenset({
     'Via', 'From', 'To', 'Call-ID', 'CSeq', 'Max-Forwards', 'Contact', 'Route', 'Record-Route', 'Path',
     'Service-Route', 'Content-Length', 'Content-Type', 'Allow', 'Supported', 'Require', 'Proxy-Require', 'Server',
     'User-Agent', 'Timestamp', 'RSeq', 'RAck', 'Session-Expires', 'Min-SE', 'Replaces', 'Authorization',
     'Proxy-Authorization', 'Authentication-Info', 'Date', 'Allow-Events', 'Expires',
 })
 
-_OWN_BUT_CONTACT = _OWN - {'Contact'}
+_OWN_BUT_CONTACT: Final = _OWN - {'Contact'}
 
-_REASON = re.compile(r"[\w.!%*+`'~-]+\s*(;.*)?")
+_REASON: Final = re.compile(r"[\w.!%*+`'~-]+\s*(;.*)?")
 
 
 class Headers(Mapping[str, str]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from greensip.errors import (
     GreensipError,
@@ -19,7 +19,7 @@ from greensip.native import mypyc_attr
 __all__ = ['Hunt']
 
 #: responses that speak for the person called: nobody else is tried (RFC 3261 21.6)
-STOP = frozenset({600, 603, 604, 606, 607})
+STOP: Final = frozenset({600, 603, 604, 606, 607})
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

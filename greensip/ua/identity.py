@@ -9,7 +9,7 @@ None of it is proof: what a peer says of who he is counts as much as the peer hi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from greensip.errors import LegEnded, ParseError, ResponseError, UsageError
 from greensip.message import Message, NameAddr, Reason, Request, Response, SipUri, Uri, parse_name_addr, parse_uri
@@ -21,13 +21,13 @@ from .fields import Pairs
 __all__ = ['ANONYMOUS', 'Cause', 'HistoryEntry', 'Identity', 'causes_of', 'divert', 'history_of', 'next_history']
 
 #: From of a call that does not say who calls (RFC 3323 4.1.1.3)
-ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
+ANONYMOUS: Final = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 
 #: what Privacy can ask for (RFC 3323 4.2, RFC 3325 9.3, RFC 7044 10.1.1)
-PRIVACY = frozenset({'header', 'session', 'user', 'none', 'critical', 'id', 'history'})
+PRIVACY: Final = frozenset({'header', 'session', 'user', 'none', 'critical', 'id', 'history'})
 
 #: entries of a History-Info that are looked at
-LONGEST_HISTORY = 100
+LONGEST_HISTORY: Final = 100
 
 
 class Cause(NamedTuple):

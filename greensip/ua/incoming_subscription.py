@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import ENDED, REQUEST, Event
 from greensip.dialog.subscription import event_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ['MOST', 'IncomingSubscription', 'open_subscription', 'take_subscribe']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: with so many subscriptions no handler is asked for more; a Notifier has a limit of its own
 MOST = 10_000

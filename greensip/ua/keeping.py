@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import ENDED, RESPONSE, Event
 from greensip.message import Response
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ['Keeping', 'interval_of']
 
 #: seconds of a keep-alive interval at least and at most
-LEAST, MOST = 1, 86400
+LEAST: Final = 1
+MOST: Final = 86400
 
 
 class Keeping:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greensip.dialog.dialog import Dialog
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 
 __all__ = ['Leg', 'SessionInterval', 'Timings']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: the states of the core's usage as a script sees them
-STATES = {
+STATES: Final = {
     'calling': 'calling', 'incoming': 'calling', 'proceeding': 'calling', 'early': 'early', 'accepted': 'confirmed',
     'answering': 'early', 'confirmed': 'confirmed', 'closing': 'ended', 'hanging up': 'ended', 'terminated': 'ended',
 }
 
 #: what a leg will have one day, and what it needs
-LATER = {
+LATER: Final = {
     'audio': 'media', 'send_dtmf': 'media',
 }
 

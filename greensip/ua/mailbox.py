@@ -18,7 +18,7 @@ import copy
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 import gevent
 from gevent.hub import Waiter
@@ -34,17 +34,17 @@ from .threads import Carrier, Proxy, ThreadBound, run_in_hub
 __all__ = ['After', 'Mailbox', 'Notice', 'Watch', 'after', 'fresh', 'wait_any',
            'wait_on', 'wait_watches']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: events that may lie unread before the oldest is dropped: a script that never looks must not fill the memory
-UNREAD = 1000
+UNREAD: Final = 1000
 #: and octets of messages that may lie there; looked at with every so many events, as messages mostly are small
-UNREAD_OCTETS = 2**20
-WEIGHED = 64
+UNREAD_OCTETS: Final = 2**20
+WEIGHED: Final = 64
 #: entries of a history, two for each event of which a WaitTimeout can tell
-REMEMBERED = 2 * 24
+REMEMBERED: Final = 2 * 24
 
-NEVER = float('inf')
+NEVER: Final = float('inf')
 
 
 class Notice(Carrier):
@@ -457,7 +457,7 @@ class Mailbox(ThreadBound):
                 task.kill(block=False)
 
 
-ENDED = compile_patterns(('ended',))
+ENDED: Final = compile_patterns(('ended',))
 
 
 def after(seconds: float) -> After:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.body import CODINGS, CPIM, IMDN, ISCOMPOSING, CpimMessage, Imdn, content_of, parse_document, report
 from greensip.body.coding import charset_of
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 __all__ = ['Inbox', 'IncomingMessage', 'Switchboard', 'key_of', 'send_message', 'switchboard_of',
            'wanted_reports']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: messages that may lie unread in an inbox before further ones are put off
 UNREAD = 256
 #: seconds after which the sender of one that was put off may try again
-RETRY = 30
+RETRY: Final = 30
 
 #: what has to be asked for that there be a report (RFC 5438 6.2)
-_WANTED = {'delivered': 'positive-delivery', 'failed': 'negative-delivery', 'processed': 'processing',
-           'stored': 'processing', 'displayed': 'display', 'forbidden': 'negative-delivery',
-           'error': 'negative-delivery'}
+_WANTED: Final = {'delivered': 'positive-delivery', 'failed': 'negative-delivery', 'processed': 'processing',
+                  'stored': 'processing', 'displayed': 'display', 'forbidden': 'negative-delivery',
+                  'error': 'negative-delivery'}
 
 
 def wanted_reports(words: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from greensip.body import content_of, parse_document
 from greensip.dialog.subscription import event_of
@@ -14,7 +14,7 @@ from .threads import Carrier
 __all__ = ['CONTENT_TYPES', 'Notification']
 
 #: what the documents of the usual packages are: RFC 3856, 4235, 3842, 3680, 4575, 3515
-CONTENT_TYPES = {
+CONTENT_TYPES: Final = {
     'conference': 'application/conference-info+xml',
     'dialog': 'application/dialog-info+xml',
     'message-summary': 'application/simple-message-summary',

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = ['AT_ONCE', 'Notifier', 'resource_of']
 
 #: so many subscribers are told before others of the hub get a turn: a NOTIFY takes about 0.1 ms
-AT_ONCE = 100
+AT_ONCE: Final = 100
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 
 def resource_of(uri: Any) -> str:

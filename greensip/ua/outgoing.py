@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import FORKED, RESPONSE, Event
 from greensip.dialog.invite_client import ClientInvite
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ['OutgoingLeg', 'Redirection']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: responses after which the next target of a redirection is not tried: they speak for the person called (21.6)
-GLOBAL_FAILURE = 600
+GLOBAL_FAILURE: Final = 600
 
 
 class Redirection:

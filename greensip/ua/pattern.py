@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from greensip.errors import UsageError
 
@@ -37,7 +37,7 @@ class Happening(Protocol):
 Pattern = str | type | Callable[[Any], bool]
 
 #: words that are not messages, so that a typing mistake is told at once
-WORDS = frozenset({
+WORDS: Final = frozenset({
     # of every mailbox
     'ended', 'failed',
     # of calls, and of who takes them
@@ -50,15 +50,15 @@ WORDS = frozenset({
     'away', 'busy', 'composing', 'offline', 'online', 'presence', 'report', 'unknown', 'unsubscribed',
 })
 #: those of them that a detail can narrow: ``composing:active``
-DETAILED = frozenset({'composing', 'report'})
+DETAILED: Final = frozenset({'composing', 'report'})
 #: words of which nothing can tell yet, and what they need: better refused than waited for in vain
-LATER = {'dtmf': 'media', 'media': 'media'}
+LATER: Final = {'dtmf': 'media', 'media': 'media'}
 
-_CODES = re.compile(r'([1-6](?:[0-9][0-9]|[0-9]x|xx))(?:-([1-6](?:[0-9][0-9]|[0-9]x|xx)))?')
-_METHOD = re.compile(r"[A-Z][A-Z0-9.!%*_+`'~-]*")
+_CODES: Final = re.compile(r'([1-6](?:[0-9][0-9]|[0-9]x|xx))(?:-([1-6](?:[0-9][0-9]|[0-9]x|xx)))?')
+_METHOD: Final = re.compile(r"[A-Z][A-Z0-9.!%*_+`'~-]*")
 
 #: more combinations than this in one program are made at run time, not written: do not keep them
-_KEEP = 2000
+_KEEP: Final = 2000
 
 
 class Matcher:
@@ -134,10 +134,10 @@ def _labels(pattern: str) -> set[int | str]:
                      'or one of ' + ', '.join(repr(word) for word in sorted(WORDS)))
 
 
-_compiled: dict[tuple[Pattern, ...], Matcher] = {}
+_compiled: Final[dict[tuple[Pattern, ...], Matcher]] = {}
 
 #: matches nothing: a wait that only an ending wakes
-NOTHING = Matcher(())
+NOTHING: Final = Matcher(())
 
 
 def compile_patterns(patterns: tuple[Pattern, ...]) -> Matcher:

@@ -13,7 +13,7 @@ without an account it is ``ua.presence``.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.body import Presence
 from greensip.errors import ParseError, UsageError, WrongState
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ['PresenceNotifier', 'Presentity', 'presentity_of']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
-PACKAGE = 'presence'
+PACKAGE: Final = 'presence'
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

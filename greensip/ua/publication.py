@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.body import CODINGS, content_of
 from greensip.dialog.event import ENDED, FAILED, RESPONSE, Event
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ['EventStateCompositor', 'Publication', 'make_publication']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
-ANSWER = Matcher(('200-699', 'failed'), 'answer to PUBLISH')
+ANSWER: Final = Matcher(('200-699', 'failed'), 'answer to PUBLISH')
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

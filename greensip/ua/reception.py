@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greensip.dialog.event import Event
 from greensip.dialog.reliable import asks_reliability
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ['Reception']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: calls that may wait for ``accept()``, and seconds for which one of them does
 BACKLOG = 64
-PATIENCE = 30.0
+PATIENCE: Final = 30.0
 
-CALL = compile_patterns(('call',))
+CALL: Final = compile_patterns(('call',))
 #: the end of the user agent
-CLOSED = Matcher(('ended',), 'close() of the user agent')
+CLOSED: Final = Matcher(('ended',), 'close() of the user agent')
 
 Handler = Callable[[IncomingLeg], object]
 Screen = Callable[[IncomingLeg], int | None]

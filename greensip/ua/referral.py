@@ -11,7 +11,7 @@ peer has a GRUU for its Contact; towards all others it goes inside, which is wha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greensip.dialog.event import ENDED, REQUEST, Event
 from greensip.dialog.replaces import replaces_text, target_dialog_text
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = ['Referral', 'TransferOutcome', 'is_gruu', 'refer', 'refer_outside', 'replacing']
 
 #: seconds for which NOTIFYs are waited for after the call is over in whose dialog they come
-GRACE = 4.0
+GRACE: Final = 4.0
 
-_TOLD = Matcher(('NOTIFY', 'ended'), 'outcome')
+_TOLD: Final = Matcher(('NOTIFY', 'ended'), 'outcome')
 
 
 class TransferOutcome(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import Event
 from greensip.errors import GreensipError, UsageError, WrongState
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ['IncomingRequest', 'RequestHandlers']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 Handler = Callable[[Any], object]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from greensip.errors import NegotiationFailed, ParseError
 from greensip.sdp import (
@@ -31,10 +31,11 @@ from greensip.sdp import (
 __all__ = ['answer_again', 'continued', 'hold_offer', 'holds', 'inactive_answer', 'inactive_offer', 'resume_offer']
 
 #: RFC 8866 5.2
-_ORIGIN = re.compile(rb'^o=(?P<name>\S+) (?P<id>\d+) (?P<version>\d{1,20}) (?P<address>\S+ \S+ \S+)', re.MULTILINE)
+_ORIGIN: Final = re.compile(
+    rb'^o=(?P<name>\S+) (?P<id>\d+) (?P<version>\d{1,20}) (?P<address>\S+ \S+ \S+)', re.MULTILINE)
 
 #: RFC 863's port, where nobody listens: what SDP writes when a stream has no port of its own yet
-DISCARD = 9
+DISCARD: Final = 9
 
 
 def inactive_offer(host: str, codecs: Sequence[Any], random: Any) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import ENDED, FORKED, REQUEST, RESPONSE, Event
 from greensip.dialog.subscription import Subscription
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ['OutgoingSubscription', 'Watching', 'make_subscription']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
 #: seconds before the whole state is asked for again: a notifier that cannot count is not to be asked all the time
-PATIENCE = 32.0
+PATIENCE: Final = 32.0
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -17,7 +17,7 @@ import operator
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from gevent import Greenlet
 
@@ -46,9 +46,9 @@ class Carrier:
 
 
 #: what belongs to a hub and so leaves it as a proxy only
-BOUND = (ThreadBound, Engine, KeepAlive, Greenlet)
+BOUND: Final = (ThreadBound, Engine, KeepAlive, Greenlet)
 #: what leaves it as it is, but for the leg in it
-CARRIERS = (Carrier, Event)
+CARRIERS: Final = (Carrier, Event)
 
 
 class Seen:
@@ -147,7 +147,7 @@ class Proxy:
 
 
 #: ends an iteration: StopIteration cannot travel through a future
-_END = object()
+_END: Final = object()
 
 
 class _Box:

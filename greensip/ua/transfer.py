@@ -8,7 +8,7 @@ sees a call, with ``leg.replaces`` if it is to take the place of another (RFC 38
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import ENDED, Event
 from greensip.errors import (
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 __all__ = ['Transfer', 'incoming_transfer', 'on_outside_refer', 'referrer_of', 'take_refer']
 
-log = logging.getLogger('greensip.ua')
+log: Final = logging.getLogger('greensip.ua')
 
-SIPFRAG = 'message/sipfrag;version=2.0'
+SIPFRAG: Final = 'message/sipfrag;version=2.0'
 
 #: what of 64*T1 a script may take for its decision on a REFER: after that its transferor has given up (17.1.2.2)
-PATIENCE = 0.75
+PATIENCE: Final = 0.75
 
 #: REFERs of one call that may wait for the script's decision, or for the target where they are accepted by themselves
-UNDECIDED = 16
+UNDECIDED: Final = 16
 
 #: header fields that a Refer-To may put into the INVITE; the others speak for whoever sends it (RFC 3261 19.1.5)
-WELCOME = frozenset({
+WELCOME: Final = frozenset({
     'accept-contact', 'alert-info', 'call-info', 'in-reply-to', 'join', 'organization', 'priority', 'reject-contact',
     'replaces', 'request-disposition', 'require', 'subject', 'user-to-user',
 })

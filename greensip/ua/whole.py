@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from greensip.body import Merged, content_of, parse_document
 from greensip.errors import UsageError
@@ -11,9 +11,9 @@ from greensip.message import Request
 __all__ = ['PARTIAL_PACKAGES', 'Whole']
 
 #: octets: what partial documents add up to is begun anew when it is larger; a single one has 256 KB at most
-LARGEST = 2**21
+LARGEST: Final = 2**21
 #: those whose documents may tell changes only
-PARTIAL_PACKAGES = frozenset({'conference', 'dialog', 'reg'})
+PARTIAL_PACKAGES: Final = frozenset({'conference', 'dialog', 'reg'})
 
 
 class Whole:
