@@ -277,6 +277,17 @@ def test_a_registrar_that_always_wants_more_is_left(world: World, bob: Party, re
     assert (registration.state, len(registrar.requests)) == ('unregistered', 4)
 
 
+def test_a_refresh_that_fails_is_tried_again_soon(world: World, bob: Party, registrar: Registrar) -> None:
+    """RFC 5626 4.5: the longer base is for those who have another flow, not for the one that fails."""
+    registration = register(world, bob, registrar, expires=7200)
+    registrar.granted = 7200
+    registrar.answers.append((500, {}))
+    registration.register(world.now)
+    world.run()
+    assert registration.state == 'registered'
+    assert 30 <= refresh_time(registration) - world.now <= 60
+
+
 # -- 3xx
 
 def test_a_redirection_is_followed(world: World, bob: Party, registrar: Registrar) -> None:

@@ -142,10 +142,12 @@ def test_the_caller_asks_though_the_callee_knows_no_timers(world: World, alice: 
     """)
 
 
-def test_a_2xx_with_a_timer_that_nobody_asked_for(world: World, alice: Party) -> None:
-    """7.2: "UACs MUST be prepared to receive a Session-Expires header field in a response"."""
+@pytest.mark.parametrize('says', ['100;refresher=uac', '100', '100;refresher=both'])
+def test_a_2xx_with_a_timer_that_nobody_asked_for(world: World, alice: Party, says: str) -> None:
+    """7.2: "UACs MUST be prepared to receive a Session-Expires header field in a response"; who is not told that the
+    other side refreshes does it."""
     bob = party(world, 'bob', 5080, timer=False)
-    fields = [('Require', 'timer'), ('Session-Expires', '100;refresher=uac')]
+    fields = [('Require', 'timer'), ('Session-Expires', says)]
     bob.on['incoming'] = lambda event: event.subject.respond(200, world.now, body=ANSWER, headers=fields)
     usage, _ = established(world, alice, bob)
     assert agreed(usage) == (100, True)
