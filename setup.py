@@ -76,7 +76,6 @@ setup(
         'Development Status :: 3 - Alpha',
         'Intended Audience :: Developers',
         'Intended Audience :: Telecommunications Industry',
-        'License :: OSI Approved :: MIT License',
         'Operating System :: POSIX',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',

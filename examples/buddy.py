@@ -5,7 +5,7 @@
 
 The first one tells his presence to who asks for it, prints the texts that come, has time from the first of them on, and
 ends on SIGINT and SIGTERM.  The second one watches him and prints each change; his text asks to be told when it has
-been displayed.  He ends when the other one is no longer there.
+been displayed.  It ends on SIGINT and SIGTERM, too, and when the other one is no longer there.
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ def main() -> int:
     options = parser.parse_args()
     with UserAgent(options.listen, name=options.name) as ua:
         if options.uri:
-            return watch(ua, options.uri, options.text)
+            watching = gevent.spawn(watch, ua, options.uri, options.text)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                gevent.signal_handler(number, watching.kill, block=False)
+            found = watching.get()
+            return found if isinstance(found, int) else 0
         be_watched(ua, Status(options.status, options.note))
     return 0
 

@@ -396,6 +396,15 @@ def test_buddy(start: Start, serve: Serve) -> None:
     finished(bob)
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_buddy_who_has_seen_enough(start: Start, serve: Serve, number: int) -> None:
+    _, port = serve('buddy', '--name', 'bob')
+    alice = start('buddy', f'sip:bob@127.0.0.1:{port}')
+    alice.wait_for_text('online')
+    alice.send_signal(number)
+    assert finished(alice).splitlines() == ['online']
+
+
 def test_buddy_who_is_not_there(start: Start, serve: Serve) -> None:
     _, port = serve('answer')
     buddy = start('buddy', f'sip:bob@127.0.0.1:{port}')

@@ -7,11 +7,13 @@ import contextlib
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from greensip import IncomingLeg, UserAgent
 from greensip.registrar import MemoryUsers, Registrar
+from greensip.testing import StrictUserAgent
 
 from .names import COMPILED, wrong
 
@@ -91,3 +93,21 @@ def test_somebody_is_transferred(capsys: pytest.CaptureFixture[str]) -> None:
         with alice.call(bob.uri, timeout=5) as leg:
             assert leg.transfer(carol.uri, timeout=5).ok
     assert carol.uri in capsys.readouterr().out
+
+
+def test_the_tests_pass_with_strict_legs() -> None:
+    def busy(leg: IncomingLeg) -> None:
+        leg.ring()
+        leg.reject(486)
+
+    def ringing(leg: IncomingLeg) -> None:
+        leg.ring()
+        leg.wait_ended()
+
+    for name, handler in (('test_busy', busy), ('test_gives_up', ringing)):
+        variables: dict[str, Any] = {'pytest': pytest}
+        exec(compile(program_with(f'def {name}(', 'x'), 'README', 'exec'), variables)
+        with (UserAgent('udp:127.0.0.1:0', watchdog=None) as dut,
+              StrictUserAgent('udp:127.0.0.1:0', watchdog=None) as ua):
+            dut.serve(handler, background=True)
+            variables[name](ua, dut.uri)

@@ -38,3 +38,14 @@ def test_bench_tells_its_options(name: str) -> None:
     done = run('scripts/bench', name, '--help')
     assert done.returncode == 0
     assert f'usage: scripts/bench {name}' in done.stdout
+
+
+def test_the_sources_hold_what_is_beside_the_package(tmp_path: Path) -> None:
+    pytest.importorskip('setuptools')
+    done = run(sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = set((tmp_path / 'greensip.egg-info' / 'SOURCES.txt').read_text(encoding='utf-8').splitlines())
+    assert {'PJSUA.rst', 'CHANGES.rst', 'CONTRIBUTING.rst', 'BENCHMARKS.rst', 'LICENSE', '.ci/run', 'scripts/demo',
+            'scripts/benchmarks/scenarios/uas.xml', 'examples/call.py', 'examples/wss_echo.html', 'tests/conftest.py',
+            'tests/ua/test_leg.py', 'greensip/py.typed'} <= found
+    assert not [name for name in found if name.endswith('.pyc') or name.startswith('.venv')]
