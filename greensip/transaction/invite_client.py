@@ -113,6 +113,8 @@ class InviteClientTransaction(ClientTransaction):
         # Not in the figure.  9.1: who cancelled and has had no final response within 64*T1 destroys the transaction.
         Row(CALLING, 'abandoned by TU', TERMINATED, end),
         Row(PROCEEDING, 'abandoned by TU', TERMINATED, end),
+        # RFC 7118 5.3: a response that comes over one connection only, which is gone.
+        Row(PROCEEDING, 'no way back', TERMINATED, end_with_transport_error),
         Row(ACCEPTED, 'abandoned by TU', TERMINATED, end),
         Row(COMPLETED, 'abandoned by TU', TERMINATED, end),
         # A fork may fail towards us (or be cancelled) while one of its branches answers: that callee believes in a

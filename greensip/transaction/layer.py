@@ -293,8 +293,10 @@ class TransactionLayer:
         """What was sent on the flow did not leave (17.1.4, 17.2.4); ``data`` is the message, if one in particular.
 
         Without it, all requests of ours on the flow are lost: a connection has broken.  Who has still to answer on it
-        is not told: for the response another connection is opened (18.2.2).
+        is not told: for the response another connection is opened (18.2.2), and an INVITE of ours that rings waits for
+        that.  Not so where nobody can open another one (RFC 7118 5.3): then both kinds of INVITE are over.
         """
+        one_way = not data and flow.point.one_way
         failed: list[Transaction] = []
         if data:
             sender = self._sender_of(data)
@@ -302,8 +304,12 @@ class TransactionLayer:
                 failed.append(sender)
         else:
             failed.extend(client for client in self.clients.values() if client.flow == flow)
+            if one_way:
+                failed.extend(server for server in self.servers.values()
+                              if server.method == 'INVITE' and server.state is State.PROCEEDING and server.flow == flow)
         for transaction in failed:
-            transaction.fire('Transport Err.', error, now)
+            if not transaction.fire('Transport Err.', error, now) and one_way:
+                transaction.fire('no way back', error, now)
 
     def _sender_of(self, data: bytes) -> Transaction | None:
         """The transaction that sent this message, found like the answers to it."""

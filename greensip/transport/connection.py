@@ -447,8 +447,9 @@ class Connection:
         while self._waiting:
             data, flow = self._waiting.popleft()
             failed(flow, error, readable_head(data))
-        if self.asked:
+        if self.asked or self.flow.point.one_way:
             failed(self.flow, error)
+        if self.asked:
             points = {self.flow.point, transport.point}
             for remote, name in self.ways:
                 for point in points:

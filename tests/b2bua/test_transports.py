@@ -14,7 +14,7 @@ from benchmarks.certificates import Authority, Certificate
 
 from greensip.b2bua.app import B2bua
 from greensip.b2bua.options import parse_command_line
-from greensip.errors import Forbidden, Redirected, ResponseError, SetupError
+from greensip.errors import Forbidden, Redirected, RemoteCancel, ResponseError, SetupError
 from greensip.transaction.flow import Point, hostport
 from greensip.ua import UserAgent
 
@@ -254,6 +254,26 @@ def test_calls_from_browsers(site: Site, free_port: Callable[[], int]) -> None:
         legs[0].hangup()
         leg.wait_ended(timeout=5)
     assert site.records()[0]['released_by'] == 'callee'
+
+
+def test_a_browser_that_is_gone_while_it_rings_at_the_callee(site: Site) -> None:
+    ended: list[Any] = []
+
+    def ring(leg: Any) -> None:
+        leg.ring()
+        ended.append(leg.wait_ended(timeout=5).error)
+
+    callee = site.agent('udp', handler=ring)
+    b2bua = site.b2bua('--listen', site.place('udp'), '--listen', site.place('wss'), '-s', point(callee, 'udp').sent_by)
+    caller = site.agent('wss')
+    leg = caller.invite(uri(b2bua, 'wss'), sdp=OFFER)
+    leg.wait_for('180', timeout=5)
+    for connection in list(caller.endpoint.transports[0].connections.values()):
+        connection.discard()
+    with gevent.Timeout(5):
+        while not ended or b2bua.calls:
+            gevent.sleep(0.01)
+    assert isinstance(ended[0], RemoteCancel)
 
 
 @pytest.mark.parametrize(('accepted', 'transport', 'may'), [

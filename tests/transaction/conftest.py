@@ -10,8 +10,9 @@ A ladder is a table of time, sign and text::
     0.7   ^  response 180        is told to the user
     0.7   =  Proceeding
 
-``play`` takes the lines with ``<``, ``v``, ``!`` (a transport error) and ``.`` (the time goes on until here), does what
-they say at their time, and writes down all that happens as a ladder of its own, to be compared with the given one.
+``play`` takes the lines with ``<``, ``v``, ``!`` (a transport error; ``! flow``: the connection is gone) and ``.`` (the
+time goes on until here), does what they say at their time, and writes down all that happens as a ladder of its own, to
+be compared with the given one.
 
 Messages are named by method or code; a code is followed by its CSeq method where that is not the ladder's first
 one.  In lines with ``<`` and ``v`` words like ``branch=x`` change the message: ``branch``, ``host`` and ``port`` of the
@@ -47,6 +48,7 @@ Arrows = set[tuple[type[Machine], str, str]]
 POINTS = {
     'UDP': Point('UDP', ('192.0.2.1', 5060)),
     'TCP': Point('TCP', ('192.0.2.1', 5060), reliable=True),
+    'WS': Point('WS', ('192.0.2.1', 80), reliable=True),
 }
 PEER = '192.0.2.9'
 
@@ -185,7 +187,8 @@ class World:
             self.requests.setdefault(text, message)
             self.receive(message, source)
         elif sign == '!':
-            self.layer.transport_failed(self.flow, TransportError('unreachable'), self.now, self.sent[-1][0])
+            data = b'' if text == 'flow' else self.sent[-1][0]
+            self.layer.transport_failed(self.flow, TransportError('unreachable'), self.now, data)
         elif text.isdecimal():
             self.respond(int(text), method, **changes)
         elif text == 'abandon':

@@ -221,6 +221,20 @@ OVER_TCP = {
         0.1   =  Terminated
         100   .
     """,
+    'the connection breaks while it rings: the response comes over another one (18.2.2)': """
+        0     v  INVITE
+        0     >  INVITE
+        0     =  Calling
+        0.1   <  180
+        0.1   ^  response 180
+        0.1   =  Proceeding
+        5     !  flow
+        6     <  200
+        6     ^  response 200
+        6     =  Accepted
+        38    =  Terminated
+        100   .
+    """,
     'a 2xx: timer M is not': """
         0     v  INVITE
         0     >  INVITE
@@ -228,6 +242,34 @@ OVER_TCP = {
         0.1   <  200
         0.1   ^  response 200
         0.1   =  Accepted
+        32.1  =  Terminated
+        100   .
+    """,
+}
+
+
+#: RFC 7118 5.3: responses come over that connection only
+OVER_WEBSOCKET = {
+    'the connection breaks while it rings: nothing can come any more': """
+        0     v  INVITE
+        0     >  INVITE
+        0     =  Calling
+        0.1   <  180
+        0.1   ^  response 180
+        0.1   =  Proceeding
+        5     !  flow
+        5     ^  transport_error INVITE
+        5     =  Terminated
+        100   .
+    """,
+    'after the 2xx it does not matter': """
+        0     v  INVITE
+        0     >  INVITE
+        0     =  Calling
+        0.1   <  200
+        0.1   ^  response 200
+        0.1   =  Accepted
+        5     !  flow
         32.1  =  Terminated
         100   .
     """,
@@ -244,9 +286,16 @@ def test_over_tcp(name: str) -> None:
     check(OVER_TCP[name], transport='TCP')
 
 
+@pytest.mark.parametrize('name', OVER_WEBSOCKET)
+def test_over_websocket(name: str) -> None:
+    check(OVER_WEBSOCKET[name], transport='WS')
+
+
 def test_each_arrow_is_walked(walked: Arrows) -> None:
     for ladder in LADDERS.values():
         check(ladder)
+    for ladder in OVER_WEBSOCKET.values():
+        check(ladder, transport='WS')
     assert arrows_of(InviteClientTransaction) - walked == set()
 
 

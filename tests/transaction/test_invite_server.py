@@ -259,6 +259,25 @@ def test_over_tcp(name: str) -> None:
     check(OVER_TCP[name], transport='TCP')
 
 
+def test_a_caller_whose_only_connection_is_gone_is_told_of() -> None:
+    """RFC 7118 5.3; the transaction stays until its final response (RFC 6026 8.8), which goes nowhere."""
+    check("""
+        0     <  INVITE
+        0     ^  request INVITE
+        0     =  Proceeding
+        0.1   v  180
+        0.1   >  180
+        5     !  flow
+        5     ^  transport_error INVITE
+        5     v  500
+        5     >  500
+        5     =  Completed
+        37    ^  timeout INVITE
+        37    =  Terminated
+        100   .
+    """, transport='WS')
+
+
 def test_each_arrow_is_walked(walked: Arrows) -> None:
     for ladder in LADDERS.values():
         check(ladder)

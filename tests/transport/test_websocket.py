@@ -15,7 +15,7 @@ from gevent import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greensip.dialog import Core, Event
+from greensip.dialog import ENDED, Core, Event
 from greensip.errors import ConnectError, ParseError, SetupError, TlsError, UsageError
 from greensip.message import PING, PONG, KeepAlive, Limits, Message, Response, parse_message
 from greensip.transaction.flow import Flow, hostport
@@ -609,6 +609,41 @@ def test_an_answer_for_a_connection_that_is_gone_goes_nowhere(serve: Callable[..
     server.endpoint.flush()
     assert server.transport.counters.opened == 0 and server.endpoint.counters.unsent == 1
     assert not server.transport.connections
+
+
+def test_a_browser_that_reloads_its_page_while_it_rings(serve: Callable[..., Server]) -> None:
+    """RFC 7118 5.3: its answer could not come over another connection, so the caller need not wait for it."""
+    server = serve()
+    client = Client(server.port, request() + frame(TEXT, asking(1, 'MESSAGE')))
+    client.head()
+    server.until(lambda: server.events)
+    core = server.endpoint.core
+    core.invite('sip:a@df7jal23ls0d.invalid', server.endpoint.now(), from_='sip:x@example.com',
+                flow=server.events.pop().exchange.flow)
+    server.endpoint.flush()
+    invite = parse_message(client.frame()[1])
+    lines = [f'{name}: {text}' for name, text in invite.fields if name in ('Via', 'From', 'Call-ID', 'CSeq')]
+    client.say('\r\n'.join(['SIP/2.0 180 Ringing', *lines, 'To: <sip:a@df7jal23ls0d.invalid>;tag=1', '', '']).encode())
+    server.until(lambda: server.events)
+    client.close()
+    server.until(lambda: len(server.events) > 1)
+    assert [event.name for event in server.events] == ['180', 'ended']
+    assert 'closed the connection' in str(server.events[1].error)
+
+
+def test_a_browser_that_is_gone_before_its_call_is_answered(serve: Callable[..., Server]) -> None:
+    server = serve()
+    client = Client(server.port, request() + frame(TEXT, asking(1, 'INVITE').replace(
+        b'Max-Forwards', b'Contact: <sip:a@df7jal23ls0d.invalid;transport=ws>\r\nMax-Forwards')))
+    client.head()
+    server.until(lambda: server.events)
+    usage = server.events[0].subject
+    usage.respond(180, server.endpoint.now())
+    server.endpoint.flush()
+    client.frame()
+    client.close()
+    server.until(lambda: len(server.events) > 1)
+    assert server.events[1].kind == ENDED and usage.state == 'terminated'
 
 
 def test_both_sides_are_pinged(serve: Callable[..., Server]) -> None:
