@@ -186,7 +186,7 @@ class Core(Capabilities):
         except ParseError:
             return
         response.add('Warning', f'399 greensip "{quotable(str(error.what))}"')
-        if not self.layer.respond_stateless(request, response, flow) and error.status == 505:
+        if not self.layer.respond_stateless(response, flow) and error.status == 505:
             # Another version may write its Via in another way: back to where it came from.
             self.layer.send_stateless(response, flow)
 

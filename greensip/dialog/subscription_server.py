@@ -241,32 +241,21 @@ class ServerSubscription(Subscription):
         body: bytes = b'',
         content_type: str | None = None,
         headers: Fields = (),
-        response_headers: Fields = (),
-        contact: str | None = None,
         subscription: bool = True,
     ) -> None:
         """4.2.1.2: grant it; the response is followed by a NOTIFY with ``body`` at once.
 
-        ``expires``: so many seconds at most.  ``headers`` go into the NOTIFYs, ``response_headers`` into the response.
+        ``expires``: so many seconds at most.  ``headers`` go into the NOTIFYs.
         A REFER is reported on with "100 Trying" unless ``body`` says something else (RFC 3515 2.4.5);
         ``subscription=False`` takes it without NOTIFYs where its issuer asked for that (RFC 4488).
         """
-        self._grant('accept', now, expires, code, body, content_type, headers, response_headers, contact, subscription)
+        self._grant('accept', now, expires, code, body, content_type, headers, subscription)
 
     def pend(
-        self,
-        now: float,
-        expires: int | None = None,
-        code: int = 200,
-        *,
-        body: bytes = b'',
-        content_type: str | None = None,
-        headers: Fields = (),
-        response_headers: Fields = (),
-        contact: str | None = None,
+        self, now: float, expires: int | None = None, *, body: bytes = b'', content_type: str | None = None
     ) -> None:
         """4.2.1.3: take it, but somebody has still to consent; ``body`` should tell nothing yet."""
-        self._grant('pend', now, expires, code, body, content_type, headers, response_headers, contact, True)
+        self._grant('pend', now, expires, 200, body, content_type, (), True)
 
     def activate(
         self, now: float, body: bytes = b'', content_type: str | None = None, *, headers: Fields = ()
@@ -350,8 +339,6 @@ class ServerSubscription(Subscription):
         body: bytes,
         content_type: str | None,
         headers: Fields,
-        response_headers: Fields,
-        contact: str | None,
         subscription: bool,
     ) -> None:
         if self.state != RESP_WAIT:
@@ -364,8 +351,7 @@ class ServerSubscription(Subscription):
         if not subscription:
             if not self.may_be_suppressed:
                 raise UsageError('a REFER without Refer-Sub: false has to be reported on')
-            extra = [('Refer-Sub', 'false'), *response_headers]
-            self.respond(self.transaction, code, now, headers=extra, to_tag=self._new_tag())
+            self.respond(self.transaction, code, now, headers=(('Refer-Sub', 'false'),), to_tag=self._new_tag())
             self.fire('refuse', SubscriptionEnded('norefersub'), now)
             return
         if expires is not None:
@@ -380,9 +366,7 @@ class ServerSubscription(Subscription):
             tag = core.new_tag()
             flow = self.transaction.flow
             dialog = Dialog.as_uas(None, request, tag, flow.point, flow)
-            dialog.contact = contact or core.contact(flow.point, flow.point.secure and wants_sips(request))
-        elif contact:
-            dialog.contact = contact
+            dialog.contact = core.contact(flow.point, flow.point.secure and wants_sips(request))
         self.join(dialog)
         sharing = self.sharing
         assert sharing is not None
@@ -390,10 +374,8 @@ class ServerSubscription(Subscription):
             sharing.refers += 1
             # RFC 3515 2.4.6: the first one of a dialog needs none, and old peers understand none.
             self.event_id = None if sharing.refers == 1 else str(request.cseq.number)
-        extra = list(response_headers)
-        if self.method == 'SUBSCRIBE':
-            extra.insert(0, ('Expires', str(granted)))
-        self.respond(self.transaction, code, now, headers=extra, to_tag=tag)
+        fields = (('Expires', str(granted)),) if self.method == 'SUBSCRIBE' else ()
+        self.respond(self.transaction, code, now, headers=fields, to_tag=tag)
         if granted:
             self._lasts(granted, now)
             self.fire(event, now)

@@ -187,14 +187,7 @@ class TransactionLayer:
         """Over the limit: 503 without state, the same one for each repetition (8.2.7)."""
         response = make_response(request, 503, to_tag=f'{crc32(key.encode(errors="surrogateescape")):08x}')
         response.set('Retry-After', str(self.settings.retry_after))
-        self.respond_stateless(request, response, flow)
-
-    def is_merged(self, request: Request) -> bool:
-        """8.2.2.2: whether an ongoing transaction is about another copy of this request, to be answered 482."""
-        if request.to_tag is not None:
-            return False
-        transaction = self._merging.get(merge_key_of(request))
-        return transaction is not None and not transaction.is_about(request)
+        self.respond_stateless(response, flow)
 
     def invite_server_of(self, cancel: Request) -> InviteServerTransaction | None:
         """9.2: the transaction that a CANCEL means, matched as if it were an INVITE.
@@ -270,7 +263,7 @@ class TransactionLayer:
         """Send without a transaction: an ACK to a 2xx, a 2xx once more."""
         self.outgoing.append((message if isinstance(message, bytes) else message.to_bytes(), flow))
 
-    def respond_stateless(self, request: Request, response: Response, flow: Flow) -> bool:
+    def respond_stateless(self, response: Response, flow: Flow) -> bool:
         """Answer a request that came on ``flow`` without a transaction (8.2.7).
 
         False if its top Via cannot be read: then nobody knows where the response belongs.

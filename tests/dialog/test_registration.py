@@ -17,6 +17,7 @@ from .registering import AOR, INSTANCE, Registrar, begin, refresh_time, register
 
 pytestmark = pytest.mark.usefixtures('walked')
 
+
 @pytest.fixture
 def registrar(world: World) -> Registrar:
     return Registrar(world)
