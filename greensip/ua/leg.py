@@ -54,6 +54,9 @@ STATES: Final = {
     'answering': 'early', 'confirmed': 'confirmed', 'closing': 'ended', 'hanging up': 'ended', 'terminated': 'ended',
 }
 
+#: responses that a leg remembers
+RESPONSES = 100
+
 #: what a leg will have one day, and what it needs
 LATER: Final = {
     'audio': 'media', 'send_dtmf': 'media',
@@ -162,9 +165,9 @@ class Leg(Mailbox):
 
     @property
     def responses(self) -> list[Response]:
-        """Every response to the INVITE, provisional ones too; those that we sent if the leg is incoming.
+        """The responses to the INVITE, provisional ones too; those that we sent if the leg is incoming.
 
-        Only the latest if the user agent was made with ``keep_responses=False``.
+        The latest hundred.  Only the latest if the user agent was made with ``keep_responses=False``.
         """
         if self._responses is not None:
             return list(self._responses)
@@ -765,8 +768,12 @@ class Leg(Mailbox):
 
     def _keep(self, response: Response) -> None:
         self._latest = response
-        if self._responses is not None:
-            self._responses.append(response)
+        responses = self._responses
+        if responses is not None:
+            responses.append(response)
+            if len(responses) > RESPONSES:
+                # A phone may ring for hours, or mean harm.
+                del responses[0]
 
 
 for _name, _needed in LATER.items():

@@ -289,6 +289,25 @@ def test_more_than_ten_provisional_responses(alice, bob, to_bob):
         assert len(leg.responses) == 16
 
 
+def test_a_callee_that_never_stops_ringing(alice, raw, net):
+    """Its responses are counted; the call goes on."""
+    carol = raw('carol')
+    leg = alice.invite(net.uri('carol'), sdp=SDP)
+    invite = carol.expect('INVITE')
+    for number in range(3000):
+        carol.respond(invite, 180, tag='t', Subject=str(number))
+        if not number % 100:
+            net.run(0.02)
+    net.run(1)
+    assert [response.get('Subject') for response in leg.responses] == [str(number) for number in range(2900, 3000)]
+    carol.respond(invite, 200, tag='t', body=SDP)
+    leg.wait_for('200')
+    assert leg.responses[-1].code == 200 and len(leg.responses) == 100
+    leg.close()
+    carol.respond(carol.expect('BYE'), 200)
+    net.run(1)
+
+
 def test_hanging_up_before_the_100(alice, raw, net):
     carol = raw('carol')
     with alice.invite(net.uri('carol')):
