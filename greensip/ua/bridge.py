@@ -25,7 +25,7 @@ from greensip.errors import GreensipError, LegEnded, ResponseError, UsageError, 
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import OFFER_RECEIVED
 
-from .chores import answer
+from .chores import answer, refuse_more
 from .early import answer_prack
 from .engine import thread_ident
 from .fields import passable, reason_of
@@ -317,6 +317,8 @@ class Bridge(ThreadBound):
         if core.keeps_time and method == 'UPDATE' and not request.body and request.has('Session-Expires'):
             # RFC 4028: each leg has a session timer of its own.
             core.respond(transaction, 200, now)
+            return
+        if leg._unanswered and refuse_more(leg, event):
             return
         before = other.usage.local_sdp
         kind = request.get('Content-Type')

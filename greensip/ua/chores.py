@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from greensip.dialog.event import Event
 from greensip.dialog.negotiation import SDP, sdp_of
 from greensip.errors import GreensipError, ParseError
+from greensip.transaction.layer import ServerTransaction, State
 
 from .early import answer_prack
 from .fields import Body, Extra, body_of, fields_of, passable, response_of
@@ -19,7 +20,27 @@ if TYPE_CHECKING:
     from .agent import UserAgent
     from .leg import Leg
 
-__all__ = ['answer', 'answer_by_itself']
+__all__ = ['answer', 'answer_by_itself', 'refuse_more']
+
+#: requests of one peer that may wait for an answer inside a call
+UNANSWERED = 100
+
+
+def refuse_more(leg: Leg, event: Event) -> bool:
+    """Whether so many requests wait for their answers that this one was refused.
+
+    That is with a 500 and Retry-After, as RFC 3261 14.2 has it for one INVITE too many.
+    """
+    waiting = leg._unanswered
+    if waiting is None or len(waiting) < UNANSWERED:
+        return False
+    # Those whose sender waits no longer are no matter.
+    leg._unanswered = [one for one in waiting if not (
+        isinstance(one, ServerTransaction) and one.state is State.TERMINATED)]
+    if len(leg._unanswered) < UNANSWERED:
+        return False
+    leg.ua.core.respond(event.exchange, 500, event.time, headers=(('Retry-After', '1'),))
+    return True
 
 
 def answer_by_itself(leg: Leg, event: Event) -> None:

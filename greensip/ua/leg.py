@@ -25,7 +25,7 @@ from greensip.message import Message, NameAddr, Request, Response, parse_name_ad
 from greensip.message.grammar import check_text
 from greensip.native import mypyc_attr
 
-from .chores import answer, answer_by_itself
+from .chores import answer, answer_by_itself, refuse_more
 from .early import acknowledge_offer
 from .fields import Body, Extra, Headers, body_of, fields_of, reason_field, reason_of, response_of, sdp_bytes
 from .identity import Cause, HistoryEntry, Identity, causes_of, history_of
@@ -381,8 +381,9 @@ class Leg(Mailbox):
             relay.on_prack(self, event)
             self.show(event)
         elif method in self.manual:
-            self._unanswered = [*(self._unanswered or ()), event.exchange]
-            self.deliver(event)
+            if not refuse_more(self, event):
+                self._unanswered = [*(self._unanswered or ()), event.exchange]
+                self.deliver(event)
         else:
             answer_by_itself(self, event)
             self.deliver(event)

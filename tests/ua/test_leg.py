@@ -9,6 +9,7 @@ from greensip.errors import (
     Busy,
     LocalHangup,
     NotAcceptable,
+    ParseError,
     RemoteCancel,
     RemoteHangup,
     RequestTerminated,
@@ -630,7 +631,7 @@ def test_after_what_was_refused_a_call_is_as_it_was(agent, net, to_bob, verb, te
 ])
 def test_after_what_was_refused_a_caller_is_answered(alice, bob, net, to_bob, verb, text):
     def handler(leg):
-        with pytest.raises(UsageError):
+        with pytest.raises((UsageError, ParseError)):
             verb(leg, text)
         leg.answer(SDP)
         leg.wait_ended()
