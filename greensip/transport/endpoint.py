@@ -12,6 +12,8 @@ call verbs and ``flush()``: messages are then sent at once, further events wait 
 requests for one name share it, and there are at most ``LOOKUPS``).  Nothing is sent from a hub callback.  An endpoint
 belongs to the hub that made it; ``flush()`` from another OS thread raises ``WrongThread``.
 
+Not as RFC 3261 18.2.1: it listens where it is told to, for TCP beside UDP only if a place says so.
+
 **Hostile input.**  What cannot be parsed is counted, answered if it shows where to, and logged at debug level only.  An
 exception in the handling of a message is logged with its traceback, once a second at most, and the reader lives.
 """

@@ -453,6 +453,8 @@ class StreamTransport(Transport):
             if self._bound:
                 made.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
                 made.bind(scoped(self.point.address[0], 0, self._scope))
+            elif point is not self.point:
+                leave_from(made, point.advertised[0], self._scope_of(host))
             number = made.connect_ex(scoped(host, port, self._scope_of(host)))
             if number not in (0, errno.EINPROGRESS):
                 raise OSError(number, os.strerror(number))
@@ -597,6 +599,15 @@ def tune(made: socket.socket) -> None:
     if hasattr(socket, 'TCP_USER_TIMEOUT'):
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DELIVERY * 1000))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE)
+
+
+def leave_from(made: socket.socket, local: str, scope: int) -> None:
+    """Have a connection leave from the address of ours that its messages name, as long as we have it."""
+    try:
+        made.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
+        made.bind(scoped(local, 0, scope))
+    except OSError as error:
+        log.debug('! cannot leave from %s: %s', local, error)
 
 
 def files_left() -> int:

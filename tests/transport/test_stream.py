@@ -15,7 +15,7 @@ from gevent.event import Event as GeventEvent
 
 from greensip.dialog import FAILED, INCOMING, REQUEST, RESPONSE, Core, Event
 from greensip.errors import ConnectError, TransportError, UsageError
-from greensip.transaction.flow import Flow, hostport
+from greensip.transaction.flow import Flow, Point, hostport
 from greensip.transport import Endpoint
 from greensip.transport.connection import DRAIN, Connection
 from greensip.transport.sources import scoped
@@ -722,6 +722,20 @@ def test_on_any_address_each_peer_sees_the_one_that_it_called(made: Callable[...
         peer = rig.connect(f'127.0.0.{number}')
         peer.sendall(INVITE.replace(b'invite1', b'%d' % number).replace(b'call1', b'c%d' % number))
         assert f'Contact: <sip:127.0.0.{number}:{port};transport=tcp>'.encode() in read_message(peer)
+
+
+def test_connections_leave_from_the_address_that_their_messages_name(made: Callable[..., Rig]) -> None:
+    """Peers know a host by the address that they have called, of which it may have moved one to another host."""
+    rig = made('tcp:0.0.0.0:0')
+    peer = rig.connect('127.0.0.2')
+    assert works(peer)
+    face = rig.connection().flow.point
+    gone = Point('TCP', face.address, advertised=('192.0.2.1', 5060), reliable=True)
+    rig.endpoint.opened(gone, rig.transport)
+    for point, source in ((face, '127.0.0.2'), (gone, '127.0.0.1'), (None, '127.0.0.1')):
+        listener = rig.listen()
+        rig.ask(f'sip:bob@{hostport(*listener.getsockname())};transport=tcp', point=point)
+        assert rig.accept(listener).getpeername()[0] == source
 
 
 def test_what_is_advertised_is_what_peers_see(made: Callable[..., Rig]) -> None:
