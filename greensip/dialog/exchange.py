@@ -173,9 +173,9 @@ class ClientRequest:
             self.others = flows[1:]
         try:
             self.send(flow, now)
-        except UsageError as error:
+        except UsageError as mistake:
             # It makes no message, and who asked for it is not here any more.
-            self.on_failure(error, now)
+            self.on_failure(mistake, now)
 
     def _ask_for_number(self) -> bool:
         """RFC 6116: a telephone number that has no route has SIP addresses perhaps; False if that is not asked."""

@@ -71,11 +71,10 @@ class _Auth:
         return hash((self.scheme.lower(), self.params))
 
 
-class Challenge(_Auth):
-    """WWW-Authenticate and Proxy-Authenticate (RFC 3261 20.44, RFC 7616 3.3, RFC 8760)."""
+class _Digest(_Auth):
+    """What a challenge and its answer both have."""
 
     __slots__ = ()
-    _plain: ClassVar[frozenset[str]] = _CHALLENGE_PLAIN
 
     @property
     def realm(self) -> str:
@@ -84,13 +83,30 @@ class Challenge(_Auth):
 
     @property
     def nonce(self) -> str:
-        """The server's nonce."""
+        """The server's nonce; '' if it is missing."""
         return self.params.get('nonce') or ''
 
     @property
     def opaque(self) -> str | None:
-        """To be sent back unchanged."""
+        """What the client sends back unchanged."""
         return self.params.get('opaque')
+
+    @property
+    def algorithm(self) -> str:
+        """As written; MD5 if it is missing."""
+        return self.params.get('algorithm') or 'MD5'
+
+    @property
+    def userhash(self) -> bool:
+        """Whether the server takes a hashed username, or got one (RFC 7616 3.4.4)."""
+        return (self.params.get('userhash') or '').lower() == 'true'
+
+
+class Challenge(_Digest):
+    """WWW-Authenticate and Proxy-Authenticate (RFC 3261 20.44, RFC 7616 3.3, RFC 8760)."""
+
+    __slots__ = ()
+    _plain: ClassVar[frozenset[str]] = _CHALLENGE_PLAIN
 
     @property
     def domain(self) -> str | None:
@@ -103,23 +119,13 @@ class Challenge(_Auth):
         return (self.params.get('stale') or '').lower() == 'true'
 
     @property
-    def algorithm(self) -> str:
-        """As written; MD5 if it is missing."""
-        return self.params.get('algorithm') or 'MD5'
-
-    @property
     def qop(self) -> list[str]:
         """The offered qualities of protection in lower case; empty if there is no qop (RFC 2069)."""
         qop = self.params.get('qop') or ''
         return [option.strip().lower() for option in qop.split(',') if option.strip()]
 
-    @property
-    def userhash(self) -> bool:
-        """Whether the server takes a hashed username (RFC 7616 3.4.4)."""
-        return (self.params.get('userhash') or '').lower() == 'true'
 
-
-class Credentials(_Auth):
+class Credentials(_Digest):
     """Authorization and Proxy-Authorization (RFC 3261 20.7, RFC 7616 3.4)."""
 
     __slots__ = ()
@@ -129,16 +135,6 @@ class Credentials(_Auth):
     def username(self) -> str:
         """The user, '' if it is missing."""
         return self.params.get('username') or ''
-
-    @property
-    def realm(self) -> str:
-        """The protection domain."""
-        return self.params.get('realm') or ''
-
-    @property
-    def nonce(self) -> str:
-        """The nonce of the challenge."""
-        return self.params.get('nonce') or ''
 
     @property
     def uri(self) -> str:
@@ -151,19 +147,9 @@ class Credentials(_Auth):
         return self.params.get('response') or ''
 
     @property
-    def algorithm(self) -> str:
-        """As written; MD5 if it is missing."""
-        return self.params.get('algorithm') or 'MD5'
-
-    @property
     def cnonce(self) -> str | None:
         """The client's nonce."""
         return self.params.get('cnonce')
-
-    @property
-    def opaque(self) -> str | None:
-        """What the challenge had."""
-        return self.params.get('opaque')
 
     @property
     def qop(self) -> str | None:
@@ -176,11 +162,6 @@ class Credentials(_Auth):
         """The nonce count; None when missing or not eight hexadecimal digits."""
         nc = self.params.get('nc')
         return int(nc, 16) if nc is not None and re.fullmatch('[0-9A-Fa-f]{8}', nc) else None
-
-    @property
-    def userhash(self) -> bool:
-        """Whether ``username`` is a hash."""
-        return (self.params.get('userhash') or '').lower() == 'true'
 
 
 class AuthInfo(_Auth):

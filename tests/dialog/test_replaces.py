@@ -17,10 +17,7 @@ from greensip.dialog.replaces import (
 from greensip.errors import Busy, Declined, Replaced, ResponseError
 from greensip.message import Request
 
-from .conftest import Party, World, lines
-
-OFFER = b'v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n'
-ANSWER = OFFER.replace(b'4000', b'5000')
+from .conftest import ANSWER, OFFER, Party, World, lines
 
 
 @pytest.fixture

@@ -11,10 +11,8 @@ from greensip.dialog.session_timer import parse_interval
 from greensip.errors import ResponseError, SessionExpired, UsageError, WrongState
 from greensip.message import Message, Request, Response
 
-from .conftest import Party, World, lines
-
-OFFER = b'v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n'
-ANSWER = OFFER.replace(b'4000', b'5000')
+from .calls import call
+from .conftest import ANSWER, OFFER, Party, World, lines
 
 
 def party(world: World, name: str, port: int, *, timer: bool = True, **settings) -> Party:
@@ -41,13 +39,6 @@ def alice(world: World) -> Party:
 @pytest.fixture
 def bob(world: World) -> Party:
     return party(world, 'bob', 5080)
-
-
-def call(alice: Party, bob: Party, **options) -> ClientInvite:
-    options.setdefault('body', OFFER)
-    usage = alice.core.invite(bob.uri, alice.world.now, from_=alice.uri, **options)
-    alice.world.flush()
-    return usage
 
 
 def established(world: World, alice: Party, bob: Party, **options) -> tuple[ClientInvite, ServerInvite]:
