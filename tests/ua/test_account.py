@@ -654,6 +654,21 @@ def test_two_flows(alice, agent, registrar, net):
             mine.wait_for('lost', timeout=1)
 
 
+def test_one_of_two_flows_is_enough(alice, agent, registrar, net):
+    """RFC 5626 4.2.1: the first refuses at once, the second takes its time."""
+    other = agent('other')
+
+    def slow(incoming):
+        net.clock.sleep(2)
+        incoming.respond(200, headers={'Contact': incoming.request.get('Contact'), 'Require': 'outbound'})
+
+    other.handle('REGISTER', slow)
+    registrar.answers = [(403, None)]
+    with alice.account(AOR, outbound=[registrar.uri, f'sip:{net.address("other")}:5060']) as mine:
+        assert mine.register(timeout=10).code == 200
+        assert [one.state for one in mine.registrations] == ['unregistered', 'registered']
+
+
 def test_a_flow_that_stun_finds_dead_is_recovered(alice, agent, registrar, net):
     registrar.extra = {'Require': 'outbound', 'Flow-Timer': '20'}
     with alice.account(AOR, registrar=registrar.uri, outbound=True) as mine:

@@ -271,6 +271,27 @@ def test_the_call_ends_before_anybody_has_decided(net, alice, bob, to_carol):
         transfers[0].accept()
 
 
+def test_a_call_cannot_replace_and_join(net, alice, bob, to_carol):
+    """RFC 3911 4: contradictory fields are refused, so nobody is called with both."""
+    refused = []
+
+    def handler(leg):
+        leg.answer(SDP)
+        try:
+            leg.wait_for('REFER').accept()
+        except ParseError as error:
+            refused.append(str(error))
+        leg.wait_ended()
+
+    alice.serve(handler, background=True)
+    with bob.call(net.uri('alice'), sdp=SDP) as leg:
+        name = 'a%3Bto-tag%3D1%3Bfrom-tag%3D2'
+        with pytest.raises(ResponseError) as caught:
+            leg.transfer(f'<{to_carol}?Replaces={name}&Join={name}>')
+        assert caught.value.code == 400
+    assert len(refused) == 1 and 'Join' in refused[0]
+
+
 # -- RFC 5589 7: with consultation
 
 def test_attended_transfer(net, alice, bob, carol, to_carol):
