@@ -26,6 +26,7 @@ from greensip.message import (
     make_response,
 )
 from greensip.message.digest import DigestClient
+from greensip.message.grammar import is_token
 from greensip.native import mypyc_attr
 from greensip.sdp.offer_answer import Place
 from greensip.transaction.flow import Flow, Hop, Point
@@ -414,6 +415,8 @@ class Core(Capabilities):
         the last one, with SubscriptionEnded, the ResponseError of the refusal, TransactionTimeout or TransportError.
         Raises UsageError, WrongState, ParseError.
         """
+        if not is_token(package):
+            raise UsageError(f'{package!r} is no event package: write one such as presence')
         if expires < 0:
             raise UsageError('a subscription lasts 0 seconds (to fetch the state) or longer')
         self.check_headers(headers)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greensip.message import NameAddr, Uri, parse_name_addr
+from greensip.errors import ParseError, UsageError
+from greensip.message import NameAddr, Uri, parse_name_addr, parse_uri
 from greensip.transaction.flow import Flow, Point
 
 from .exchange import ClientRequest, Fields
@@ -73,7 +74,10 @@ class Destination:
 
 
 def name_addr_text(value: NameAddr | Uri | str) -> str:
-    """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own."""
+    """From or To as text without a tag: a URI gets its angle brackets, so that its parameters stay its own.
+
+    Raises UsageError for a text that is no URI.
+    """
     if isinstance(value, NameAddr):
         if value.tag is None:
             return str(value)
@@ -83,6 +87,11 @@ def name_addr_text(value: NameAddr | Uri | str) -> str:
         return str(value.without_param('tag'))
     text = str(value)
     if '<' not in text:
+        if isinstance(value, str):
+            try:
+                parse_uri(text)
+            except ParseError:
+                raise UsageError(f'{text!r} is no address: write sip:alice@example.com') from None
         return f'<{text}>'
     return name_addr_text(parse_name_addr(text)) if 'tag=' in text else text
 
@@ -110,5 +119,5 @@ def outside_envelope(
         core.check_headers(headers)
     request_uri, routes, next_uri = route_request(target, route)
     sender = f'{name_addr_text(from_)};tag={from_tag or core.new_tag()}'
-    receiver = name_addr_text(to if to is not None else target)
+    receiver = name_addr_text(to) if to is not None else f'<{target}>'
     return Envelope(request_uri, sender, receiver, call_id, cseq, routes, next_uri)

@@ -9,10 +9,12 @@ from typing import Any
 from greensip.dialog.routing import is_sips, secured
 from greensip.errors import ParseError, UsageError
 from greensip.message import NameAddr, SipUri, Uri, parse_name_addr, parse_uri
+from greensip.message.grammar import split_list
 
 __all__ = [
     'aor_of',
     'contact_of',
+    'contact_text',
     'loose_route',
     'next_hop',
     'registrar_of',
@@ -61,6 +63,22 @@ def registrar_of(registrar: Uri | str) -> str:
     if not isinstance(uri, SipUri) or (uri.user and not named):
         raise UsageError(f'{registrar} is no registrar: write sip:pbx.example.com')
     return str(uri.replace(user=None, password=None, headers=()))
+
+
+def contact_text(contact: str | None) -> str | None:
+    """``contact=`` of a request as the text of Contact: a bare URI gets its angle brackets, so that its parameters stay
+    its own; ``*`` and none are left as they are.  Raises UsageError."""
+    if not contact or contact == '*':
+        return contact
+    try:
+        if '<' not in contact:
+            parse_uri(contact)
+            return f'<{contact}>'
+        for text in split_list(contact):
+            parse_name_addr(text)
+    except ParseError:
+        raise UsageError(f'contact={contact!r} is no address: write sip:alice@192.0.2.1') from None
+    return contact
 
 
 def loose_route(proxy: Any) -> str:

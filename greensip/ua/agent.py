@@ -35,12 +35,12 @@ from greensip.transport.keepalive import KeepAlive
 from greensip.transport.trace import Traces
 
 from .account import Account
-from .addresses import loose_route, next_hop, routes_of, target_of
+from .addresses import contact_text, loose_route, next_hop, routes_of, target_of
 from .bridge import Bridge
 from .buddy import Buddy
 from .deadline import current_deadline
 from .engine import Engine
-from .fields import Body, Extra, body_of, fields_of
+from .fields import Body, Extra, body_of, check_request, check_texts, fields_of
 from .group import LegGroup
 from .identity import Identity
 from .incoming import IncomingLeg
@@ -118,7 +118,8 @@ class UserAgent(Engine):
     leaves it to the script, which gets a ``Transfer`` from ``leg.wait_for('REFER')``; so does ``manual=('REFER',)``.
     ``info_packages``: the packages of INFO that are taken (RFC 6086); others are refused with 469.
     ``prack``: reliable provisional responses (RFC 3262): ``off``, ``supported``, or ``required`` of whom we call and of
-    who calls us (421); without it ``supported`` if ``100rel`` is among the option tags.
+    who calls us (421), so that ours are reliable unless ``ring(reliable=False)`` says otherwise; without it
+    ``supported`` if ``100rel`` is among the option tags.
     ``pcap``: a file for every message, for Wireshark (``greensip.transport.pcap``); SetupError if it cannot be written.
     ``hep``: a capture server such as Homer, ``HOST:PORT`` (``greensip.transport.hep``).
     """
@@ -139,6 +140,11 @@ class UserAgent(Engine):
             raise UsageError(f'name={name!r} cannot be the user part of an address: write it as in a URI')
         if refer not in ('refuse', 'accept', 'ask'):
             raise UsageError(f"refer={refer!r}: 'refuse', 'accept' or 'ask'")
+        check_texts(allow=allow, supported=supported, manual=manual, info_packages=info_packages)
+        if '\r' in user_agent or '\n' in user_agent or '\0' in user_agent:
+            raise UsageError(f'user_agent={user_agent!r} cannot stand in a header field')
+        if expect_keep_alives is not None and expect_keep_alives < 0:
+            raise UsageError(f'expect_keep_alives={expect_keep_alives}: seconds, 0 for any')
         if refer != 'refuse' or 'REFER' in manual:
             allow = [*allow, *TRANSFER_METHODS]
         if core is None:
@@ -257,6 +263,7 @@ class UserAgent(Engine):
                prack: str | None = None, expires: int | None = None, forks: str = 'first') -> OutgoingLeg:
         """Call ``uri``.  The INVITE is on the wire at return, unless a name has to be looked up first; does not block.
 
+        ``from_``: who calls, ``to`` whom, where ``uri`` is another address; a URI, a NameAddr or the text of either.
         ``sdp``: the offer; without it one says that there is no media yet, ``b''`` leaves the offer to the peer, to be
         answered with ``leg.ack(sdp)``.  ``body`` and ``content_type`` for any other body.  ``route``: the Route to
         preload.  ``follow``: so many further targets may be tried on a 3xx (RFC 3261 8.1.3.4).  ``strict``: what the
@@ -272,7 +279,8 @@ class UserAgent(Engine):
         agent, for this call; with ``PRACK`` in ``manual`` the script acknowledges by itself (``leg.prack``).
         ``expires``: seconds after which the call is given up if it has not been answered (RFC 3261 13.2.1).
         ``forks='all'``: when several phones answer, each is a leg, the further ones in ``leg.forks``; without it they
-        are hung up (13.2.2.4).
+        are hung up (13.2.2.4).  ``headers``: further header fields, a mapping or pairs.  ``contact``: the text of
+        Contact, ours without it.  ``call_id``, ``max_forwards``: those fields.
         ``identity``: who calls, as networks say it (RFC 3325).  ``history``: True tells where the call has been, also
         as it follows a redirection (RFC 7044); a leg goes on from there: an incoming one that is sent on to somebody
         else, or an outgoing one that was refused and is tried elsewhere.
@@ -287,6 +295,7 @@ class UserAgent(Engine):
             _check_prack(prack)
         if forks not in ('first', 'all'):
             raise UsageError(f"forks={forks!r}: 'first' or 'all'")
+        check_request(manual, max_forwards, expires, follow)
         if 'REFER' in manual and 'REFER' not in self.core.allow:
             self.core.configure(allow=list(dict.fromkeys([*self.core.allow, *TRANSFER_METHODS])))
         target = target_of(uri)
@@ -310,7 +319,7 @@ class UserAgent(Engine):
             'from_': from_ if from_ is not None else self._own_address(target, routes, flow), 'to': to,
             'headers': pairs, 'body': data, 'content_type': kind,
             'route': routes, 'point': point, 'flow': flow, 'credentials': credentials,
-            'auto_ack': 'ACK' not in manual, 'contact': contact, 'max_forwards': max_forwards,
+            'auto_ack': 'ACK' not in manual, 'contact': contact_text(contact), 'max_forwards': max_forwards,
             'session_timer': session_timer, 'prack': prack if prack is not None else self.prack,
             'auto_prack': 'PRACK' not in manual, 'expires': expires, 'forks': forks,
         }
@@ -404,11 +413,13 @@ class UserAgent(Engine):
         ``flow`` is where to send it, as for ``invite``.
 
         Raises ResponseError for a response other than 2xx, TransactionTimeout, TransportError, WaitTimeout after
-        ``timeout`` seconds, UsageError for the methods that belong to calls, WrongThread.
+        ``timeout`` seconds, UsageError for the methods that belong to calls and, with ParseError, for arguments that
+        make no request, WrongThread.
         """
         self.check_thread()
         if self.closed:
             raise WrongState('the user agent is closed')
+        check_request((), max_forwards)
         target = target_of(uri)
         routes = routes_of(route)
         data, kind = body_of(body, content_type, 'text/plain')
@@ -416,8 +427,8 @@ class UserAgent(Engine):
             method, target, self.clock.now(),
             from_=from_ if from_ is not None else self._own_address(target, routes, flow), to=to,
             headers=fields_of(headers), body=data, content_type=kind, route=routes,
-            credentials=credentials, call_id=call_id, cseq=cseq, contact=contact, max_forwards=max_forwards,
-            flow=flow)
+            credentials=credentials, call_id=call_id, cseq=cseq, contact=contact_text(contact),
+            max_forwards=max_forwards, flow=flow)
         reply = Reply(self, exchange, str(target))
         self.endpoint.flush()
         response = wait_reply(reply, timeout)
@@ -484,14 +495,15 @@ class UserAgent(Engine):
             raise WrongState('the user agent is closed')
         if forks not in ('first', 'all'):
             raise UsageError(f"forks={forks!r}: 'first' or 'all'")
+        check_texts(manual=manual)
         target = target_of(uri)
         routes = routes_of(route)
         return make_subscription(
             self, target, package, str(target), strict=strict, manual=manual, headers=headers, body=body,
             content_type=content_type, accept=accept, expires=expires, event_id=event_id,
             from_=from_ if from_ is not None else self._own_address(target, routes, flow), to=to,
-            route=routes, credentials=credentials, contact=contact, call_id=call_id, point=point, flow=flow,
-            resubscribe=resubscribe, accept_forks=forks == 'all')
+            route=routes, credentials=credentials, contact=contact_text(contact), call_id=call_id, point=point,
+            flow=flow, resubscribe=resubscribe, accept_forks=forks == 'all')
 
     def events(self, package: str, handler: Any) -> None:
         """Be the notifier of an event package: call ``handler(subscription)`` for each SUBSCRIBE that comes in.

@@ -11,8 +11,8 @@ from greensip.message import Message, Response, header_key
 from greensip.message.grammar import check_text, encode
 from greensip.message.headers import KEYS
 
-__all__ = ['Body', 'Extra', 'Headers', 'Pairs', 'body_of', 'fields_of', 'passable', 'reason_field', 'reason_of',
-           'response_of', 'sdp_bytes']
+__all__ = ['Body', 'Extra', 'Headers', 'Pairs', 'body_of', 'check_request', 'check_texts', 'fields_of', 'passable',
+           'reason_field', 'reason_of', 'response_of', 'sdp_bytes']
 
 #: extra header fields: ``{'X-Id': '7'}``, values may be lists; or pairs of name and value
 Extra = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
@@ -104,6 +104,25 @@ def fields_of(headers: Extra) -> Pairs:
         if not text.isascii():
             encode(text)
     return pairs
+
+
+def check_texts(**arguments: Any) -> None:
+    """Raises UsageError where there is a text in the place of several, which would be its letters."""
+    for name, value in arguments.items():
+        if isinstance(value, str):
+            raise UsageError(f'{name}={value!r}: several texts are wanted, [{value!r}]')
+
+
+def check_request(manual: Any, max_forwards: int, expires: int | None = None, follow: int = 0) -> None:
+    """Raises UsageError for numbers that make no request, and for a text in the place of several methods."""
+    if isinstance(manual, str):
+        check_texts(manual=manual)
+    if not 0 <= max_forwards <= 255:
+        raise UsageError(f'max_forwards={max_forwards}: 0 to 255 (RFC 3261 20.22)')
+    if expires is not None and not 0 <= expires < 1 << 32:
+        raise UsageError(f'expires={expires}: seconds from 0 on')
+    if follow < 0:
+        raise UsageError(f'follow={follow}: so many further targets, 0 for none')
 
 
 def sdp_bytes(sdp: Body) -> bytes:

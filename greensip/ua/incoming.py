@@ -116,7 +116,8 @@ class IncomingLeg(Leg):
         """Send 180 Ringing.  Does not block.
 
         ``reliable``: whether it is repeated until the caller has acknowledged it with PRACK (RFC 3262); several go one
-        after the other.  None does as the caller asks: always where it requires that, else for session descriptions.
+        after the other.  None does as the caller asks: always where it requires that or ``prack`` of the user agent
+        is ``required``, else for session descriptions.
         Raises RemoteCancel when the caller has given up meanwhile, WrongState when the call is answered, UsageError for
         what the caller does not support.
         """
@@ -140,6 +141,9 @@ class IncomingLeg(Leg):
             raise UsageError(f'{code} is no provisional response: answer(), reject() and redirect() send final ones')
         if code == 199:
             self._check_199(headers)
+        elif reliable is None and code > 100 and self.ua.prack == 'required':
+            # Who does not know it was refused (21.4.16).
+            reliable = True
         self.check()
         usage: Any = self.usage
         if not data and like is None and code > 100 and usage.must_offer(reliable):

@@ -561,6 +561,46 @@ def test_what_makes_no_request_leaves_nothing(alice, net, to_bob, options):
         assert not alice.core.subscriptions.awaited
 
 
+@pytest.mark.parametrize(('options', 'what'), [
+    ({'from_': 'alice'}, "'alice' is no address"),
+    ({'to': 'bob'}, "'bob' is no address"),
+    ({'contact': 'x'}, "contact='x' is no address"),
+    ({'contact': '<sip:a@b>, '}, 'is no address'),
+    ({'max_forwards': -1}, 'max_forwards=-1'),
+    ({'max_forwards': 256}, 'max_forwards=256'),
+    ({'expires': -1}, 'expires=-1'),
+    ({'follow': -3}, 'follow=-3'),
+    ({'manual': 'PRACK'}, r"manual='PRACK': several texts are wanted, \['PRACK'\]"),
+])
+def test_arguments_that_make_no_call(alice, to_bob, options, what):
+    with pytest.raises(UsageError, match=what):
+        alice.invite(to_bob, **options)
+    if not {'expires', 'follow', 'manual'} & set(options):
+        with pytest.raises(UsageError, match=what):
+            alice.request('MESSAGE', to_bob, **options)
+    if not {'expires', 'follow', 'max_forwards'} & set(options):
+        with pytest.raises(UsageError, match=what):
+            alice.subscribe(to_bob, 'presence', **options)
+    assert set(alice.core.counts().values()) == {0} and len(alice.core.timers) == 0
+
+
+@pytest.mark.parametrize('package', ['', 'a b', 'a/b'])
+def test_what_is_no_event_package(alice, to_bob, package):
+    with pytest.raises(UsageError, match='is no event package'):
+        alice.subscribe(to_bob, package)
+
+
+@pytest.mark.parametrize(('options', 'what'), [
+    ({'allow': 'FOO'}, "allow='FOO': several"), ({'supported': '100rel'}, "supported='100rel': several"),
+    ({'manual': 'ACK'}, "manual='ACK': several"), ({'info_packages': 'foo'}, "info_packages='foo': several"),
+    ({'user_agent': 'a\r\nX: y'}, 'cannot stand in a header field'),
+    ({'expect_keep_alives': -1}, 'expect_keep_alives=-1'),
+])
+def test_options_that_make_no_user_agent(net, options, what):
+    with pytest.raises(UsageError, match=what):
+        UserAgent(network=net, watchdog=None, **options)
+
+
 @pytest.mark.parametrize('name', ['a\r\nX: y', 'a\0', '\ud800'])
 def test_a_user_name_that_cannot_be_written(alice, bob, to_bob, name):
     """That shows with the challenge only."""

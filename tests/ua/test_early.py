@@ -174,6 +174,23 @@ def test_required_of_who_calls(alice, agent, to_bob):
     alice.call(to_bob).hangup()
 
 
+@pytest.mark.parametrize('sdp', [OURS, b''])
+def test_what_is_required_of_who_calls_is_done(alice, agent, to_bob, net, sdp):
+    def handler(leg):
+        leg.ring()
+        leg.ring(181, reliable=False)
+        leg.answer()
+        leg.wait_ended()
+
+    agent('bob', prack='required').serve(handler, background=True)
+    leg = alice.call(to_bob, sdp=sdp)
+    net.clock.sleep(1)
+    assert [(r.code, r.has('RSeq')) for r in leg.responses] == [(180, True), (181, False), (200, False)]
+    assert bool(leg.responses[0].body) == (not sdp), 'a late offer comes with the first reliable response'
+    assert titles(net, 'alice')[:2] == ['INVITE', 'PRACK']
+    leg.hangup()
+
+
 def test_off(agent, to_bob, net):
     """Who does not do it refuses who requires it, and says nothing of it."""
     alice, bob = agent('alice', prack='off'), agent('bob', prack='off')
