@@ -26,7 +26,8 @@ MARKED = [SipConf.my_address, SipConf.my_port, SipConf.my_transport, MyAddress()
           Own()]
 
 
-@pytest.mark.parametrize('value', [*MARKED, '127.0.0.1', 5060, None, 'my', ('my',), object()], ids=repr)
+@pytest.mark.parametrize('value', [*MARKED, '127.0.0.1', 5060, None, 'my', ('my',), object()],
+                         ids=lambda value: repr(value).partition(' at ')[0])
 def test_marks(value: object) -> None:
     assert ('my' in marks(value)) == ('my' in dir(value)) == (value in MARKED)
 
