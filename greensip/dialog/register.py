@@ -93,11 +93,11 @@ def own_contact(registration: Registration, point: Point, sips: bool = False) ->
     user = f'{registration.user}@' if registration.user else ''
     mapped = registration.mapped
     where = point.sent_by if mapped is None or point is not registration.seen_at else hostport(*mapped)
+    # RFC 5626 4.3: what is sent to this contact, or to a GRUU that is made of it, comes over this flow.
+    flow = ';ob' if registration.outbound else ''
     if sips:
         # RFC 5630 3.1.4: sips says that there is TLS, so ``transport`` does not.
-        return f"<sips:{user}{where}{'' if point.transport == 'TLS' else ';transport=ws'}>"
-    # RFC 5626 4.3: a GRUU that is made of this contact leads over this flow.
-    flow = ';ob' if registration.outbound else ''
+        return f"<sips:{user}{where}{'' if point.transport == 'TLS' else ';transport=ws'}{flow}>"
     return f'<sip:{user}{where}{point.contact_params}{flow}>'
 
 

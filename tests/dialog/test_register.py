@@ -156,3 +156,7 @@ def test_sips_where_tls_leads_to_the_registrar(bob: Party, registrar: Registrar)
     assert own_contact(registration, point) == '<sip:bob@127.0.0.1:5061;transport=tls>'
     assert own_contact(registration, Point('WSS', ('127.0.0.1', 443), secure=True), True) == (
         '<sips:bob@127.0.0.1:443;transport=ws>')
+    # RFC 5626 4.3: with outbound the flow counts, whatever the scheme
+    flowing = begin(bob, registrar, instance='urn:uuid:1', reg_id=1)
+    assert own_contact(flowing, point, True) == '<sips:bob@127.0.0.1:5061;ob>'
+    assert own_contact(flowing, point) == '<sip:bob@127.0.0.1:5061;transport=tls;ob>'
