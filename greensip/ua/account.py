@@ -272,6 +272,7 @@ class Account(Mailbox):
                  contacts: Sequence[NameAddr | Uri | str | None] | None = None) -> Response:
         """Register, block until the 2xx, and return that; from then on it is refreshed by itself.
 
+        What it returns or raises is not seen by ``wait_for()`` behind it again: that tells of later changes.
         With several flows one that is registered is enough.  ``contacts`` are registered from now on instead of the
         earlier ones, which are removed.  If we are registered already it is refreshed.  Raises what the last registrar
         answered (ResponseError), TransactionTimeout or TransportError if none did, WaitTimeout after ``timeout``

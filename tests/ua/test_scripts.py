@@ -1,4 +1,4 @@
-"""The scripts of the API's description, as they stand, as far as they need no media and no registration."""
+"""The scripts of the API's description, as they stand, as far as they need no media."""
 # ruff: noqa: E701, E702, RET503
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from greensip import (
     WrongThread,
     deadline,
 )
+
+from greensip.registrar import MemoryUsers, Registrar
 
 from .conftest import SDP, answering, sdp_of_port
 
@@ -100,6 +102,50 @@ def test_b2bua_passes_busy_on(ua, alice, agent, net):
     ua.serve(b2bua, background=True)
     with pytest.raises(Busy, match='At lunch'):
         alice.call(net.uri('ua'))
+
+
+def test_an_account_takes_its_calls(ua, alice, agent, net):
+    registrar = Registrar(agent('pbx'), domains=['example.com'], users=MemoryUsers('example.com', {'alice': 's3cret'}))
+    answered = []
+
+    def ivr(leg):
+        leg.ring(); leg.answer()
+        answered.append(leg.account)
+        leg.wait_ended()
+
+    def script():
+        with ua.account('sip:alice@example.com', password='s3cret',
+                        registrar=f'sip:{net.address("pbx")}') as alice:
+            alice.register()                                        # 401, 423 handled; refreshed while the block lasts
+            while True:
+                ua.accept().spawn(ivr)
+
+    running = gevent.spawn(script)
+    net.run(5000)                                               # an hour is what it asks for
+    for _ in range(2):
+        with alice.call('sip:alice@example.com', route=f'<sip:{net.address("pbx")};lr>', from_='sip:bob@biloxi.com',
+                        timeout=10) as leg:
+            assert leg.state == 'confirmed'
+        net.run(1)
+    assert [str(account.aor.uri) for account in answered] == ['sip:alice@example.com'] * 2
+    running.kill()
+    net.run(1)
+    assert len(registrar.location) == 0
+
+
+def test_attended_transfer(ua, agent, net, capsys):
+    agent('caller', refer='accept').serve(answering, background=True)
+    agent('expert').serve(answering, background=True)
+    caller = ua.call(net.uri('caller'), sdp=SDP)
+    caller.hold()                                               # attended transfer
+    with ua.call(net.uri('expert')) as expert:
+        print(caller.transfer_to(expert).code)
+    assert capsys.readouterr().out == '200\n'
+    net.run(1)
+    assert expert.ended and caller.state == 'held'
+    caller.hangup()
+    net.run(1)
+    assert ua.legs == []
 
 
 @pytest.mark.parametrize(('handler', 'printed'), [
