@@ -14,6 +14,7 @@ from greensip.errors import (
     Declined,
     Forbidden,
     GreensipError,
+    InviteExpired,
     LegEnded,
     LocalHangup,
     MediaError,
@@ -92,8 +93,8 @@ from greensip.ua import (
 __all__ = [
     'ANONYMOUS', 'Account', 'After', 'Backoff', 'Bridge', 'Buddy', 'Busy', 'Cause', 'CodecError', 'ConnectError',
     'Declined', 'EventStateCompositor', 'Flow', 'Forbidden', 'GreensipError', 'Hunt', 'Identity', 'Inbox',
-    'IncomingLeg', 'IncomingMessage', 'IncomingRequest', 'IncomingSubscription', 'Leg', 'LegEnded', 'LegGroup',
-    'LocalHangup', 'Mailbox', 'MediaError', 'MediaTimeout', 'MessageSummary', 'MessageTooBig', 'NameAddr',
+    'IncomingLeg', 'IncomingMessage', 'IncomingRequest', 'IncomingSubscription', 'InviteExpired', 'Leg', 'LegEnded',
+    'LegGroup', 'LocalHangup', 'Mailbox', 'MediaError', 'MediaTimeout', 'MessageSummary', 'MessageTooBig', 'NameAddr',
     'NegotiationFailed', 'NotAcceptable', 'NotFound', 'Notice', 'Notification', 'Notifier', 'OutgoingLeg',
     'OutgoingSubscription', 'ParseError', 'Presence', 'Proxy', 'Publication', 'Redirected', 'Referral', 'RemoteCancel',
     'RemoteHangup', 'Replaced', 'Request', 'RequestTerminated', 'ResolveError', 'Response', 'ResponseError',

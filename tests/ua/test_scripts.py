@@ -21,7 +21,6 @@ from greensip import (
     WrongThread,
     deadline,
 )
-
 from greensip.registrar import MemoryUsers, Registrar
 
 from .conftest import SDP, answering, sdp_of_port
