@@ -109,13 +109,20 @@ class B2bua:
             raise
 
     def _check_transports(self) -> None:
-        """Refuse routes that ask for a transport which no place is there to send from."""
+        """Refuse routes that ask for a transport which no place is there to send from, and tell of those whose address
+        is of the other family than all of our places."""
         ours = {point.transport.lower() for point in self.ua.points}
+        families = {(point.transport.lower(), ':' in point.address[0]) for point in self.ua.points}
         for route in self.routes:
             if route.transport and route.transport not in ours:
                 self.close()
                 raise SetupError(f'the route {route.text} needs a place of its transport to send from:'
                                  f' pass --listen {route.transport}:HOST:PORT')
+            kind, six = route.transport or 'udp', ':' in route.host
+            numeric = six or route.host.replace('.', '').isdigit()
+            if numeric and route.op is None and (kind, six) not in families:
+                self.missing.append(f'no place of ours leads to the route {route.text}:'
+                                    f' pass --listen {kind}:{"[::]" if six else "0.0.0.0"}:PORT')
 
     def _hosts(self, point: Point) -> tuple[str, ...]:
         """The addresses of this machine behind a wildcard address, as far as we know them."""

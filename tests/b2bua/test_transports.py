@@ -216,6 +216,23 @@ def test_a_route_without_a_place_to_send_from(site: Site) -> None:
                                  ' pass --listen tls:HOST:PORT')
 
 
+@pytest.mark.parametrize(('place', 'route', 'sentence'), [
+    ('udp:[::1]:0', '127.0.0.1:5080', 'no place of ours leads to the route 127.0.0.1:5080:'
+                                      ' pass --listen udp:0.0.0.0:PORT'),
+    ('udp:127.0.0.1:0', '[2001:db8::1]', 'no place of ours leads to the route [2001:db8::1]:'
+                                         ' pass --listen udp:[::]:PORT'),
+    ('tcp:127.0.0.1:0', '127.0.0.1', 'no place of ours leads to the route 127.0.0.1: pass --listen udp:0.0.0.0:PORT'),
+    ('tcp:127.0.0.1:0', '127.0.0.1;transport=tcp', None),
+    ('udp:127.0.0.1:0', '[2001:db8::1];op=127.0.0.1', None),
+    ('udp:127.0.0.1:0', 'example.com', None),
+])
+def test_a_route_of_another_family_is_told_of(site: Site, caplog: pytest.LogCaptureFixture, place: str, route: str,
+                                              sentence: str | None) -> None:
+    site.b2bua('--listen', place, '-s', route)
+    said = [record.getMessage() for record in caplog.records if 'leads to the route' in record.getMessage()]
+    assert said == ([f'! {sentence}'] if sentence is not None else [])
+
+
 @pytest.mark.parametrize(('place', 'sentence'), [
     ('tls:127.0.0.1:0?cert=/nonexistent', 'cannot listen on tls:127.0.0.1:0'),
     ('tcp:127.0.0.1:0?cert=x', "tcp has no option 'cert'"),
