@@ -128,13 +128,17 @@ class Core(Capabilities):
         }
 
     def configure(self, **changes: Any) -> None:
-        """Change ``allow``, ``supported``, ``accept``, ``user_agent``, ``options_code``, ``contact_user``, ``route``,
-        ``enum``, ``offers_keep``, ``keep``, ``session_timer`` (see ``parse_interval``) or ``min_se``."""
+        """Change ``allow``, ``supported`` (tokens), ``accept``, ``user_agent``, ``options_code``, ``contact_user``,
+        ``route``, ``enum``, ``offers_keep``, ``keep``, ``session_timer`` (see ``parse_interval``) or ``min_se``."""
         for name, value in changes.items():
             if name not in CONFIGURABLE:
                 raise UsageError(f'a core has no setting {name!r}')
             if name == 'session_timer':
                 value = parse_interval(value or 0)
+            elif name in ('allow', 'supported'):
+                wrong = [text for text in value if not is_token(text)]
+                if wrong:
+                    raise UsageError(f'{name}={value!r}: {wrong[0]!r} is no token')
             setattr(self, name, value)
         self.layer.keep = self.keep
         self.describe()

@@ -46,9 +46,11 @@ def contact_of(contact: NameAddr | Uri | str) -> NameAddr:
 
 def aor_of(aor: NameAddr | Uri | str) -> tuple[NameAddr, SipUri]:
     """10: the address-of-record, which has no parameters, and where its domain is reached."""
-    name = contact_of(aor)
-    uri = name.uri
-    if not isinstance(uri, SipUri) or not uri.user:
+    name = None
+    with suppress(ParseError):
+        name = contact_of(aor)
+    uri = name.uri if name is not None else None
+    if name is None or not isinstance(uri, SipUri) or not uri.user:
         raise UsageError(f'{aor} is no address-of-record: write sip:alice@example.com')
     return NameAddr(name.display, uri.replace(params={}, headers=(), password=None)), uri
 

@@ -24,6 +24,7 @@ from greensip.errors import (
     response_error,
 )
 from greensip.message import NameAddr, Request, Response, SipUri, Uri
+from greensip.message.grammar import is_token
 from greensip.native import mypyc_attr
 from greensip.sdp import DEFAULT_CODECS
 from greensip.transaction.flow import Flow, Point
@@ -386,7 +387,7 @@ class UserAgent(Engine):
         It answers with ``incoming.respond(code)``, or by returning a code; a handler that returns nothing has answered
         200, one that raises the ``status`` of its GreensipError, else 500.  ``blocking=False``: it never blocks, and is
         called at once, in the greenlet that received the request.  Does not block.  Raises UsageError for
-        the methods that make calls, and for what is no function, WrongThread.
+        the methods that make calls, and for what is no method or no function, WrongThread.
 
         The handler of ``REFER`` is called with a ``Transfer``, which it accepts, or has refused.
         """
@@ -395,6 +396,8 @@ class UserAgent(Engine):
             raise UsageError(f'{method} belongs to calls: serve() and accept() take those')
         if not callable(handler):
             raise UsageError(f'{handler!r} cannot handle requests: give a function')
+        if not is_token(method):
+            raise UsageError(f'{method!r} is no method')
         self.request_handlers.add(method, handler, blocking)
         if method not in self.core.allow:
             self.core.configure(allow=[*self.core.allow, method])

@@ -518,9 +518,11 @@ class Leg(Mailbox):
         transfer).
 
         ``at``: the URI to call, his Contact if not given; where that leads nowhere, his address of record may (7.5).
-        Blocks and raises as ``transfer``; WrongState if ``other`` is not answered.  The peer of ``other`` hangs up
-        that call himself.
+        Blocks and raises as ``transfer``; WrongState if ``other`` is not answered, UsageError if it is this call.  The
+        peer of ``other`` hangs up that call himself.
         """
+        if other is self:
+            raise UsageError('a call cannot be connected with itself')
         return self.refer(replacing(other, at), **options).outcome(timeout)
 
     def _farewell(self) -> Exception:

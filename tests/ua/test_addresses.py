@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greensip.errors import UsageError
-from greensip.ua.addresses import contact_text, registrar_of
+from greensip.ua.addresses import aor_of, contact_text, registrar_of
 
 
 @pytest.mark.parametrize(('given', 'text'), [
@@ -36,3 +36,9 @@ def test_a_registrar(given: str, text: str) -> None:
 def test_what_is_no_registrar(text: str) -> None:
     with pytest.raises(UsageError, match='is no registrar'):
         registrar_of(text)
+
+
+@pytest.mark.parametrize('text', ['alice', 'sip:example.com', 'tel:+49', '', 'alice <', 'sip:alice@'])
+def test_what_is_no_address_of_record(text: str) -> None:
+    with pytest.raises(UsageError, match='is no address-of-record: write sip:alice@'):
+        aor_of(text)

@@ -584,6 +584,13 @@ def test_arguments_that_make_no_call(alice, to_bob, options, what):
     assert set(alice.core.counts().values()) == {0} and len(alice.core.timers) == 0
 
 
+@pytest.mark.parametrize('method', ['', 'in vite'])
+def test_what_is_no_method(alice, method):
+    with pytest.raises(UsageError, match='is no method'):
+        alice.handle(method, print)
+    assert method not in alice.core.allow
+
+
 @pytest.mark.parametrize('package', ['', 'a b', 'a/b'])
 def test_what_is_no_event_package(alice, to_bob, package):
     with pytest.raises(UsageError, match='is no event package'):
@@ -593,6 +600,7 @@ def test_what_is_no_event_package(alice, to_bob, package):
 @pytest.mark.parametrize(('options', 'what'), [
     ({'allow': 'FOO'}, "allow='FOO': several"), ({'supported': '100rel'}, "supported='100rel': several"),
     ({'manual': 'ACK'}, "manual='ACK': several"), ({'info_packages': 'foo'}, "info_packages='foo': several"),
+    ({'allow': ['FOO BAR']}, "'FOO BAR' is no token"), ({'supported': ['']}, "'' is no token"),
     ({'user_agent': 'a\r\nX: y'}, 'cannot stand in a header field'),
     ({'expect_keep_alives': -1}, 'expect_keep_alives=-1'),
 ])

@@ -294,6 +294,15 @@ def test_a_call_cannot_replace_and_join(net, alice, bob, to_carol):
 
 # -- RFC 5589 7: with consultation
 
+def test_a_call_is_not_connected_with_itself(bob, net, to_carol, carol):
+    carol.serve(answering, background=True)
+    with bob.call(to_carol) as leg:
+        with pytest.raises(UsageError, match='with itself'):
+            leg.transfer_to(leg)
+        assert leg.state == 'confirmed'
+    net.run(1)
+
+
 def test_attended_transfer(net, alice, bob, carol, to_carol):
     """7.3: bob talks to both, and connects them; carol hangs up on bob as alice's call takes that one's place."""
     alice.serve(seen_by(transferee), background=True)
