@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import re
 import textwrap
 from pathlib import Path
@@ -17,7 +18,8 @@ from greensip.testing import StrictUserAgent
 
 from .names import COMPILED, wrong
 
-README = (Path(__file__).parents[1] / 'README.rst').read_text(encoding='utf-8')
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.rst').read_text(encoding='utf-8')
 BLOCKS = [textwrap.dedent(text) for text in re.findall(
     r'\.\. code-block:: python\n\n((?:    .*\n|\n)+)', README)]
 #: what is no program; the pieces of code in it that name something of greensip's
@@ -47,6 +49,26 @@ def test_what_is_named_exists(code: str) -> None:
     source = ' '.join(code.split())
     tree = ast.parse(f'{source} pass' if source.endswith(':') else source)
     assert list(wrong(tree)) == []
+
+
+@pytest.mark.parametrize('name', sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('**/*.rst')
+                                        if path.relative_to(ROOT).parts[0] in ('examples', path.name)))
+def test_tables_are_tables(name: str) -> None:
+    """Of the simple kind: nothing between the columns, and what is quoted ends in the cell that it began in."""
+    lines = (ROOT / name).read_text(encoding='utf-8').splitlines()
+    rule, cells = '', ['']
+    for number, line in enumerate(lines, 1):
+        if re.fullmatch(r'=+(  +=+)+', line):
+            rule = '' if rule and lines[number:number + 1] in ([], ['']) else line
+        columns = list(re.finditer('=+', rule))
+        if not rule or line[:1] not in ('', ' '):
+            assert [cell for cell in cells if cell.count('``') % 2] == [], f'{name}, above line {number}'
+            cells = [''] * len(columns)
+        if rule and line != rule:
+            for one, other in itertools.pairwise(columns):
+                assert line[one.end():other.start()].strip() == '', f'{name}, line {number}: between the columns'
+            for index, column in enumerate(columns):
+                cells[index] += line[column.start():column.end() if index + 1 < len(columns) else None]
 
 
 def test_there_is_something_to_look_at() -> None:
