@@ -41,10 +41,10 @@ def report(buddy: Buddy) -> None:
 
 def watch(ua: UserAgent, uri: str, text: str) -> int:
     """Write a text, and print how presence changes."""
-    with ua.buddy(uri) as buddy, ua.buddy(uri) as reports:
-        # A cursor of their own: reports and changes come in whatever order.
-        reports.spawn(report)
-        try:
+    try:
+        with ua.buddy(uri) as buddy, ua.buddy(uri) as reports:
+            # A cursor of their own: reports and changes come in whatever order.
+            reports.spawn(report)
             buddy.subscribe(timeout=10)
             if text:
                 buddy.message(text, reports=['delivered', 'displayed'], timeout=10)
@@ -52,10 +52,10 @@ def watch(ua: UserAgent, uri: str, text: str) -> int:
                 print(f'{status} {status.note}'.rstrip(), flush=True)
                 if status == 'offline':
                     return 0
-        except SubscriptionEnded as error:
-            print(f'no longer watched: {error}')
-        except GreensipError as error:
-            print(f'cannot be watched: {error}')
+    except SubscriptionEnded as error:
+        print(f'no longer watched: {error}')
+    except GreensipError as error:
+        print(f'cannot be watched: {error}')
     return 1
 
 

@@ -410,6 +410,8 @@ def test_buddy_who_is_not_there(start: Start, serve: Serve) -> None:
     buddy = start('buddy', f'sip:bob@127.0.0.1:{port}')
     assert buddy.wait(20) == 1
     assert 'cannot be watched: 4' in buddy.printed()
+    buddy = start('buddy', 'bob')
+    assert (buddy.wait(20), buddy.printed()) == (1, "cannot be watched: not a URI at 0 in 'bob'\n")
 
 
 def test_strict_test(start: Start, serve: Serve) -> None:
