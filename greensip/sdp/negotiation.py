@@ -151,7 +151,9 @@ def make_sdp(host: str, port: int, codecs: Sequence[str | Codec] = DEFAULT_CODEC
              name: str = '-') -> SessionDescription:
     """A plain offer: one audio stream at ``host:port``.
 
-    ``codecs`` are names such as ``'PCMU'`` or ``'opus/48000/2'`` in order of preference.
+    ``codecs`` are names such as ``'PCMU'`` or ``'opus/48000/2'`` in order of preference.  The first description of a
+    session has its id from ``random`` (``random.SystemRandom()``), a later one has ``previous``; raises UsageError
+    without either.
     """
     attributes = () if ptime is None else (Attribute('ptime', str(ptime)),)
     capability = Capability('audio', port, codecs, direction=Direction(direction), attributes=attributes)
