@@ -103,6 +103,13 @@ def address(text: str) -> str:
     return text
 
 
+def named(text: str) -> str:
+    """A file as it was named."""
+    if not text or '\0' in text:
+        raise ValueError('a file name is needed')
+    return text
+
+
 def path(text: str) -> str:
     """A file's absolute name: a daemon changes its directory.  ``-`` stays, it is the standard output."""
     if not text or '\0' in text:
@@ -306,7 +313,7 @@ OPTIONS: tuple[Option, ...] = (
     _sippy('pidfile', _PROCESS, path, '/var/run/b2bua.pid', 'file for the number of the process', '-P /run/b2bua.pid'),
     _sippy('logfile', _PROCESS, path, '/var/log/b2bua.log', 'log file; in the foreground only when given',
            '-L /var/log/b2bua.log'),
-    _sippy('config', _PROCESS, str, None, 'read options from an INI file ([general]) or a .toml file',
+    _sippy('config', _PROCESS, named, None, 'read options from an INI file ([general]) or a .toml file',
            '-C /etc/b2bua.toml'),
     Option('writeconf', _PROCESS, path, None, 'write the options to a file that -C reads, and go on',
            '-W /etc/b2bua.ini'),

@@ -161,6 +161,7 @@ def test_our_spellings(line: str, attribute: str | None, value: object) -> None:
     ('--hep h?x=1', '--hep: cannot read x=1 of a HEP server: it takes id=NUMBER and password=TEXT'),
     ('--max-duration nan', '--max-duration: nan is not a number of seconds greater than zero'),
     ('--script x:1y', "--script: 'x:1y' is not file.py:function"),
+    ('--config=', '--config: a file name is needed'),
     ('-C /nonexistent/x.ini', '/nonexistent/x.ini cannot be read: No such file or directory'),
 ])
 def test_a_mistake_is_told_in_a_sentence(line: str, sentence: str) -> None:
