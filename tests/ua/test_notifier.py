@@ -74,6 +74,14 @@ def test_too_brief(alice, bob, to_bob, voicemail):
         assert events.next().expires == 60
 
 
+def test_an_hour_is_never_too_brief(alice, bob, to_bob):
+    """RFC 6665 4.2.1.1: 423 is for what is "smaller than one hour"."""
+    bob.events('presence', Notifier('presence', min_expires=7200, expires=7200))
+    for asked, granted in ((3599, 7200), (3600, 3600)):
+        with alice.subscribe(to_bob, 'presence', expires=asked) as events:
+            assert events.next().expires == granted
+
+
 def test_too_many(alice, bob, to_bob):
     bob.events('presence', Notifier('presence', max_subscribers=1))
     with alice.subscribe(to_bob, 'presence') as one:

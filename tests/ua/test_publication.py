@@ -130,6 +130,29 @@ def test_without_event(alice, to_bob, compositor):
     assert caught.value.code == 489
 
 
+def test_no_longer_than_is_granted(net, alice, to_bob, compositor, presence):
+    """6, step 4: the compositor may choose less than is asked for, and it lasts as long as the 200 says."""
+    assert publish(alice, to_bob, headers={'Expires': '86400'}).expires == 3600
+    net.run(3599)
+    assert len(compositor) == 1
+    net.run(2)
+    assert len(compositor) == 0
+    assert presence.document('bob') == b''
+
+
+def test_the_latest_document_counts(alice, to_bob, presence, compositor):
+    """Of several devices the one that has spoken last, also where it was there first."""
+    first = alice.publish(to_bob, 'presence', '<one/>')
+    second = alice.publish(to_bob, 'presence', '<two/>')
+    assert presence.document('bob') == b'<two/>'
+    first.update('<three/>')
+    assert presence.document('bob') == b'<three/>'
+    first.remove()
+    assert presence.document('bob') == b'<two/>'
+    second.remove()
+    assert presence.document('bob') == b''
+
+
 def test_an_etag_of_another_resource(net, alice, to_bob, compositor):
     response = publish(alice, to_bob)
     assert response.expires == 3600
