@@ -141,6 +141,15 @@ def test_an_interval_that_is_broken_counts_as_an_hour(office):
     assert values(office.register(f'{ALICE};expires=soon'), 'Contact') == ['<sip:alice@192.0.2.7>;expires=3600']
 
 
+def test_step_7_the_parameter_goes_before_the_header_field(office):
+    """One contact is removed, one says for how long, and the third takes what is said for all."""
+    office.register(ALICE, OTHER)
+    third = 'Contact: <sip:alice@192.0.2.9>'
+    reply = office.register(f'{ALICE};expires=0', f'{OTHER};expires=300', third, 'Expires: 900')
+    assert values(reply, 'Contact') == ['<sip:alice@192.0.2.8>;expires=300', '<sip:alice@192.0.2.9>;expires=900']
+    assert office.contacts(office.register(f'{third};expires=600', OTHER, 'Expires: 0')) == ['sip:alice@192.0.2.9']
+
+
 def test_423_is_for_less_than_an_hour():
     office = Office(policy=Policy(min_expires=7200))
     assert office.register(f'{ALICE};expires=3599').code == 423
