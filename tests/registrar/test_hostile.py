@@ -216,6 +216,16 @@ def test_credentials_are_good_once(enemy):
     assert 'stale=true' in enemy.ask(CONTACT, *late).get('WWW-Authenticate')
 
 
+@pytest.mark.parametrize(('uri', 'code'), [
+    ('sip:example.com', 200), ('sip:EXAMPLE.com;transport=udp', 200), ('sip:10.0.0.1', 200),
+    ('sip:bob@example.com', 400), ('sip:example.net', 400), ('tel:+1', 400)])
+def test_credentials_for_another_uri(enemy, uri, code):
+    """RFC 7616 3.4.6: what was proved for one resource opens no other one."""
+    client = DigestClient(Login('mallory', 'm'))
+    proof = [f'{field}: {text}' for field, text in client.answer('REGISTER', uri, b'', enemy.ask(), enemy.random)]
+    assert enemy.ask(CONTACT, *proof).code == code
+
+
 def test_repeated_requests_are_answered_once(enemy):
     """The same octets again are the same request, whatever was done about it."""
     data = enemy.request(CONTACT, *enemy.proof(enemy.ask()))
