@@ -608,7 +608,7 @@ class Registration(Machine):
     # -- time
 
     def retry_later(self, error: Exception, now: float) -> None:
-        """RFC 5626 4.5: "a uniform random time between 50 and 100% of W"; later where the refusal says so."""
+        """RFC 5626 4.5: a random time between 50 and 100 % of the longest one; later where the refusal says so."""
         self.stop_retry()
         others = any(peer.is_bound for peer in self.peers if peer is not self)
         delay = longest_wait(self.backoff, others, self.failures) * (0.5 + 0.5 * self._share())
