@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from greensip.b2bua.app import B2bua
 from greensip.b2bua.call import Call, carry
-from greensip.b2bua.options import Options, parse_command_line
+from greensip.b2bua.command_line import parse_command_line
+from greensip.b2bua.options import Options
 from greensip.b2bua.routes import Route, parse_route
 from greensip.b2bua.translate import Translation
 

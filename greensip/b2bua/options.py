@@ -1,39 +1,47 @@
-"""The options of greensip-b2bua: command line, INI and TOML files, in sippy's spelling and in ours.
+"""The options of greensip-b2bua: the one table of their names, and their values, from INI and TOML files too.
 
-``OPTIONS`` is the one table of names; ``SHORT`` says what a letter stands for.  Sippy's rules hold: options are taken
-in order, a later one wins, ``-C`` is read where it stands, a long name may be cut short as long as it is unique among
-sippy's names.  What is more here: dashes do for underscores, an on/off option needs no value, ``--static-route`` and
-``--listen`` may be repeated.  Everything that can be checked is checked when it is read; the first mistake
-is a ``SetupError`` whose text is one sentence.
+Everything that can be checked is checked when it is read; the first mistake is a ``SetupError`` whose text is one
+sentence.  ``--static-route`` and ``--listen`` may be repeated.
 """
 
 from __future__ import annotations
 
 import configparser
 import json
-import math
-import os
-import re
-import textwrap
 import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensip.b2bua.access import AccessList
-from greensip.b2bua.control import socket_address
-from greensip.b2bua.routes import OWN_HEADERS, parse_route
+from greensip.b2bua.option_values import (
+    WSS_SOCKET,
+    address,
+    capture_file,
+    capture_server,
+    choice,
+    command_socket,
+    flag,
+    header_names,
+    listen,
+    named,
+    number,
+    path,
+    payload_types,
+    script,
+    seconds,
+    session_interval,
+    text_of,
+    websocket,
+    words,
+)
+from greensip.b2bua.routes import parse_route
 from greensip.b2bua.translate import Translation
 from greensip.b2bua.trunk import parse_trunk
 from greensip.dialog.session_timer import SHORTEST
-from greensip.errors import ParseError, SetupError, UsageError
+from greensip.errors import ParseError, SetupError
 from greensip.transport.base import Listen
-from greensip.transport.endpoint import TRANSPORTS
-from greensip.transport.hep import HepPlace
 
-__all__ = ['OPTIONS', 'SHORT', 'Option', 'Options', 'help_text', 'parse_command_line']
-
-PROGRAM = 'greensip-b2bua'
-INDENT = ' ' * 8
+__all__ = ['ADDING', 'BY_NAME', 'OPTIONS', 'Option', 'Options']
 
 
 class Option(NamedTuple):
@@ -60,174 +68,6 @@ class Option(NamedTuple):
     def spelling(self) -> str:
         return '--' + self.name.replace('_', '-')
 
-
-# How texts become values.
-
-def flag(text: str) -> bool:
-    """on/off and its synonyms, as in an INI file."""
-    try:
-        return configparser.RawConfigParser.BOOLEAN_STATES[text.lower()]
-    except KeyError:
-        raise ValueError(f'{text!r} is neither on nor off') from None
-
-
-def number(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A whole number within bounds."""
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(f'{text!r} is not a number') from None
-        if value < least or (most is not None and value > most):
-            bounds = f'in the range {least}-{most}' if most is not None else f'{least} or more'
-            raise ValueError(f'{value} is not {bounds}')
-        return value
-    return read
-
-
-def seconds(text: str) -> float:
-    """A time greater than zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f'{text!r} is not a number of seconds') from None
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f'{text} is not a number of seconds greater than zero')
-    return value
-
-
-def address(text: str) -> str:
-    """A host's name or address, with or without a port."""
-    if any(character <= ' ' or character == '\x7f' for character in text):
-        raise ValueError(f'{text!r} is not an address')
-    return text
-
-
-def named(text: str) -> str:
-    """A file as it was named."""
-    if not text or '\0' in text:
-        raise ValueError('a file name is needed')
-    return text
-
-
-def path(text: str) -> str:
-    """A file's absolute name: a daemon changes its directory.  ``-`` stays, it is the standard output."""
-    if not text or '\0' in text:
-        raise ValueError('a file name is needed')
-    return text if text == '-' else os.path.abspath(text)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """A comma-separated list."""
-    return tuple(filter(None, map(str.strip, text.split(','))))
-
-
-def header_names(text: str) -> tuple[str, ...]:
-    names = words(text)
-    for name in names:
-        if name.lower() in OWN_HEADERS:
-            raise ValueError(f'{name} is written by the user agent and cannot be passed on')
-        if not name.isascii() or any(character in ' \t:\r\n\0' for character in name):
-            raise ValueError(f'{name!r} is not the name of a header field')
-    return names
-
-
-def payload_types(text: str) -> tuple[int | str, ...]:
-    """``0,8,[G722]``: numbers, or encoding names in brackets."""
-    kinds: list[int | str] = []
-    for word in words(text):
-        if word.startswith('[') and word.endswith(']'):
-            kinds.append(word[1:-1].upper())
-        else:
-            kinds.append(number(0, 127)(word))
-    return tuple(kinds)
-
-
-def listen(text: str) -> str:
-    """``transport:host:port?option=value&option=value``."""
-    try:
-        place = Listen.parse(text)
-    except UsageError:
-        raise ValueError(f'{text!r} is not transport:host:port') from None
-    if place.transport not in TRANSPORTS:
-        known = ', '.join(TRANSPORTS).lower()
-        raise ValueError(f'{place.transport.lower()} is no transport, they are {known}')
-    # A daemon changes its directory.
-    options = tuple((name, os.path.abspath(value) if name in FILES else value) for name, value in place.options)
-    return str(place._replace(options=options))
-
-
-def websocket(text: str) -> str:
-    """sippy's ``host:port:cert:key``, as the text of a place to listen at."""
-    match = _WSS_SOCKET.fullmatch(text)
-    if match is None:
-        raise ValueError(f'{text!r} is not host:port:cert:key')
-    host, port, *files = match.groups()
-    return ':'.join((host, port, *map(os.path.abspath, files)))
-
-
-def command_socket(text: str) -> str:
-    socket_address(text)
-    if text.startswith('tcp:'):
-        return text
-    return os.path.abspath(text.removeprefix('unix:'))
-
-
-def capture_file(text: str) -> str:
-    if text == '-':
-        raise ValueError('a capture goes to a file, not to the standard output')
-    return path(text)
-
-
-def capture_server(text: str) -> str:
-    try:
-        HepPlace(text)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def choice(*words: str) -> Callable[[str], str]:
-    """One of several words."""
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f'{text!r} is none of {", ".join(words)}')
-        return text
-    return read
-
-
-def session_interval(text: str) -> int:
-    """Seconds of a session timer: 0, or what RFC 4028 4 lets one ask for."""
-    return number(0)(text) and number(SHORTEST)(text)
-
-
-def script(text: str) -> tuple[str, str]:
-    """``file.py:function``."""
-    file, colon, function = text.rpartition(':')
-    if not colon:
-        file, function = text, 'handler'
-    if not file or not function.isidentifier():
-        raise ValueError(f'{text!r} is not file.py:function')
-    return os.path.abspath(file), function
-
-
-def text_of(option: Option, value: Any) -> str:
-    """The text that ``option.read`` turns into ``value``."""
-    if option.is_flag:
-        return 'on' if value else 'off'
-    if option.read is script:
-        return ':'.join(value)
-    if option.read is payload_types:
-        return ','.join(f'[{kind}]' if isinstance(kind, str) else str(kind) for kind in value)
-    if hasattr(value, 'text'):
-        return str(value.text)
-    return ','.join(value) if isinstance(value, tuple) else str(value)
-
-
-#: options of a place that name files
-FILES = ('cert', 'key', 'ca')
-
-_WSS_SOCKET = re.compile(r'(?P<host>\[[^\]]*\]|[^:]*):(?P<port>[0-9]{1,5}):(?P<cert>[^:]+):(?P<key>.+)')
 
 _LISTEN, _ROUTES, _CALLS, _ACCESS, _RECORDS, _PROCESS, _OBSERVE, _MEDIA, _RADIUS, _LATER = (
     'Where it listens', 'Where calls go', 'What a call may do', 'Who may call', 'Records', 'The process', 'Observing',
@@ -349,26 +189,10 @@ OPTIONS: tuple[Option, ...] = (
     _sippy('xmpp_b2bua_id', _LATER, number(0), None, 'identity on the XMPP server', '--xmpp-b2bua-id=1'),
 )
 
-_BY_NAME = {option.name: option for option in OPTIONS}
+BY_NAME = {option.name: option for option in OPTIONS}
 
 #: sippy's singular names: they add to the list
-_ADDING = {'rtp_proxy_client': 'rtp_proxy_clients', 'pass_header': 'pass_headers'}
-
-#: letter: the option it stands for; those of ``_FIXED`` take no value
-SHORT: dict[str, str] = {
-    'l': 'sip_address', 'p': 'sip_port', 'P': 'pidfile', 'L': 'logfile', 's': 'static_route', 'a': 'accept_ips',
-    't': 'static_tr_in', 'T': 'static_tr_out', 'm': 'max_credit_time', 'r': 'rtp_proxy_client', 'F': 'allowed_pts',
-    'R': 'radiusclient.conf', 'h': 'pass_header', 'x': 'pre_auth_proc', 'c': 'b2bua_socket', 'M': 'max_radiusclients',
-    'C': 'config', 'W': 'writeconf', 'f': 'foreground', 'D': 'digest_auth', 'u': 'auth_enable', 'H': 'hide_call_id',
-}
-_FIXED = {'f': 'on', 'D': 'off', 'u': 'off', 'H': 'on'}
-
-#: letters that stand for two options each: value: their texts
-_PAIRS: dict[str, tuple[tuple[str, str], dict[str, tuple[str, str]]]] = {
-    'A': (('acct_enable', 'start_acct_enable'), {'0': ('off', 'off'), '1': ('on', 'off'), '2': ('on', 'on')}),
-    'k': (('keepalive_ans', 'keepalive_orig'),
-          {'0': ('0', '0'), '1': ('32', '0'), '2': ('0', '32'), '3': ('32', '32')}),
-}
+ADDING = {'rtp_proxy_client': 'rtp_proxy_clients', 'pass_header': 'pass_headers'}
 
 #: an option whose subject comes later, and what to tell who uses it
 _NOT_YET = {
@@ -401,8 +225,8 @@ class Options:
     def set(self, name: str, text: str, origin: str = '', shown: str = '') -> None:
         """Give the option ``name`` the value written as ``text``.  ``origin`` is where it was written: a file, or ''
         for the command line; ``shown`` is how it was called there."""
-        adds = name in _ADDING
-        option = _BY_NAME.get(_ADDING.get(name, name))
+        adds = name in ADDING
+        option = BY_NAME.get(ADDING.get(name, name))
         where = f'{origin}: ' if origin else ''
         if option is None:
             raise SetupError(f'{where}unknown option {shown or name}')
@@ -450,7 +274,7 @@ class Options:
             value = getattr(self, option.attribute)
             if value is None or value in ((), '') or option.name in ('config', 'writeconf'):
                 continue
-            rows.append((option.name, [text_of(option, item) for item in (value if option.repeats else (value,))]))
+            rows.append((option.name, [text_of(option.read, item) for item in (value if option.repeats else (value,))]))
         try:
             with open(name, 'w', encoding='utf-8') as file:
                 file.write('[general]\n')
@@ -465,7 +289,7 @@ class Options:
             raise SetupError('authorisation by RADIUS is not available yet: pass -u and a static route (-s)')
         records_wanted = self.acct_enable and self.cdr is None
         for name, sentence in _NOT_YET.items():
-            option = _BY_NAME[name]
+            option = BY_NAME[name]
             if not getattr(self, option.attribute):
                 continue
             remedy = ''
@@ -476,7 +300,7 @@ class Options:
                 remedy = '; pass -A 0, or --cdr FILE for records in a file'
             raise SetupError(f'{self._shown(option)}: {sentence}{remedy}')
         if self.min_se is not None and self.session_timer is None:
-            raise SetupError(f'{self._shown(_BY_NAME["min_se"])} needs --session-timer')
+            raise SetupError(f'{self._shown(BY_NAME["min_se"])} needs --session-timer')
         if self.workers > 1:
             raise SetupError('--workers: more than one process is not available yet')
         if not self.static_route and self.script is None:
@@ -499,7 +323,7 @@ class Options:
             elif ':' in host and not host.startswith('['):
                 host = f'[{host}]'
             addresses.insert(0, f'udp:{host}:{self.sip_port}')
-        match = _WSS_SOCKET.fullmatch(self.wss_socket or '')
+        match = WSS_SOCKET.fullmatch(self.wss_socket or '')
         if match is not None:
             files = tuple((name, match[name]) for name in ('cert', 'key'))
             place = Listen.parse(f"wss:{match['host'] or '*'}:{match['port']}")
@@ -509,87 +333,6 @@ class Options:
     def _shown(self, option: Option) -> str:
         origin = self.given.get(option.name, '')
         return f'{origin}: {option.name}' if origin else option.spelling
-
-
-def parse_command_line(arguments: list[str]) -> Options:
-    """Read the arguments (without the program's name) in order; SetupError for the first mistake."""
-    options = Options()
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word == '--' and not rest:
-            break
-        if word.startswith('--') and len(word) > 2:
-            _long_option(options, word, rest)
-        elif word.startswith('-') and len(word) > 1 and word != '--':
-            _short_options(options, word, rest)
-        else:
-            raise SetupError(f'{word!r} is not an option')
-    return options
-
-
-def _long_option(options: Options, word: str, rest: list[str]) -> None:
-    written, equals, text = word[2:].partition('=')
-    name = _full_name(written.replace('-', '_'), word)
-    option = _BY_NAME.get(name)
-    if not equals:
-        if option is not None and option.is_flag:
-            boolean = bool(rest) and rest[0].lower() in configparser.RawConfigParser.BOOLEAN_STATES
-            text = rest.pop(0) if boolean else 'on'
-        elif rest:
-            text = rest.pop(0)
-        else:
-            raise SetupError(f'option {word} needs a value')
-    _set(options, name, text, f'--{written}')
-
-
-def _full_name(written: str, word: str) -> str:
-    """The name that ``written`` begins: sippy's names come first, so that what was unique there stays so."""
-    if written in _BY_NAME or written in _ADDING:
-        return written
-    for sippy in (True, False):
-        found = [option.name for option in OPTIONS if option.sippy is sippy and option.name.startswith(written)]
-        if len(found) > 1:
-            raise SetupError(f'option {word.partition("=")[0]} could be any of {", ".join(sorted(found))}')
-        if found:
-            return found[0]
-    raise SetupError(f'unknown option {word.partition("=")[0]}')
-
-
-def _short_options(options: Options, word: str, rest: list[str]) -> None:
-    letters = word[1:]
-    while letters:
-        letter, letters = letters[0], letters[1:]
-        shown = f'-{letter}'
-        if letter in _FIXED:
-            options.set(SHORT[letter], _FIXED[letter], '', shown)
-            continue
-        if letter not in SHORT and letter not in _PAIRS and letter not in 'dn':
-            raise SetupError(f'unknown option {shown}')
-        if letters:
-            text, letters = letters, ''
-        elif rest:
-            text = rest.pop(0)
-        else:
-            raise SetupError(f'option {shown} needs a value')
-        if letter in _PAIRS:
-            names, levels = _PAIRS[letter]
-            if text.strip() not in levels:
-                raise SetupError(f'{shown}: {text!r} is not in the range 0-{len(levels) - 1}')
-            for name, value in zip(names, levels[text.strip()]):
-                options.set(name, value, '', shown)
-        elif letter == 'n':
-            # sippy's b2bua_simple: the next hop, and no authorisation at all.
-            options.set('static_route', text, '', shown)
-            options.set('auth_enable', 'off', '', shown)
-        elif letter != 'd':
-            _set(options, SHORT[letter], text, shown)
-
-
-def _set(options: Options, name: str, text: str, shown: str) -> None:
-    options.set(name, text, '', shown)
-    if name == 'config':
-        options.read_file(text.strip())
 
 
 def _toml_values(table: dict[str, Any]) -> list[tuple[str, list[str]]]:
@@ -615,31 +358,3 @@ def _toml_row(key: str, texts: list[str]) -> str:
     quoted = [json.dumps(text, ensure_ascii=False).replace('\x7f', '\\u007f') for text in texts]
     key = f'"{key}"' if '.' in key else key
     return f'{key} = ' + (quoted[0] if len(quoted) == 1 else '[' + ', '.join(quoted) + ']') + '\n'
-
-
-def help_text() -> str:
-    """All options, grouped, with an example each."""
-    letters: dict[str, str] = {}
-    for letter, name in SHORT.items():
-        letters[_ADDING.get(name, name)] = letter
-    for letter, (names, _) in _PAIRS.items():
-        letters[names[0]] = letter
-    lines = [f'usage: {PROGRAM} [option]...', '',
-             'A back-to-back user agent.',
-             'Options may be written -s VALUE, --static-route=VALUE or --static_route=VALUE.', '',
-             f"    {PROGRAM} -f -u -l 127.0.0.1 -p 5060 -s '127.0.0.1:5080'", '']
-    for group in dict.fromkeys(option.group for option in OPTIONS):
-        lines.append(group)
-        for option in OPTIONS:
-            if option.group == group:
-                letter = letters.get(option.name, '')
-                value = '[=on|off]' if option.is_flag else '=VALUE'
-                lines.append(f'  {f"-{letter}, " if letter else ""}{option.spelling}{value}')
-                lines += textwrap.wrap(option.help, 100, initial_indent=INDENT, subsequent_indent=INDENT)
-                lines.append(f'{INDENT}e.g. {PROGRAM} {option.example}')
-        lines.append('')
-    lines += ['  -d VALUE', '        ignored', '  -n HOST[:PORT]', "        a static route without authorisation, as in"
-              " sippy's b2bua_simple", '  --help, --version', '',
-              'Signals: HUP drops all calls, USR1 reopens log, records and capture, USR2 toggles debug,',
-              'TERM and INT drain and end with status 0.']
-    return '\n'.join(lines)

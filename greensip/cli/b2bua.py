@@ -13,7 +13,8 @@ from typing import Any
 import gevent
 
 from greensip.b2bua.app import B2bua
-from greensip.b2bua.options import PROGRAM, Options, help_text, parse_command_line
+from greensip.b2bua.command_line import PROGRAM, help_text, parse_command_line
+from greensip.b2bua.options import Options
 from greensip.cli.daemon import FORMAT, LogFile, Parent, PidFile, detach
 from greensip.cli.output import show, version
 from greensip.cli.terminal import LineFormatter

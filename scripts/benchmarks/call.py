@@ -55,8 +55,8 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         import gevent
 
+        from greensip.b2bua import parse_command_line
         from greensip.b2bua.app import B2bua
-        from greensip.b2bua.options import parse_command_line
         from greensip.cli.b2bua import GC_THRESHOLD
         from greensip.transaction.flow import Flow
 

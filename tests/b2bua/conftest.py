@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greensip.b2bua.app import B2bua
-from greensip.b2bua.options import parse_command_line
+from greensip.b2bua.command_line import parse_command_line
 from greensip.message import Request, make_response, parse_message
 from greensip.testing import Network
 from greensip.transaction.flow import Flow

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from greensip.b2bua.options import OPTIONS, SHORT, help_text, parse_command_line
+from greensip.b2bua.command_line import SHORT, help_text, parse_command_line
+from greensip.b2bua.options import OPTIONS
 from greensip.errors import SetupError
 
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.certificates import Authority, Certificate
 
 from greensip.b2bua.app import B2bua
-from greensip.b2bua.options import parse_command_line
+from greensip.b2bua.command_line import parse_command_line
 from greensip.errors import Forbidden, Redirected, RemoteCancel, ResponseError, SetupError
 from greensip.transaction.flow import Point, hostport
 from greensip.ua import UserAgent
