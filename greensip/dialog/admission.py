@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from greensip.message import METHODS, MediaType, Request, SipUri, parse_message
+from greensip.message.grammar import is_token
 from greensip.message.multipart import walk
 from greensip.transaction.layer import InviteServerTransaction, ServerTransaction
 
@@ -127,8 +128,9 @@ def cancel(core: Core, transaction: ServerTransaction, request: Request, now: fl
 
 
 def tag_of(invite: InviteServerTransaction) -> str | None:
-    """9.2: the To tag of the response that the INVITE has had."""
-    return parse_message(invite.last_response).to_tag if invite.last_response else None
+    """9.2: the To tag of the response that the INVITE has had; None also for one of the peer's that is no token."""
+    tag = parse_message(invite.last_response).to_tag if invite.last_response else None
+    return tag if tag and is_token(tag) else None
 
 
 def understands(core: Core, transaction: ServerTransaction, request: Request, now: float) -> bool:

@@ -153,7 +153,7 @@ class StreamFramer:
         self._searched = 0
         self._pong = False
         if lines is None:
-            raise ParseError('a bare CR or LF in the header fields')
+            raise ParseError('a bare CR, LF or NUL in the header fields')
         message: Request | Response
         try:
             self._item = message = parse_head(lines, self._limits)

@@ -18,8 +18,8 @@ from ..errors import ParseError, UsageError
 
 __all__ = [
     'MAX_NUMBER', 'MEMORY', 'MEMORY_LENGTH', 'QUOTED', 'TOKEN', 'check_text', 'decode', 'encode', 'escape',
-    'format_host', 'is_token', 'parse_host', 'parse_host_port', 'parse_number', 'parse_quoted', 'quote', 'remember',
-    'split_list', 'split_top', 'unescape', 'unquote',
+    'format_host', 'has_nul', 'is_token', 'parse_host', 'parse_host_port', 'parse_number', 'parse_quoted', 'quote',
+    'remember', 'split_list', 'split_top', 'unescape', 'unquote',
 ]
 
 #: ``token`` of RFC 3261 25.1, as the inside of a regular expression's character set
@@ -44,9 +44,14 @@ def encode(text: str) -> bytes:
         raise UsageError(f'not encodable: {text[error.start:error.end]!r}') from None
 
 
+def has_nul(text: str) -> bool:
+    """Whether there is a NUL outside of a quoted-pair, where RFC 3261 25.1 has one, and RFC 4475 3.1.1.2 shows it."""
+    return '\0' in text.replace('\\\0', '')
+
+
 def check_text(text: str) -> str:
     """Refuse a text of the program that would end a header field, CR, LF or NUL, or cannot be written (UsageError)."""
-    if '\r' in text or '\n' in text or '\0' in text:
+    if '\r' in text or '\n' in text or ('\0' in text and has_nul(text)):
         raise UsageError(f'CR, LF or NUL in {text!r}')
     if not text.isascii():
         encode(text)

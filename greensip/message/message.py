@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 from ..errors import ParseError, UsageError
 from .address import NameAddr, parse_name_addr
-from .grammar import check_text, decode, encode, is_token, split_list
+from .grammar import check_text, decode, encode, has_nul, is_token, split_list
 from .headers import ADDRESS, HEADERS, KEYS, header_key
 from .headers import VIA as VIA_KIND
 from .limits import LIMITS
@@ -69,7 +69,7 @@ class Message:
         except TypeError:
             texts = [_text_of(name, value) for name, value in zip(names, values)]
             joined = ''.join(texts)
-        if '\r' in joined or '\n' in joined or '\0' in joined:
+        if '\r' in joined or '\n' in joined or ('\0' in joined and has_nul(joined)):
             raise UsageError('CR, LF or NUL in a header field')
         self._texts = texts
         try:
@@ -113,7 +113,7 @@ class Message:
     def set(self, name: str, value: Value) -> None:
         """Make this the only field of its name, in the place of the first one or at the end."""
         text = value if type(value) is str else _text_of(name, value)
-        if '\r' in text or '\n' in text or '\0' in text:
+        if '\r' in text or '\n' in text or ('\0' in text and has_nul(text)):
             raise UsageError(f'CR, LF or NUL in {name}')
         key = KEYS.get(name) or header_key(name)
         keys = self._keys
@@ -131,7 +131,7 @@ class Message:
     def add(self, name: str, value: Value, *, first: bool = False) -> None:
         """Add a field, behind all others or (``first``) before all others."""
         text = value if type(value) is str else _text_of(name, value)
-        if '\r' in text or '\n' in text or '\0' in text:
+        if '\r' in text or '\n' in text or ('\0' in text and has_nul(text)):
             raise UsageError(f'CR, LF or NUL in {name}')
         key = KEYS.get(name) or header_key(name)
         if not first:

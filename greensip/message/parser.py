@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from ..errors import ParseError
-from .grammar import decode, is_token, parse_number, remember
+from .grammar import decode, has_nul, is_token, parse_number, remember
 from .headers import CANONICAL, KEYS, header_key
 from .limits import LIMITS, Limits
 from .message import BlankRequest, BlankResponse, Message, Request, Response
@@ -49,11 +49,11 @@ def parse_message(data: bytes, limits: Limits = LIMITS) -> Request | Response:
 
 
 def split_head(head: bytes) -> list[str] | None:
-    """The lines of a head; None if there is a bare CR or LF in it, or nothing at its beginning."""
+    """The lines of a head; None if there is a bare CR, LF or NUL in it, or nothing at its beginning."""
     text = head.decode('utf-8', 'surrogateescape')
     lines = text.split('\r\n')
     count = len(lines)
-    if text.count('\n') >= count or text.count('\r') >= count or not lines[0]:
+    if text.count('\n') >= count or text.count('\r') >= count or not lines[0] or ('\0' in text and has_nul(text)):
         return None
     return lines
 
@@ -71,9 +71,14 @@ def _parse_odd(data: bytes, limits: Limits) -> Request | Response:
     match = _EMPTY_LINE.search(data)
     head, body = (data, b'') if match is None else (data[:match.start()], data[match.end():])
     text = decode(head).replace('\r\n', '\n')
-    message = parse_head(text.rstrip('\n').replace('\r', ' ').split('\n'), limits)
+    nul = has_nul(text)
+    # What answers it has none of these in it.
+    readable = text.rstrip('\n').replace('\r', ' ')
+    message = parse_head((readable.replace('\0', ' ') if nul else readable).split('\n'), limits)
     if '\r' in text:
         raise ParseError('a bare CR', message=message)
+    if nul:
+        raise ParseError('a NUL in the header fields', message=message)
     if match is None:
         raise ParseError('no empty line after the header fields', message=message)
     message.body = _cut(message, body)

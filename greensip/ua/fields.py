@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from greensip.errors import GreensipError, LegEnded, ParseError, ResponseError, UsageError
 from greensip.message import Message, Response, header_key
-from greensip.message.grammar import check_text, encode
+from greensip.message.grammar import check_text, encode, has_nul
 from greensip.message.headers import KEYS
 
 __all__ = ['Body', 'Extra', 'Headers', 'Pairs', 'body_of', 'check_request', 'check_texts', 'fields_of', 'passable',
@@ -99,7 +99,7 @@ def fields_of(headers: Extra) -> Pairs:
         # The core writes what it is given when the message leaves: too late to tell whose mistake it was.
         if name not in KEYS:
             header_key(str(name))
-        if '\r' in text or '\n' in text or '\0' in text:
+        if '\r' in text or '\n' in text or ('\0' in text and has_nul(text)):
             raise UsageError(f'CR, LF or NUL in {name}')
         if not text.isascii():
             encode(text)

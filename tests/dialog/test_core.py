@@ -373,3 +373,18 @@ def test_what_is_understood_and_not_announced(world: World, bob: Party) -> None:
     assert [event.message.method for event in bob.events if event.message is not None] == ['REGISTER']
     options = answer_to(world, bob, text_of('OPTIONS', extra='Require: path', branch='z9hG4bKother'))
     assert options is not None and options.code == 200 and 'path' not in (options.get('Supported') or '')
+
+
+def test_a_cancel_for_what_was_refused_because_of_its_odd_tag(world: World, bob: Party) -> None:
+    """Its tag is no token, so that the answer cannot have it."""
+    response = answer_to(world, bob, text_of('INVITE', to_tag='a:b', branch='odd'))
+    assert response is not None and (response.code, response.to_tag) == (481, 'a:b')
+    response = answer_to(world, bob, text_of('CANCEL', branch='odd').replace(b'Call-ID: call-CANCEL',
+                                                                             b'Call-ID: call-INVITE'))
+    assert response is not None and response.code == 200 and response.to_tag
+
+
+def test_a_nul_is_answered_without_one(world: World, bob: Party) -> None:
+    data = text_of('OPTIONS').replace(b'Max-Forwards: 70', b'Via: SIP/2.0/UDP h\0;branch=z9hG4bKx\r\nMax-Forwards: 70')
+    response = answer_to(world, bob, data.replace(b';branch=z9hG4bKone', b';branch=z9hG4bKone;rport'))
+    assert response is not None and response.code == 400 and b'\0' not in response.to_bytes()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from greensip.errors import ParseError
+from greensip.errors import ParseError, UsageError
 from greensip.message import Limits, Request, Response, make_response, parse_message
 
 HEAD = b'''\
@@ -205,3 +205,22 @@ def test_long_messages_take_linear_time(data: bytes) -> None:
         message.to_bytes()
     # a quadratic look at 60 000 characters takes many seconds
     assert time.process_time() - start < 2
+
+
+def test_a_nul_is_for_quoted_pairs_only() -> None:
+    """What was read can be written: a NUL that no grammar has is refused, with all that was understood."""
+    quoted = '"NUL:\\\0" <sip:a@h>;tag=1'
+    message = parse_message(options(f'Contact: {quoted}'))
+    assert message.get('Contact') == quoted and message.contact is not None and message.contact.display == 'NUL:\0'
+    again = Request('OPTIONS', 'sip:b@h', message.fields)
+    again.set('Contact', quoted)
+    again.add('Route', quoted)
+    assert parse_message(again.to_bytes()).get_all('Route') == [quoted]
+    for text in ('a\0b', '\0', '"\0"', 'a\\b\0'):
+        error = refused(options(f'Subject: {text}'))
+        assert isinstance(error.message, Request) and error.message.call_id == 'x' and error.status == 400
+        with pytest.raises(UsageError):
+            again.set('Subject', text)
+    assert refused(options().replace(b'sip:bob', b'sip:\0ob')).status == 400
+    # In a body it is an octet like any other.
+    assert parse_message(options(body=b'\0')).body == b'\0'

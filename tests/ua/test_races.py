@@ -308,6 +308,54 @@ def test_a_callee_that_never_stops_ringing(alice, raw, net):
     net.run(1)
 
 
+@pytest.mark.parametrize('odd', ['"a\\\0b" <sip:carol@10.0.0.9>;tag=c', '"\udcff" <sip:carol@10.0.0.9>;tag=c'])
+def test_a_caller_whose_name_is_hard_to_write_can_be_hung_up(bob, raw, odd):
+    """RFC 4475 3.1.1.2 has a NUL in a quoted string, 3.1.1.14 octets that are no UTF-8."""
+    def handler(leg):
+        leg.answer()
+        leg.wait_for('ACK')
+        leg.request('INFO')
+
+    bob.serve(handler, background=True)
+    carol = raw('carol')
+    flow = carol.to('bob')
+    invite = carol.request('INVITE', 'bob', body=SDP)
+    invite.set('From', odd)
+    carol.send(invite, flow)
+    answer = carol.expect('SIP/2.0 200')
+    ack = carol.request('ACK', 'bob', branch='z9hG4bKack', to_tag=answer.to_tag)
+    ack.set('From', odd)
+    carol.send(ack, flow)
+    for method in ('INFO', 'BYE'):
+        request = carol.expect(method)
+        assert request.get('To') == odd
+        carol.respond(request, 200)
+
+
+def test_a_field_of_the_callee_with_a_nul_reaches_the_caller(alice, agent, raw, net):
+    """Through a bridge, as all that nobody has to understand."""
+    middle = agent('middle')
+    carol = raw('carol')
+    odd = '"a\\\0b"'
+
+    def handler(leg):
+        with middle.invite(net.uri('carol'), sdp=leg.offer, progress_to=leg) as other:
+            leg.answer(like=other.wait_for('2xx'))
+            Bridge(leg, other).wait()
+
+    middle.serve(handler, background=True)
+    leg = alice.invite(net.uri('middle'), sdp=SDP)
+    invite = carol.expect('INVITE')
+    carol.respond(invite, 180, X_Odd=odd)
+    assert leg.wait_for('180').message.get('X-Odd') == odd
+    carol.respond(invite, 200, X_Odd=odd, body=SDP)
+    assert leg.wait_for('200').message.get('X-Odd') == odd
+    leg.close()
+    carol.respond(carol.expect('BYE'), 200)
+    net.run(1)
+    assert middle.endpoint.counters.failures == 0
+
+
 def test_hanging_up_before_the_100(alice, raw, net):
     carol = raw('carol')
     with alice.invite(net.uri('carol')):
