@@ -609,7 +609,7 @@ def test_options_that_make_no_user_agent(net, options, what):
         UserAgent(network=net, watchdog=None, **options)
 
 
-@pytest.mark.parametrize('name', ['a\r\nX: y', 'a\0', '\ud800'])
+@pytest.mark.parametrize('name', ['a\r\nX: y', '\ud800'])
 def test_a_user_name_that_cannot_be_written(alice, bob, to_bob, name):
     """That shows with the challenge only."""
     challenge = {'WWW-Authenticate': 'Digest realm="r", nonce="n"'}
