@@ -62,6 +62,8 @@ VERSION = b'13'
 
 #: why a connection is closed (RFC 6455 7.4.1)
 NORMAL, GOING_AWAY, TOO_BIG = 1000, 1001, 1009
+#: in so many pieces a message may come: one without an octet takes as long to read as many octets
+MAX_PIECES = 4096
 
 #: what may stand between SIP messages (RFC 5626 3.5.1)
 CRLF = b'\r\n'
@@ -110,8 +112,8 @@ class WebSocketChannel:
     ConnectError if it is no host name.
     """
 
-    __slots__ = ('_frames', '_handshake', '_http', '_limits', '_message', '_outgoing', '_partial', '_rules',
-                 'claimed', 'ended', 'octets')
+    __slots__ = ('_frames', '_handshake', '_http', '_limits', '_message', '_outgoing', '_partial', '_pieces',
+                 '_rules', 'claimed', 'ended', 'octets')
 
     def __init__(self, host: str | None = None, rules: Rules = Rules(), limits: Limits = LIMITS) -> None:  # noqa: B008
         #: why no more messages come, once that is so: what is to be sent is the last, then the connection is closed
@@ -129,6 +131,7 @@ class WebSocketChannel:
         #: the message that is coming in pieces, and whether there is one
         self._message = bytearray()
         self._partial = False
+        self._pieces = 0
         if host is None:
             self._http = h11.Connection(h11.SERVER)
         else:
@@ -263,7 +266,8 @@ class WebSocketChannel:
             if isinstance(event, Message):
                 piece = event.data
                 message += piece.encode() if isinstance(piece, str) else piece
-                if len(message) > self._limits.head + self._limits.message:
+                self._pieces += 1
+                if self._pieces > MAX_PIECES or len(message) > self._limits.head + self._limits.message:
                     message.clear()
                     self.close('message too big', TOO_BIG)
                     return
@@ -271,6 +275,7 @@ class WebSocketChannel:
                 if event.message_finished:
                     self._finish(bytes(message), out)
                     message.clear()
+                    self._pieces = 0
             elif isinstance(event, Ping):
                 self._outgoing += frames.send(event.response())
             elif isinstance(event, Pong):

@@ -20,7 +20,7 @@ from greensip.errors import ConnectError, ParseError, SetupError, TlsError, Usag
 from greensip.message import PING, PONG, KeepAlive, Limits, Message, Response, parse_message
 from greensip.transaction.flow import Flow, hostport
 from greensip.transport import Endpoint
-from greensip.transport.websocket import Rules, WebSocketChannel
+from greensip.transport.websocket import MAX_PIECES, Rules, WebSocketChannel
 
 # The example of RFC 6455 1.3 and RFC 7118 4.1.
 HANDSHAKE = {
@@ -256,6 +256,18 @@ def test_a_message_that_is_too_big(pieces: list[bytes]) -> None:
     (kind, payload), = frames(server.take_outgoing())
     assert kind == CLOSE and struct.unpack('!H', payload[:2]) == (1009,)
     assert server.ended == 'message too big' and not server.ready
+
+
+def test_a_message_in_too_many_pieces() -> None:
+    """They may be empty, and without an end."""
+    server = opened()
+    for _ in range(3):
+        assert server.receive(frame(TEXT, OPTIONS[:9], last=False) + frame(0, b'', last=False) * 2000) == []
+        assert show(server.receive(frame(0, OPTIONS[9:]))) == [('OPTIONS sip:b@h SIP/2.0', b'')]
+    assert server.receive(frame(TEXT, OPTIONS, last=False) + frame(0, b'', last=False) * MAX_PIECES) == []
+    (kind, payload), = frames(server.take_outgoing())
+    assert kind == CLOSE and struct.unpack('!H', payload[:2]) == (1009,)
+    assert not server.ready
 
 
 def test_a_message_over_the_limit_of_sip() -> None:
