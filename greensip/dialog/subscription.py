@@ -17,12 +17,14 @@ where the program wants to be a notifier.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from greensip.errors import ParseError
 from greensip.fsm import Machine
 from greensip.message import EventValue, Request, Response
+from greensip.message.grammar import quote
 from greensip.native import mypyc_attr
 from greensip.transaction.layer import ServerTransaction
 
@@ -52,6 +54,9 @@ FATAL: Final = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489,
 
 #: so many subscriptions may share a dialog; who asks for more means harm
 MAX_SHARING: Final = 32
+
+#: what can be taken for nothing but the value of a parameter without quotes around it
+_is_bare: Final = re.compile(r'[^\x00-\x20\x7f;,"<>\\]*').fullmatch
 
 
 def event_of(request: Request) -> EventValue | None:
@@ -96,7 +101,11 @@ class Subscription(Machine):
     @property
     def event(self) -> str:
         """The Event header field's text."""
-        return f'{self.package};id={self.event_id}' if self.event_id is not None else self.package
+        number = self.event_id
+        if number is None:
+            return self.package
+        # RFC 6665 8.4: a token.  That of a peer may be none, and goes back as he wrote it, or in quotes.
+        return f'{self.package};id={number if _is_bare(number) else quote(number)}'
 
     def remaining(self, now: float) -> int:
         """Whole seconds until it expires; 0 if that is not known."""

@@ -7,6 +7,8 @@ import pytest
 from greensip import Notifier, ParseError, ResponseError, UsageError, WrongState
 from greensip.ua.notifier import AT_ONCE, resource_of, takes
 
+from .peer import RawPeer
+
 YES = b'Messages-Waiting: yes\r\n'
 NO = b'Messages-Waiting: no\r\n'
 
@@ -35,6 +37,23 @@ def test_subscribers_are_told(net, alice, to_bob, voicemail):
     net.run(1)
     assert voicemail.count == 0
     assert voicemail.subscribers() == []
+
+
+@pytest.mark.parametrize(('sent', 'told'), [
+    ('id=7', 'id=7'), ('id=a@b', 'id=a@b'), ('id="a b;c"', 'id="a b;c"'), ('id="a\\"b"', 'id="a\\"b"'),
+    ('id="\\\0"', 'id="\\\0"'), ('id="7"', 'id=7')])
+def test_the_id_of_an_event_comes_back(net, bob, voicemail, sent, told):
+    """Also one that RFC 6665 8.4 does not have."""
+    voicemail.publish('bob', YES)
+    carol = RawPeer(net, 'carol')
+    carol.send(carol.request('SUBSCRIBE', 'bob', Event=f'message-summary;{sent}', Expires='600'), carol.to('bob'))
+    assert carol.expect('SIP/2.0').code == 200
+    notify = carol.expect('NOTIFY')
+    assert notify.get('Event') == f'message-summary;{told}'
+    carol.respond(notify, 481)
+    net.run(1)
+    assert voicemail.count == 0
+    carol.close()
 
 
 def test_a_refresh_gets_the_present_document(net, alice, to_bob, voicemail):
