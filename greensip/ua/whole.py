@@ -11,7 +11,7 @@ from greensip.message import Request
 __all__ = ['PARTIAL_PACKAGES', 'Whole']
 
 #: octets: what partial documents add up to is begun anew when it is larger; a single one has 256 KB at most
-LARGEST: Final = 2**21
+LARGEST = 2**21
 #: those whose documents may tell changes only
 PARTIAL_PACKAGES: Final = frozenset({'conference', 'dialog', 'reg'})
 

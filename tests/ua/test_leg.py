@@ -502,7 +502,8 @@ def test_uris_as_text_and_as_values(alice, bob, net, to_bob):
 @pytest.mark.parametrize('target', [None, 5, b'sip:bob@example.com'])
 def test_what_is_no_uri_is_refused_at_once(alice, target):
     for verb in alice.invite, alice.options, alice.keep_alive:
-        with pytest.raises(UsageError, match=r'is no URI: give a text'):
+        # The compiled build looks at the types first.
+        with pytest.raises((UsageError, TypeError), match=r'is no URI: give a text|object expected'):
             verb(target)
 
 
