@@ -493,8 +493,8 @@ def hidden(call_id: str) -> str:
 
 
 # The same people call again; what is remembered of them is bounded in number and length.
-_users: dict[str, str] = {}
-_names: dict[str, str] = {}
+_users: Final[dict[str, str]] = {}
+_names: Final[dict[str, str]] = {}
 
 
 def user_part(user: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greensip.dialog.event import Event
 from greensip.dialog.negotiation import SDP, sdp_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ['answer', 'answer_by_itself', 'refuse_more']
 
 #: requests of one peer that may wait for an answer inside a call
-UNANSWERED = 100
+UNANSWERED: Final = 100
 
 
 def refuse_more(leg: Leg, event: Event) -> bool:

@@ -55,7 +55,7 @@ STATES: Final = {
 }
 
 #: responses that a leg remembers
-RESPONSES = 100
+RESPONSES: Final = 100
 
 #: what a leg will have one day, and what it needs
 LATER: Final = {

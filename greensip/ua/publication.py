@@ -37,6 +37,9 @@ __all__ = ['EventStateCompositor', 'Publication', 'make_publication']
 
 log: Final = logging.getLogger('greensip.ua')
 
+#: publications of one resource that are taken: all of them make its document, with each that comes
+PER_RESOURCE: Final = 64
+
 ANSWER: Final = Matcher(('200-699', 'failed'), 'answer to PUBLISH')
 
 
@@ -206,7 +209,8 @@ class EventStateCompositor(ThreadBound):
     """Keeps what is published, and feeds it to Notifiers: ``ua.handle('PUBLISH', EventStateCompositor(presence))``.
 
     ``notifiers``: one for each event package that is taken.  ``expires``, ``min_expires``: seconds that are granted at
-    most, and at least.  ``max_publications``: more get a 503; ``max_size``: octets of a document (413).
+    most, and at least.  ``max_publications``: more get a 503, as do more than 64 of one resource; ``max_size``: octets
+    of a document (413).
     ``authorize(incoming)`` must return True, or False (403), or a status.
     ``compose(resource, documents)``: the document that subscribers see, from those that are published, the latest
     last; without it that is the latest one.
@@ -299,7 +303,8 @@ class EventStateCompositor(ThreadBound):
             incoming.respond(400)
             return
         if published is None:
-            if len(self._by_tag) >= self.max_publications and granted:
+            full = len(self._by_tag) >= self.max_publications or len(self._published.get(key, ())) >= PER_RESOURCE
+            if full and granted:
                 incoming.respond(503, headers={'Retry-After': 30})
                 return
             published = Published(self, key)

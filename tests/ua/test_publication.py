@@ -8,6 +8,9 @@ import pytest
 
 from greensip import EventStateCompositor, Notifier, ResponseError, TooBrief, UsageError
 from greensip.message import parse_message
+from greensip.ua.publication import PER_RESOURCE
+
+from .peer import RawPeer
 
 PIDF = 'application/pidf+xml'
 
@@ -45,6 +48,25 @@ def test_publishing(net, alice, agent, to_bob, presence, compositor):
         assert events.wait_for(lambda event: event.label == 'NOTIFY' and not event.body, timeout=5)
     net.run(1)
     assert len(compositor) == 0
+
+
+def test_one_resource_is_published_by_a_bounded_number(bob, net, presence):
+    """All of them make its document, with each that comes; others are published meanwhile."""
+    made = EventStateCompositor(presence, compose=lambda resource, documents: str(len(documents)))
+    bob.handle('PUBLISH', made, blocking=False)
+    carol = RawPeer(net, 'carol')
+    codes = []
+    for number in range(PER_RESOURCE + 3):
+        request = carol.request('PUBLISH', 'bob', branch=f'z9hG4bK{number}', call_id=f'c{number}', Event='presence')
+        request.body = b'x'
+        request.set('Content-Type', PIDF)
+        if number == PER_RESOURCE + 2:
+            request.uri = 'sip:dave@10.0.0.1'
+        carol.send(request, carol.to('bob'))
+        codes.append(carol.expect('SIP/2.0').code)
+    assert codes == [200] * PER_RESOURCE + [503, 503, 200]
+    assert presence.document('bob') == str(PER_RESOURCE).encode() and presence.document('dave') == b'1'
+    carol.close()
 
 
 def test_the_words_on_the_wire(net, agent, to_bob, compositor):
