@@ -75,7 +75,11 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stop.set)
-    with UserAgent(options.listen, name='ivr') as ua:
+    try:
+        ua = UserAgent(options.listen, name='ivr')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua:
         print('listening on', ua.uri, flush=True)
         ua.serve(make_ivr(options.pin), background=True)
         stop.wait()

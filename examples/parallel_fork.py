@@ -16,7 +16,7 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
-from greensip import Bridge, Leg, LegGroup, UserAgent, WaitTimeout
+from greensip import Bridge, GreensipError, Leg, LegGroup, UserAgent, WaitTimeout
 
 
 def make_fork(targets: list[str], patience: float) -> Callable[[Leg], None]:
@@ -49,7 +49,11 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stop.set)
-    with UserAgent(options.listen, name='fork') as ua:
+    try:
+        ua = UserAgent(options.listen, name='fork')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua:
         print('listening on', ua.uri, flush=True)
         ua.serve(make_fork(options.targets, options.patience), background=True)
         stop.wait()

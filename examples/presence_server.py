@@ -15,7 +15,7 @@ import signal
 import gevent
 from gevent.event import Event
 
-from greensip import EventStateCompositor, IncomingRequest, IncomingSubscription, Notifier, UserAgent
+from greensip import EventStateCompositor, GreensipError, IncomingRequest, IncomingSubscription, Notifier, UserAgent
 
 PACKAGES = ('presence', 'dialog', 'message-summary')
 
@@ -47,7 +47,11 @@ def main() -> None:
         gevent.signal_handler(number, stop.set)
     notifiers = [Notifier(package, min_expires=options.shortest, authorize=may_watch) for package in PACKAGES]
     compositor = EventStateCompositor(*notifiers, min_expires=options.shortest, authorize=may_publish)
-    with UserAgent(options.listen, name='presence') as ua:
+    try:
+        ua = UserAgent(options.listen, name='presence')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua:
         for notifier in notifiers:
             ua.events(notifier.package, notifier)
         ua.handle('PUBLISH', compositor, blocking=False)

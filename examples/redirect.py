@@ -15,7 +15,7 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
-from greensip import Leg, UserAgent
+from greensip import GreensipError, Leg, UserAgent
 
 
 def make_redirect(hosts: list[str]) -> Callable[[Leg], None]:
@@ -38,7 +38,11 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stop.set)
-    with UserAgent(options.listen, name='redirect') as ua:
+    try:
+        ua = UserAgent(options.listen, name='redirect')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua:
         print('listening on', ua.uri, flush=True)
         ua.serve(make_redirect(options.to), background=True)
         stop.wait()

@@ -17,7 +17,7 @@ import signal
 
 import gevent
 
-from greensip import UserAgent
+from greensip import GreensipError, UserAgent
 from greensip.registrar import Change, Database, MemoryUsers, Policy, Registrar
 
 
@@ -35,9 +35,15 @@ def main() -> None:
     parser.add_argument('--database', default=':memory:', metavar='FILE', help='an SQLite file (default: none)')
     parser.add_argument('--shortest', type=int, default=60, help='shortest interval, seconds (default %(default)s)')
     options = parser.parse_args()
+    if not all(':' in user for user in options.user):
+        parser.error('a user is written NAME:PASSWORD')
     passwords = dict(user.split(':', 1) for user in options.user)
     users = MemoryUsers('greensip', passwords) if passwords else None
-    with UserAgent(options.listen, name='registrar') as ua, Registrar(
+    try:
+        ua = UserAgent(options.listen, name='registrar')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua, Registrar(
             ua, users=users, store=Database(options.database), policy=Policy(min_expires=options.shortest),
             on_change=tell) as registrar:
         for number in (signal.SIGINT, signal.SIGTERM):

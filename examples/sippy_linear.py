@@ -74,7 +74,11 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stop.set)
-    with UserAgent(options.listen, name='b2bua') as ua:
+    try:
+        ua = UserAgent(options.listen, name='b2bua')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua:
         print('listening on', ua.uri, flush=True)
         ua.serve(make_b2bua(options.route, options.patience), background=True)
         stop.wait()

@@ -55,7 +55,11 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stop.set)
-    with UserAgent(options.listen, name='operator') as ua:
+    try:
+        ua = UserAgent(options.listen, name='operator')
+    except GreensipError as error:
+        parser.error(str(error))
+    with ua:
         print('listening on', ua.uri, flush=True)
         ua.serve(make_operator(ua, options.expert, options.otherwise), background=True)
         stop.wait()

@@ -81,6 +81,26 @@ def test_no_example_has_the_name_of_a_module() -> None:
     assert {name.removesuffix('.py') for name in NAMES} & {*sys.stdlib_module_names, 'gevent', 'greensip'} == set()
 
 
+@pytest.mark.parametrize(('name', 'arguments'), [
+    ('answer', ()), ('b2bua_failover', ('--route', '127.0.0.1')), ('ivr', ()), ('parallel_fork', ('sip:x@127.0.0.1',)),
+    ('presence_server', ()), ('redirect', ('--to', '127.0.0.1')), ('registrar', ()), ('sippy_linear', ('--route', 'x')),
+    ('switchboard', ('sip:x@127.0.0.1',)),
+])
+def test_a_port_in_use_is_told_in_a_sentence(start: Start, ua: UserAgent, name: str,
+                                             arguments: tuple[str, ...]) -> None:
+    place = f'udp:127.0.0.1:{ua.points[0].address[1]}'
+    example = start(name, *arguments, '--listen', place)
+    assert example.wait(20) == 2
+    assert example.printed().endswith(f'{name}.py: error: cannot listen on {place}: address already in use\n')
+    assert 'Traceback' not in example.printed()
+
+
+def test_a_user_without_a_password(start: Start) -> None:
+    registrar = start('registrar', '--user', 'alice')
+    assert registrar.wait(20) == 2
+    assert registrar.printed().endswith('registrar.py: error: a user is written NAME:PASSWORD\n')
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_help_is_the_docstring(start: Start, name: str) -> None:
     if name == 'sippy_legacy.py':
