@@ -67,6 +67,8 @@ def test_requests_to_a_notifier(net, peer, method):
                                Event='presence', Expires='600', body=b'x' if method == 'PUBLISH' else b'')
         if method == 'PUBLISH':
             request.set('Content-Type', 'application/pidf+xml')
+            # Of one resource only so many are taken.
+            request.uri = request.uri.replace(user=f'r{number}')
         peer.send(with_field(request, field), peer.to('bob'))
         response = outcome(net, peer, method)
         code = response.code if response is not None else None
