@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from greensip.errors import TransactionTimeout, UsageError
+from greensip.errors import ParseError, TransactionTimeout, UsageError
 from greensip.message import Request, Response
 from greensip.sdp.offer_answer import Meaning, Place
 from greensip.transaction.flow import Flow
@@ -34,8 +34,19 @@ MOST: Final = 64
 
 
 def has_option(message: Request | Response, field: str, tag: str) -> bool:
-    """Whether a Require or Supported lists an option tag (19.2), in any spelling."""
-    return message.has(field) and any(str(value).lower() == tag for value in message.values(field))
+    """Whether a Require or Supported lists an option tag (19.2), in any spelling.
+
+    A Supported that cannot be read promises nothing.  Raises ParseError for such a Require.
+    """
+    if not message.has(field):
+        return False
+    try:
+        values = message.values(field)
+    except ParseError:
+        if field == 'Require':
+            raise
+        return False
+    return any(str(value).lower() == tag for value in values)
 
 
 def is_reliable(response: Response) -> bool:

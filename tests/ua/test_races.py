@@ -332,6 +332,32 @@ def test_a_caller_whose_name_is_hard_to_write_can_be_hung_up(bob, raw, odd):
         carol.respond(request, 200)
 
 
+def test_progress_for_a_caller_whose_supported_cannot_be_read(agent, raw, net):
+    """It has come through the INVITE, so it must not get in the way of what the callee says."""
+    middle = agent('middle')
+    carol, dave = raw('carol'), raw('dave')
+    seen = []
+
+    def handler(leg):
+        with middle.invite(net.uri('carol'), sdp=leg.offer, progress_to=leg) as other:
+            seen.append(other.wait_for('180').code)
+            leg.answer(like=other.wait_for('2xx'))
+            Bridge(leg, other).wait()
+
+    middle.serve(handler, background=True)
+    dave.send(dave.request('INVITE', 'middle', body=SDP, Supported='100rel;maddr=x'), dave.to('middle'))
+    invite = carol.expect('INVITE')
+    carol.respond(invite, 180)
+    assert dave.expect('SIP/2.0 180').to_tag
+    carol.respond(invite, 200, body=SDP)
+    answer = dave.expect('SIP/2.0 200')
+    dave.send(dave.request('ACK', 'middle', branch='z9hG4bKack', to_tag=answer.to_tag), dave.to('middle'))
+    dave.send(dave.request('BYE', 'middle', branch='z9hG4bKbye', to_tag=answer.to_tag, cseq=2), dave.to('middle'))
+    carol.respond(carol.expect('BYE'), 200)
+    net.run(1)
+    assert seen == [180] and middle.endpoint.counters.failures == 0
+
+
 def test_a_field_of_the_callee_with_a_nul_reaches_the_caller(alice, agent, raw, net):
     """Through a bridge, as all that nobody has to understand."""
     middle = agent('middle')
