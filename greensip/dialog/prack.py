@@ -133,7 +133,8 @@ def acknowledge_reliable(
     meaning = usage.hear(session_of(usage, dialog), Place.RELIABLE, sdp_of(response))
     seen.waiting[tag, rseq] = Unacknowledged(response, dialog, meaning in (Meaning.OFFER, Meaning.ANSWER))
     usage.tell(RESPONSE, response, now, exchange)
-    if seen.auto and meaning is not Meaning.OFFER:
+    # One with the number of another request cannot be acknowledged.
+    if seen.auto and meaning is not Meaning.OFFER and response.cseq.number == exchange.envelope.cseq:
         send_prack(usage, response, now, (), b'', SDP)
 
 

@@ -93,8 +93,10 @@ def _check_common(message: Message) -> tuple[dict[str, str], CSeq]:
         if ',' in via:
             via = split_list(via)[0]
         message._via = parse_via(via)
-        message._from = parse_name_addr(first[FROM])
-        message._to = parse_name_addr(first[TO])
+        from_ = message._from = parse_name_addr(first[FROM])
+        to = message._to = parse_name_addr(first[TO])
+        if from_ is STAR or to is STAR:
+            raise ParseError('* is nobody')
         call_id = first[CALL_ID]
         if not (call_id.isascii() and call_id.isprintable() and call_id) or ' ' in call_id:
             parse_call_id(call_id)

@@ -388,3 +388,13 @@ def test_a_nul_is_answered_without_one(world: World, bob: Party) -> None:
     data = text_of('OPTIONS').replace(b'Max-Forwards: 70', b'Via: SIP/2.0/UDP h\0;branch=z9hG4bKx\r\nMax-Forwards: 70')
     response = answer_to(world, bob, data.replace(b';branch=z9hG4bKone', b';branch=z9hG4bKone;rport'))
     assert response is not None and response.code == 400 and b'\0' not in response.to_bytes()
+
+
+@pytest.mark.parametrize('name', ['From', 'To'])
+@pytest.mark.parametrize('method', ['INVITE', 'OPTIONS', 'MESSAGE'])
+def test_a_star_is_nobody(world: World, bob: Party, method: str, name: str) -> None:
+    """It is for the Contact of a REGISTER; a To tag behind it would make something that nobody can read."""
+    data = text_of(method, without=f'{name}:', extra=f'{name}: *')
+    response = answer_to(world, bob, data)
+    assert response is not None and response.code == 400
+    assert not bob.core.usages and bob.events == []

@@ -110,6 +110,16 @@ def test_a_program_that_refuses_an_offer_in_a_prack(world: World, alice: Party, 
     assert hung_up(world, usage)
 
 
+def test_what_cannot_be_acknowledged_is_not(lone: Party) -> None:
+    """A response with the number of another request; the next one that is in order is."""
+    usage = call(lone)
+    odd = reply(sent(lone), 183, extra='Require: 100rel\r\nRSeq: 5').replace(b'CSeq: 1 INVITE', b'CSeq: 7 INVITE')
+    assert says(lone, odd) == []
+    assert lone.last(RESPONSE).code == 183
+    assert says(lone, reply(sent(lone), 183, extra='Require: 100rel\r\nRSeq: 6')) == ['PRACK']
+    usage.close(lone.world.now)
+
+
 def test_the_prack_has_credentials(lone: Party) -> None:
     usage = call(lone, credentials=('a', 'b'))
     says(lone, reply(sent(lone), 183, body=ANSWER, extra='Require: 100rel\r\nRSeq: 5'))
