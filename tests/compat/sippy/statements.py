@@ -378,10 +378,11 @@ def a_periodic_timer_is_armed_again_before_its_callback() -> Any:
     seen: list[bool] = []
 
     def fired() -> None:
-        seen.extend((listener in ED2.tlisteners, listener.etime > ED2.last_ts))
+        seen.extend((listener in ED2.tlisteners, listener.etime.monot > first))
         ED2.breakLoop()
 
     listener = Timeout(fired, 0.01, -1)
+    first = listener.etime.monot
     ED2.loop()
     return tuple(seen)
 
