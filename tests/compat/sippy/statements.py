@@ -366,9 +366,10 @@ def an_interval_of_nothing_is_due_at_once() -> Any:
         if len(order) == 1:
             Timeout(order.append, -1.0, 1, 'negative')
             Timeout(zero, 0.0)
+        else:
+            end_soon(0.01)
 
     Timeout(zero, 0)
-    end_soon(0.03)
     ED2.loop()
     return order
 
@@ -430,7 +431,7 @@ def an_exception_is_dumped_and_the_loop_lives() -> Any:
     Timeout(os.kill, 0.01, 1, os.getpid(), signal.SIGUSR1)
     Timeout(lived.append, 0.03, 1, 'timer')
     Timeout(ED2.callFromThread, 0.04, 1, lived.append, 'call')
-    end_soon(0.06)
+    Timeout(ED2.callFromThread, 0.05, 1, ED2.breakLoop)
     ED2.loop()
     text = printed()
     return (lived, text.count('ValueError: on purpose') == 3,
